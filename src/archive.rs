@@ -1,0 +1,290 @@
+//! From the bytes of a ZIP archive to its members.
+//!
+//! npzfs reads the index itself, since all that it serves rests on it: where the data of a member
+//! starts and ends must be known beyond doubt, or the member must not be served. Section numbers
+//! are those of PKWARE's APPNOTE 6.3.10.
+
+mod central;
+mod defect;
+mod end;
+mod extra;
+mod fields;
+mod local;
+mod source;
+
+use std::io;
+
+pub use defect::Defect;
+pub use source::Source;
+
+use crate::member::{Extent, Member, Method, Problem};
+use crate::names::Names;
+use crate::sys;
+use central::{CENTRAL_HEADER_LEN, CentralHeader};
+use end::CentralDirectory;
+use local::{ENCRYPTED, Expected, LOCAL_HEADER_LEN, Mismatch};
+use source::Window;
+
+/// How much of the archive is read at once where headers stand close together, in bytes.
+const READ_AHEAD: usize = 256 * 1024;
+/// Local headers at most this far apart, in bytes, are read together.
+const CLOSE: u64 = 16 * 1024;
+/// Read at once for a local header that stands alone, in bytes: more than nearly any needs.
+const ALONE: usize = 256;
+
+/// The members of an archive, in the order of its central directory.
+#[derive(Debug)]
+pub struct Index {
+    /// Holds the name of each member.
+    pub names: Names,
+    /// The members, directory entries among them.
+    pub members: Vec<Member>,
+}
+
+/// Indexes the archive in `source`, which is `len` bytes long. Members without a time of their own
+/// get `modified`, in seconds since 1970 (UTC).
+///
+/// # Errors
+/// Any [`Defect`] of the archive as a whole. Members that cannot be read are in the index with
+/// their [`Problem`].
+pub fn index<S: Source + ?Sized>(source: &S, len: u64, modified: i64) -> Result<Index, Defect> {
+    let directory = end::find(source, len)?;
+    let mut index = read_central_directory(source, &directory, modified)?;
+    check_local_headers(source, &directory, &mut index)?;
+    Ok(index)
+}
+
+fn read_central_directory<S: Source + ?Sized>(
+    source: &S,
+    directory: &CentralDirectory,
+    modified: i64,
+) -> Result<Index, Defect> {
+    let told = directory.entries;
+    let fit = (directory.end - directory.start) / CENTRAL_HEADER_LEN as u64;
+    if told > fit {
+        return Err(Defect::EntryCount { told, found: fit });
+    }
+    let told_len = u32::try_from(told).map_err(|_| Defect::TooLarge)?;
+    let mut names = Names::default();
+    let mut members = Vec::with_capacity(told_len as usize);
+    let mut times = Times::new(modified);
+    let mut window = Window::new(source, directory.end);
+    let mut offset = directory.start;
+    while offset < directory.end {
+        let entry = members.len() as u64;
+        if entry == told {
+            let found = told + 1;
+            return Err(Defect::EntryCount { told, found });
+        }
+        let missing = || Defect::CentralHeader { offset, entry };
+        let bytes = window.at(offset, CENTRAL_HEADER_LEN, READ_AHEAD)?;
+        let record_len = central::record_len(bytes).ok_or_else(missing)?;
+        let bytes = window.at(offset, record_len, READ_AHEAD)?;
+        let header = CentralHeader::parse(bytes).ok_or_else(missing)?;
+        members.push(member(&header, directory, &mut names, &mut times)?);
+        offset += header.len as u64;
+    }
+    let found = members.len() as u64;
+    if found != told {
+        return Err(Defect::EntryCount { told, found });
+    }
+    Ok(Index { names, members })
+}
+
+/// The member as its central header tells it; its extent is not known yet.
+fn member(
+    header: &CentralHeader<'_>,
+    directory: &CentralDirectory,
+    names: &mut Names,
+    times: &mut Times,
+) -> Result<Member, Defect> {
+    let mut member = Member {
+        name: names.push(header.name).ok_or(Defect::TooLarge)?,
+        method: Method(header.method),
+        flags: header.flags,
+        crc32: header.crc32,
+        size: 0,
+        extent: Extent { start: 0, len: 0 },
+        local_header_offset: 0,
+        modified: header
+            .modified
+            .unwrap_or_else(|| times.of(header.dos_date, header.dos_time)),
+        problem: None,
+    };
+    let Some(wide) = header.wide else {
+        member.problem = Some(Box::new(Problem::Zip64ValueMissing));
+        return Ok(member);
+    };
+    member.size = wide.size;
+    member.extent.len = wide.compressed_len;
+    member.local_header_offset = wide
+        .local_header_offset
+        .saturating_add(directory.prefix_len);
+    if header.disk != 0 && header.disk != u16::MAX {
+        member.problem = Some(Box::new(Problem::OtherDisk(header.disk)));
+    } else if header.flags & ENCRYPTED != 0 {
+        member.problem = Some(Box::new(Problem::Encrypted));
+    }
+    Ok(member)
+}
+
+/// Checks each member against its local header and against its neighbours, and fills in where its
+/// data starts.
+fn check_local_headers<S: Source + ?Sized>(
+    source: &S,
+    directory: &CentralDirectory,
+    index: &mut Index,
+) -> Result<(), Defect> {
+    let Index { names, members } = index;
+    let mut order: Vec<u32> = (0..members.len() as u32)
+        .filter(|&at| members[at as usize].problem.is_none())
+        .collect();
+    // Nearly always sorted already, which the sort finds out in one pass.
+    order.sort_by_key(|&at| members[at as usize].local_header_offset);
+
+    let mut window = Window::new(source, directory.start);
+    let mut previous = 0;
+    // The member that reaches furthest so far, and one past its last byte.
+    let mut furthest: Option<(usize, u64)> = None;
+    for at in order {
+        let at = at as usize;
+        let offset = members[at].local_header_offset;
+        let ahead = if offset - previous <= CLOSE {
+            READ_AHEAD
+        } else {
+            ALONE
+        };
+        previous = offset;
+        let checked = check_local_header(
+            &mut window,
+            ahead,
+            directory,
+            names.bytes(members[at].name),
+            &members[at],
+        )?;
+        let extent = match checked {
+            Ok(extent) => extent,
+            Err(problem) => {
+                members[at].problem = Some(Box::new(problem));
+                continue;
+            }
+        };
+        members[at].extent = extent;
+        let end = extent.start + extent.len;
+        if let Some((other, reach)) = furthest
+            && offset < reach
+        {
+            overlap(members, at, other);
+            overlap(members, other, at);
+        }
+        if furthest.is_none_or(|(_, reach)| end > reach) {
+            furthest = Some((at, end));
+        }
+        let member = &mut members[at];
+        if member.problem.is_none() {
+            member.problem = unreadable(member).map(Box::new);
+        }
+    }
+    Ok(())
+}
+
+fn overlap(members: &mut [Member], at: usize, other: usize) {
+    let other = members[other].local_header_offset;
+    members[at].problem = Some(Box::new(Problem::Overlap { other }));
+}
+
+/// Where the member's data is, or what is wrong with its local header. The outer error is one of
+/// reading the archive.
+fn check_local_header<S: Source + ?Sized>(
+    window: &mut Window<'_, S>,
+    ahead: usize,
+    directory: &CentralDirectory,
+    name: &[u8],
+    member: &Member,
+) -> io::Result<Result<Extent, Problem>> {
+    let offset = member.local_header_offset;
+    let limit = directory.start;
+    if offset < directory.prefix_len || offset >= limit {
+        return Ok(Err(Problem::LocalHeaderOutside { offset }));
+    }
+    let bytes = window.at(offset, LOCAL_HEADER_LEN, ahead)?;
+    let Some(record_len) = local::record_len(bytes) else {
+        return Ok(Err(Problem::LocalHeaderMissing { offset }));
+    };
+    let expected = Expected {
+        name,
+        flags: member.flags,
+        method: member.method.0,
+        crc32: member.crc32,
+        size: member.size,
+        compressed_len: member.extent.len,
+    };
+    let bytes = window.at(offset, record_len, ahead)?;
+    Ok(match local::check(bytes, &expected) {
+        Err(Mismatch::Missing) => Err(Problem::LocalHeaderMissing { offset }),
+        Err(Mismatch::Field(field)) => Err(Problem::HeadersDisagree { field }),
+        Ok(()) => {
+            let extent = Extent {
+                start: offset + record_len as u64,
+                len: member.extent.len,
+            };
+            match extent.start.checked_add(extent.len) {
+                Some(end) if end <= limit => Ok(extent),
+                _ => Err(Problem::DataOutside { extent, limit }),
+            }
+        }
+    })
+}
+
+/// Why a member whose headers are sound cannot be served all the same.
+fn unreadable(member: &Member) -> Option<Problem> {
+    if member.method != Method::STORED {
+        Some(Problem::Method(member.method))
+    } else if member.extent.len != member.size {
+        Some(Problem::StoredSizesDiffer {
+            stored: member.extent.len,
+            size: member.size,
+        })
+    } else {
+        None
+    }
+}
+
+/// Turns MS-DOS dates and times into seconds since 1970 (UTC).
+struct Times {
+    unset: i64,
+    /// The last one that was turned: an archive's members tend to share theirs.
+    last: Option<((u16, u16), i64)>,
+}
+
+impl Times {
+    /// What `np.savez` and other writers without a clock store: midnight of 1980-01-01.
+    const UNSET: (u16, u16) = (1 << 5 | 1, 0);
+
+    fn new(unset: i64) -> Self {
+        Self { unset, last: None }
+    }
+
+    /// APPNOTE 4.4.6: local time, in steps of two seconds.
+    fn of(&mut self, date: u16, time: u16) -> i64 {
+        if (date, time) == Self::UNSET {
+            return self.unset;
+        }
+        match self.last {
+            Some((last, seconds)) if last == (date, time) => seconds,
+            _ => {
+                let seconds = sys::local_time(
+                    1980 + i32::from(date >> 9),
+                    i32::from(date >> 5 & 15),
+                    i32::from(date & 31),
+                    i32::from(time >> 11),
+                    i32::from(time >> 5 & 63),
+                    i32::from(time & 31) * 2,
+                )
+                .unwrap_or(self.unset);
+                self.last = Some(((date, time), seconds));
+                seconds
+            }
+        }
+    }
+}

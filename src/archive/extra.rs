@@ -1,0 +1,95 @@
+//! The extra fields of local and central headers (APPNOTE 4.5).
+
+use super::fields::Fields;
+
+/// ZIP64 extended information (APPNOTE 4.5.3).
+const ZIP64: u16 = 0x0001;
+/// Extended timestamp (Info-ZIP's `extrafld.txt`).
+const EXTENDED_TIMESTAMP: u16 = 0x5455;
+
+/// The fields as (id, content). A field that runs past the end ends the list: its content cannot
+/// be told, and nothing that npzfs serves depends on it.
+fn fields(extra: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = Fields::new(extra);
+    std::iter::from_fn(move || {
+        let id = rest.u16()?;
+        let len = rest.u16()?;
+        Some((id, rest.bytes(len.into())?))
+    })
+}
+
+fn find(extra: &[u8], wanted: u16) -> Option<Fields<'_>> {
+    fields(extra)
+        .find(|&(id, _)| id == wanted)
+        .map(|(_, content)| Fields::new(content))
+}
+
+/// The 64-bit values that stand for saturated 32-bit ones.
+///
+/// A header stores 0xFFFFFFFF in a field whose value does not fit and puts the value here; the
+/// field holds only those values, in this fixed order.
+pub(super) struct Zip64<'a>(Option<Fields<'a>>);
+
+impl<'a> Zip64<'a> {
+    pub(super) fn new(extra: &'a [u8]) -> Self {
+        Self(find(extra, ZIP64))
+    }
+
+    /// The value of a 32-bit header field; `None` where it is saturated and the ZIP64 field, though
+    /// present, does not hold it. Without a ZIP64 field 0xFFFFFFFF is what it says, a number.
+    pub(super) fn widen(&mut self, narrow: u32) -> Option<u64> {
+        match &mut self.0 {
+            Some(wide) if narrow == u32::MAX => wide.u64(),
+            _ => Some(narrow.into()),
+        }
+    }
+}
+
+/// The time of last modification in seconds since 1970 (UTC), where an extended timestamp has one.
+pub(super) fn modified(extra: &[u8]) -> Option<i64> {
+    let mut field = find(extra, EXTENDED_TIMESTAMP)?;
+    let has_modified = field.u8()? & 1 != 0;
+    // The specification has 32 bits, which tools read as signed.
+    let seconds = field.u32()?.cast_signed();
+    has_modified.then_some(seconds.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saturated_field_takes_its_value_from_the_zip64_field_in_order() {
+        let mut extra = vec![0x55, 0x54, 1, 0, 0];
+        extra.extend([1, 0, 16, 0]);
+        extra.extend(7u64.to_le_bytes());
+        extra.extend(9u64.to_le_bytes());
+        let mut zip64 = Zip64::new(&extra);
+        assert_eq!(zip64.widen(u32::MAX), Some(7));
+        assert_eq!(zip64.widen(5), Some(5));
+        assert_eq!(zip64.widen(u32::MAX), Some(9));
+        assert_eq!(zip64.widen(u32::MAX), None);
+    }
+
+    #[test]
+    fn without_a_zip64_field_a_saturated_field_is_a_plain_number() {
+        assert_eq!(Zip64::new(&[]).widen(u32::MAX), Some(0xFFFF_FFFF));
+    }
+
+    #[test]
+    fn an_extended_timestamp_holds_the_modification_time_only_where_its_flag_says_so() {
+        let field = |flags| {
+            let mut extra = vec![0x55, 0x54, 5, 0, flags];
+            extra.extend((-86_400i32).to_le_bytes());
+            extra
+        };
+        assert_eq!(modified(&field(1)), Some(-86_400));
+        assert_eq!(modified(&field(2)), None);
+        assert_eq!(modified(&field(1)[..7]), None);
+    }
+
+    #[test]
+    fn a_field_that_runs_past_the_end_is_ignored() {
+        assert_eq!(fields(&[1, 0, 200, 0, 1, 2, 3]).count(), 0);
+    }
+}

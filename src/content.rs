@@ -1,0 +1,197 @@
+//! Where the bytes of a file come from.
+//!
+//! Every member that can be read is stored, so there is one lane so far: a slice of the archive's
+//! mapping, which the reply copies straight into the kernel's page cache.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::map::Map;
+use crate::member::{Extent, Member, Problem};
+
+/// Why bytes of a member cannot be had.
+#[derive(Debug)]
+pub enum ReadError<'a> {
+    /// The member cannot be read at all.
+    Problem(&'a Problem),
+    /// The archive is not the one that was indexed any more. `first` says that nobody was told so.
+    Stale {
+        /// Whether this is the first time that it was noticed.
+        first: bool,
+    },
+    /// The archive could not be read.
+    Io(io::Error),
+}
+
+/// An open archive whose index is known, and the bytes of its members.
+#[derive(Debug)]
+pub struct Content {
+    file: File,
+    map: Map,
+    version: Version,
+    stale: AtomicBool,
+}
+
+/// What tells one state of a file from another. The time of the inode's last change is no part of
+/// it: rename, unlink and chmod alter that one, and no byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    len: u64,
+    modified: (i64, i64),
+}
+
+impl Version {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+impl Content {
+    /// The archive in `file`, as it was when it was indexed.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn new(file: File, indexed: &Metadata) -> io::Result<Self> {
+        let version = Version::of(indexed);
+        Ok(Self {
+            map: Map::new(&file, version.len)?,
+            file,
+            version,
+            stale: AtomicBool::new(false),
+        })
+    }
+
+    /// The bytes of `member` from `offset` on, at most `len` of them and fewer at its end. They are
+    /// for a system call only: see [`Map`].
+    ///
+    /// # Errors
+    /// [`ReadError`]: bytes that are not those that were indexed are never given out.
+    pub fn mapped<'a>(
+        &'a self,
+        member: &'a Member,
+        offset: u64,
+        len: u64,
+    ) -> Result<&'a [u8], ReadError<'a>> {
+        let extent = readable_part(member, offset, len)?;
+        self.check_version()?;
+        self.map
+            .bytes(extent)
+            .ok_or_else(|| ReadError::Io(io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    /// Copies bytes of `member` from its start into `buffer`; returns how many.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read_start<'a>(
+        &self,
+        member: &'a Member,
+        buffer: &mut [u8],
+    ) -> Result<usize, ReadError<'a>> {
+        let extent = readable_part(member, 0, buffer.len() as u64)?;
+        self.check_version()?;
+        let len = extent.len as usize;
+        self.file
+            .read_exact_at(&mut buffer[..len], extent.start)
+            .map_err(ReadError::Io)?;
+        Ok(len)
+    }
+
+    /// Whether the archive was found changed.
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    fn check_version(&self) -> Result<(), ReadError<'static>> {
+        let unchanged = |now: Metadata| Version::of(&now) == self.version;
+        if !self.is_stale() && self.file.metadata().is_ok_and(unchanged) {
+            return Ok(());
+        }
+        let first = !self.stale.swap(true, Ordering::Relaxed);
+        Err(ReadError::Stale { first })
+    }
+}
+
+/// The part of the archive that holds the bytes of `member` from `offset` on, at most `len`.
+fn readable_part(member: &Member, offset: u64, len: u64) -> Result<Extent, ReadError<'_>> {
+    if let Some(problem) = &member.problem {
+        return Err(ReadError::Problem(problem));
+    }
+    let offset = offset.min(member.size);
+    Ok(Extent {
+        start: member.extent.start + offset,
+        len: len.min(member.size - offset),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::member::Method;
+    use crate::names::Names;
+
+    fn fixture(bytes: &[u8], extent: Extent) -> (tempfile::NamedTempFile, Content, Member) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        let opened = file.reopen().unwrap();
+        let content = Content::new(opened, &file.as_file().metadata().unwrap()).unwrap();
+        let member = Member {
+            name: Names::default().push(b"x").unwrap(),
+            method: Method::STORED,
+            flags: 0,
+            crc32: 0,
+            size: extent.len,
+            extent,
+            local_header_offset: 0,
+            modified: 0,
+            problem: None,
+        };
+        (file, content, member)
+    }
+
+    #[test]
+    fn a_read_is_cut_at_the_end_of_the_member() {
+        let (_file, content, member) = fixture(b"0123456789", Extent { start: 2, len: 5 });
+        assert_eq!(content.mapped(&member, 0, 100).unwrap(), b"23456");
+        assert_eq!(content.mapped(&member, 3, 1).unwrap(), b"5");
+        assert_eq!(content.mapped(&member, 5, 9).unwrap(), b"");
+        assert_eq!(content.mapped(&member, u64::MAX, 9).unwrap(), b"");
+        let mut buffer = [0; 9];
+        assert_eq!(content.read_start(&member, &mut buffer).unwrap(), 5);
+        assert_eq!(&buffer, b"23456\0\0\0\0");
+    }
+
+    #[test]
+    fn a_changed_archive_is_noticed_once_and_never_read_again() {
+        let (mut file, content, member) = fixture(b"0123456789", Extent { start: 2, len: 5 });
+        file.write_all(b"x").unwrap();
+        let read = |first| {
+            matches!(
+                content.mapped(&member, 0, 1),
+                Err(ReadError::Stale { first: told }) if told == first
+            )
+        };
+        assert!(read(true));
+        assert!(content.is_stale());
+        assert!(read(false));
+        file.as_file().set_len(10).unwrap();
+        assert!(read(false));
+    }
+
+    #[test]
+    fn a_member_with_a_problem_is_not_read() {
+        let (_file, content, mut member) = fixture(b"0123456789", Extent { start: 2, len: 5 });
+        member.problem = Some(Box::new(Problem::Encrypted));
+        assert!(matches!(
+            content.mapped(&member, 0, 1),
+            Err(ReadError::Problem(Problem::Encrypted))
+        ));
+    }
+}

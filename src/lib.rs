@@ -1,0 +1,17 @@
+//! npzfs mounts a NumPy `.npz` archive as a directory of `.npy` files, each one the archive's own
+//! byte range.
+//!
+//! The data goes one way: archive bytes, members, tree of inodes, replies. Each module knows only
+//! the ones before it.
+//!
+//! This library is what the program `npzfs` is made of; it is no stable interface.
+
+pub mod archive;
+pub mod content;
+mod escape;
+pub mod map;
+pub mod member;
+pub mod names;
+pub mod npy;
+mod sys;
+pub mod tree;

@@ -1,0 +1,3 @@
+//! The program `npzfs`.
+
+fn main() {}

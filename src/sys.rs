@@ -1,0 +1,110 @@
+//! The system calls for which neither the standard library nor `nix` has a safe form.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io;
+use std::mem;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::NixPath;
+use nix::unistd::ForkResult;
+
+/// Local time as seconds since 1970 (UTC); `None` for times that do not exist. Months count from 1.
+pub fn local_time(
+    year: i32,
+    month: i32,
+    day: i32,
+    hour: i32,
+    minute: i32,
+    second: i32,
+) -> Option<i64> {
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // SAFETY: `tm` is a plain C struct, for which all zeroes are a valid value.
+    let mut time: libc::tm = unsafe { mem::zeroed() };
+    time.tm_year = year - 1900;
+    time.tm_mon = month - 1;
+    time.tm_mday = day;
+    time.tm_hour = hour;
+    time.tm_min = minute;
+    time.tm_sec = second;
+    // Whether summer time was in force is for the time zone to say.
+    time.tm_isdst = -1;
+    // SAFETY: the pointer is to a live, exclusively borrowed `tm`.
+    let seconds = unsafe { libc::mktime(&mut time) };
+    (seconds != -1).then_some(seconds)
+}
+
+/// Splits this process in two, as fork(2) does.
+///
+/// # Errors
+/// Those of fork(2), and `Unsupported` where this process runs other threads: their locks would
+/// stay locked in the child.
+pub fn fork() -> io::Result<ForkResult> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // SAFETY: this is the only thread, so the child may go on as the parent would.
+    Ok(unsafe { nix::unistd::fork() }?)
+}
+
+/// Closes every descriptor that the process inherited, but for the standard streams.
+pub fn close_inherited_descriptors() {
+    // SAFETY: called before npzfs opens anything, so no live object owns one of them. A kernel
+    // without this call (before 5.9) leaves them open, which is no error.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+}
+
+/// Takes a descriptor that arrived with a message into possession.
+///
+/// # Safety
+/// Nothing else may own the descriptor.
+pub unsafe fn own(received: RawFd) -> OwnedFd {
+    // SAFETY: as the caller promises.
+    unsafe { OwnedFd::from_raw_fd(received) }
+}
+
+/// The value of an extended attribute, as getxattr(2); `None` where it is longer than 64 KiB.
+///
+/// # Errors
+/// Those of getxattr(2).
+pub fn getxattr(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
+    // XATTR_SIZE_MAX: no value is longer, so one call does.
+    let mut value = vec![0u8; 65_536];
+    let len = path.with_nix_path(|path| {
+        // SAFETY: both strings end in NUL, and the kernel writes at most the length given.
+        unsafe {
+            libc::getxattr(
+                path.as_ptr(),
+                name.as_ptr(),
+                value.as_mut_ptr().cast(),
+                value.len(),
+            )
+        }
+    })?;
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    value.truncate(len);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_time_follows_the_time_zone_and_refuses_impossible_dates() {
+        assert_eq!(local_time(2024, 0, 1, 0, 0, 0), None);
+        assert_eq!(local_time(2024, 13, 1, 0, 0, 0), None);
+        let noon = local_time(2024, 6, 1, 12, 0, 0).unwrap();
+        let next_noon = local_time(2024, 6, 2, 12, 0, 0).unwrap();
+        assert_eq!(next_noon - noon, 86_400);
+    }
+
+    #[test]
+    fn an_attribute_that_is_not_there_is_an_error() {
+        let error = getxattr(Path::new("/"), c"user.npzfs.nothing").unwrap_err();
+        assert!(error.raw_os_error().is_some());
+    }
+}

@@ -1,0 +1,576 @@
+//! From the members of an archive to a tree of files and directories.
+//!
+//! The tree is a handful of flat tables, since an archive may have millions of members: nodes in
+//! one vector, the children of each directory as a range of another, names in one arena, and one
+//! hash table from (directory, name) to node.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+
+use hashbrown::HashTable;
+use log::warn;
+
+use crate::archive::Index;
+use crate::escape::Escaped;
+use crate::member::Member;
+use crate::names::{self, Component, Name, Names};
+
+/// The number of an inode. The root is 1, as FUSE has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The root directory.
+    pub const ROOT: Self = Self(1);
+}
+
+/// What an inode is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file: a member.
+    File,
+    /// A directory.
+    Directory,
+}
+
+/// The attributes of an inode that come from the archive; who owns it is not for the tree to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attr {
+    /// Its number.
+    pub ino: Ino,
+    /// File or directory.
+    pub kind: Kind,
+    /// Length in bytes; 0 for a directory.
+    pub size: u64,
+    /// Time of last modification, in seconds since 1970 (UTC).
+    pub modified: i64,
+    /// Number of links: 1 for a file; for a directory 2 and one for each directory in it.
+    pub links: u32,
+}
+
+/// One entry of a directory.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Its name: at most [`names::NAME_MAX`] bytes, without slash or NUL.
+    pub name: &'a [u8],
+    /// What it names.
+    pub attr: Attr,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: Name,
+    parent: u32,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    File { member: u32 },
+    Directory { number: u32 },
+}
+
+#[derive(Debug, Default)]
+struct Directory {
+    /// Its entries, as a range of `Tree::children`.
+    children: Range<u32>,
+    subdirectories: u32,
+}
+
+/// The files and directories that an archive is shown as.
+#[derive(Debug)]
+pub struct Tree {
+    names: Names,
+    members: Vec<Member>,
+    nodes: Vec<Node>,
+    directories: Vec<Directory>,
+    children: Vec<u32>,
+    table: Table,
+    modified: i64,
+}
+
+impl Tree {
+    /// Makes the tree of an archive; `modified` is the archive's own time of last modification, in
+    /// seconds since 1970 (UTC), which directories are given. Every name that is changed or hidden
+    /// on the way is logged.
+    ///
+    /// # Errors
+    /// [`TooLarge`] where the names do not fit into 4 GiB or the inodes into 32 bits.
+    pub fn new(index: Index, modified: i64) -> Result<Self, TooLarge> {
+        Builder::new(index).build(modified)
+    }
+
+    /// The inode that `name` names in directory `parent`.
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Option<Attr> {
+        let parent = self.position(parent)?;
+        let at = self.table.find(parent, name, &self.nodes, &self.names)?;
+        Some(self.attr_at(at))
+    }
+
+    /// The attributes of an inode.
+    pub fn attr(&self, ino: Ino) -> Option<Attr> {
+        self.position(ino).map(|at| self.attr_at(at))
+    }
+
+    /// The directory that an inode is in; the root's is the root.
+    pub fn parent(&self, ino: Ino) -> Option<Ino> {
+        self.position(ino)
+            .map(|at| ino_of(self.nodes[at as usize].parent))
+    }
+
+    /// The entries of a directory from the `skip`th on, without `.` and `..`; `None` where `ino` is
+    /// no directory.
+    pub fn entries(&self, ino: Ino, skip: usize) -> Option<impl Iterator<Item = Entry<'_>>> {
+        let at = self.position(ino)?;
+        let What::Directory { number } = self.nodes[at as usize].what else {
+            return None;
+        };
+        let Range { start, end } = self.directories[number as usize].children;
+        let children = &self.children[start as usize..end as usize];
+        Some(children.iter().skip(skip).map(|&child| Entry {
+            name: self.names.bytes(self.nodes[child as usize].name),
+            attr: self.attr_at(child),
+        }))
+    }
+
+    /// The member that a file is; `None` for a directory.
+    pub fn member(&self, ino: Ino) -> Option<&Member> {
+        match self.nodes[self.position(ino)? as usize].what {
+            What::File { member } => Some(&self.members[member as usize]),
+            What::Directory { .. } => None,
+        }
+    }
+
+    /// The name of a member, as it is in the archive.
+    pub fn name_of(&self, member: &Member) -> &[u8] {
+        self.names.bytes(member.name)
+    }
+
+    /// The members that are shown as files, in the order of the archive.
+    pub fn files(&self) -> impl Iterator<Item = &Member> {
+        self.nodes.iter().filter_map(|node| match node.what {
+            What::File { member } => Some(&self.members[member as usize]),
+            What::Directory { .. } => None,
+        })
+    }
+
+    /// The number of files and directories.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is nothing in the tree, which never is: there is a root.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    fn position(&self, ino: Ino) -> Option<u32> {
+        let at = ino.0.checked_sub(1)?;
+        (at < self.nodes.len() as u64).then_some(at as u32)
+    }
+
+    fn attr_at(&self, at: u32) -> Attr {
+        let ino = ino_of(at);
+        match self.nodes[at as usize].what {
+            What::File { member } => {
+                let member = &self.members[member as usize];
+                Attr {
+                    ino,
+                    kind: Kind::File,
+                    // The kernel takes no more, and only a damaged archive tells of more.
+                    size: member.size.min(i64::MAX as u64),
+                    modified: member.modified,
+                    links: 1,
+                }
+            }
+            What::Directory { number } => Attr {
+                ino,
+                kind: Kind::Directory,
+                size: 0,
+                modified: self.modified,
+                links: 2 + self.directories[number as usize].subdirectories,
+            },
+        }
+    }
+}
+
+fn ino_of(at: u32) -> Ino {
+    Ino(u64::from(at) + 1)
+}
+
+/// The names or the inodes of an archive are more than npzfs has numbers for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// A hash table from (parent, name) to a position in the nodes. Names are chosen by whoever made
+/// the archive, so the hash is keyed at random.
+#[derive(Debug, Default)]
+struct Table {
+    positions: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Table {
+    fn hash(&self, parent: u32, name: &[u8]) -> u64 {
+        self.hasher.hash_one((parent, name))
+    }
+
+    fn find(&self, parent: u32, name: &[u8], nodes: &[Node], names: &Names) -> Option<u32> {
+        let is_it = |&at: &u32| {
+            let node = &nodes[at as usize];
+            node.parent == parent && names.bytes(node.name) == name
+        };
+        self.positions.find(self.hash(parent, name), is_it).copied()
+    }
+
+    fn insert(&mut self, at: u32, nodes: &[Node], names: &Names) {
+        let hash = |&at: &u32| {
+            let node = &nodes[at as usize];
+            self.hasher.hash_one((node.parent, names.bytes(node.name)))
+        };
+        self.positions.insert_unique(hash(&at), at, hash);
+    }
+}
+
+struct Builder {
+    names: Names,
+    members: Vec<Member>,
+    nodes: Vec<Node>,
+    directories: Vec<Directory>,
+    table: Table,
+    /// The number last put behind a taken name, by the position of the node that has the name.
+    suffixes: std::collections::HashMap<u32, u32>,
+}
+
+impl Builder {
+    fn new(index: Index) -> Self {
+        let Index { names, members } = index;
+        let mut table = Table::default();
+        // Room for all at once: growing would rehash everything again and again.
+        table.positions.reserve(members.len(), |_| 0);
+        let mut nodes = Vec::with_capacity(members.len() + 1);
+        nodes.push(Node {
+            name: Name::default(),
+            parent: 0,
+            what: What::Directory { number: 0 },
+        });
+        Self {
+            names,
+            members,
+            nodes,
+            directories: vec![Directory::default()],
+            table,
+            suffixes: Default::default(),
+        }
+    }
+
+    fn build(mut self, modified: i64) -> Result<Tree, TooLarge> {
+        let hidden = self.hidden();
+        // Directories come first, so that a file that claims the name of one is the one renamed,
+        // whichever the archive has first.
+        let mut parents = vec![0; self.members.len()];
+        for at in 0..self.members.len() {
+            if !hidden[at] {
+                parents[at] = self.make_directories(at)?;
+            }
+        }
+        for at in 0..self.members.len() {
+            if !hidden[at] {
+                self.make_file(at, parents[at])?;
+            }
+        }
+        let children = self.sort_into_directories();
+        self.names.shrink_to_fit();
+        Ok(Tree {
+            names: self.names,
+            members: self.members,
+            nodes: self.nodes,
+            directories: self.directories,
+            children,
+            table: self.table,
+            modified,
+        })
+    }
+
+    /// Which members are not shown: those whose name comes again later, since NumPy reads the last
+    /// one, and those whose name no file can have.
+    fn hidden(&self) -> Vec<bool> {
+        let name = |at: u32| self.names.bytes(self.members[at as usize].name);
+        let hasher = RandomState::new();
+        let hash = |at: u32| hasher.hash_one(name(at));
+        let mut last = HashTable::with_capacity(self.members.len());
+        let mut hidden = vec![false; self.members.len()];
+        for at in (0..self.members.len() as u32).rev() {
+            let raw = name(at);
+            let reason = if raw.contains(&0) {
+                "has a NUL in its name"
+            } else if last.find(hash(at), |&other| name(other) == raw).is_some() {
+                "comes again later in the archive"
+            } else {
+                last.insert_unique(hash(at), at, |&at| hash(at));
+                continue;
+            };
+            warn!("member '{}' is hidden: it {reason}", Escaped(raw));
+            hidden[at as usize] = true;
+        }
+        hidden
+    }
+
+    /// Makes the directories that the name of a member needs and returns the last one.
+    fn make_directories(&mut self, member: usize) -> Result<u32, TooLarge> {
+        let whole = self.members[member].name;
+        if !self.names.bytes(whole).contains(&b'/') {
+            return Ok(0);
+        }
+        let raw = self.names.bytes(whole).to_vec();
+        let decoded = names::decode(&raw);
+        let mut components: Vec<_> = names::components(&decoded).collect();
+        if !raw.ends_with(b"/") {
+            components.pop();
+        }
+        let mut parent = 0;
+        for component in components {
+            parent = match self.find(parent, &component) {
+                Some(at) => at,
+                None => {
+                    let number = u32::try_from(self.directories.len()).map_err(|_| TooLarge)?;
+                    self.directories.push(Directory::default());
+                    self.subdirectories_of(parent, 1);
+                    let name = self.names.component(whole, &component).ok_or(TooLarge)?;
+                    self.add(name, parent, What::Directory { number })?
+                }
+            };
+        }
+        Ok(parent)
+    }
+
+    fn make_file(&mut self, member: usize, parent: u32) -> Result<(), TooLarge> {
+        let whole = self.members[member].name;
+        let raw = self.names.bytes(whole).to_vec();
+        if raw.ends_with(b"/") {
+            if self.members[member].size > 0 {
+                warn!(
+                    "member '{}' is hidden: a directory has no data",
+                    Escaped(&raw)
+                );
+            }
+            return Ok(());
+        }
+        let decoded = names::decode(&raw);
+        let mut path: Vec<_> = names::components(&decoded).collect();
+        let Some(mut component) = path.pop() else {
+            warn!(
+                "member '{}' is hidden: no name is left of it",
+                Escaped(&raw)
+            );
+            return Ok(());
+        };
+        let taken_by = self.find(parent, &component);
+        if let Some(taken_by) = taken_by {
+            component = self.free_name(taken_by, parent, &component);
+        }
+        let name = self.names.component(whole, &component).ok_or(TooLarge)?;
+        if taken_by.is_some() || !names::is_kept(&raw) {
+            path.push(component);
+            warn!(
+                "member '{}' is shown as '{}'",
+                Escaped(&raw),
+                Escaped(names::join(&path).as_bytes())
+            );
+        }
+        let member = member as u32;
+        self.add(name, parent, What::File { member })?;
+        Ok(())
+    }
+
+    /// `component` with the first number behind it that makes it a name of its own.
+    fn free_name(
+        &mut self,
+        taken_by: u32,
+        parent: u32,
+        component: &Component<'_>,
+    ) -> Component<'static> {
+        loop {
+            let number = self.suffixes.entry(taken_by).or_default();
+            *number += 1;
+            let suffix = format!(" ({number})");
+            let candidate = component.with_suffix(&suffix);
+            if self.find(parent, &candidate).is_none() {
+                return candidate;
+            }
+        }
+    }
+
+    fn find(&self, parent: u32, component: &Component<'_>) -> Option<u32> {
+        let name = component.text.as_bytes();
+        self.table.find(parent, name, &self.nodes, &self.names)
+    }
+
+    fn add(&mut self, name: Name, parent: u32, what: What) -> Result<u32, TooLarge> {
+        let at = u32::try_from(self.nodes.len()).map_err(|_| TooLarge)?;
+        self.nodes.push(Node { name, parent, what });
+        self.table.insert(at, &self.nodes, &self.names);
+        Ok(at)
+    }
+
+    fn subdirectories_of(&mut self, at: u32, more: u32) {
+        if let What::Directory { number } = self.nodes[at as usize].what {
+            self.directories[number as usize].subdirectories += more;
+        }
+    }
+
+    /// The children of all directories, one directory after the other, each in the order of the
+    /// nodes.
+    fn sort_into_directories(&mut self) -> Vec<u32> {
+        let directory_of = |nodes: &[Node], at: usize| {
+            match nodes[nodes[at].parent as usize].what {
+                What::Directory { number } => number as usize,
+                // Only directories are ever made parents.
+                What::File { .. } => 0,
+            }
+        };
+        for at in 1..self.nodes.len() {
+            self.directories[directory_of(&self.nodes, at)].children.end += 1;
+        }
+        let mut next = 0;
+        for directory in &mut self.directories {
+            let len = directory.children.end;
+            directory.children = next..next;
+            next += len;
+        }
+        let mut children = vec![0; next as usize];
+        for at in 1..self.nodes.len() {
+            let directory = &mut self.directories[directory_of(&self.nodes, at)];
+            children[directory.children.end as usize] = at as u32;
+            directory.children.end += 1;
+        }
+        children
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::{Extent, Method};
+
+    fn tree(raw_names: &[&str]) -> Tree {
+        let mut names = Names::default();
+        let members = raw_names
+            .iter()
+            .zip(1..)
+            .map(|(raw, size)| Member {
+                name: names.push(raw.as_bytes()).unwrap(),
+                method: Method::STORED,
+                flags: 0,
+                crc32: 0,
+                size: if raw.ends_with('/') { 0 } else { size },
+                extent: Extent {
+                    start: 0,
+                    len: size,
+                },
+                local_header_offset: 0,
+                modified: 7,
+                problem: None,
+            })
+            .collect();
+        Tree::new(Index { names, members }, 99).unwrap()
+    }
+
+    /// Every path below `directory` with the size of the file, in the order of the entries.
+    fn walk(tree: &Tree, directory: Ino, path: &str) -> Vec<String> {
+        let mut paths = Vec::new();
+        for entry in tree.entries(directory, 0).unwrap() {
+            let path = format!("{path}{}", std::str::from_utf8(entry.name).unwrap());
+            assert_eq!(tree.lookup(directory, entry.name), Some(entry.attr));
+            assert_eq!(tree.attr(entry.attr.ino), Some(entry.attr));
+            assert_eq!(tree.parent(entry.attr.ino), Some(directory));
+            match entry.attr.kind {
+                Kind::File => paths.push(format!("{path}={}", entry.attr.size)),
+                Kind::Directory => {
+                    paths.push(format!("{path}/"));
+                    paths.extend(walk(tree, entry.attr.ino, &format!("{path}/")));
+                }
+            }
+        }
+        paths
+    }
+
+    fn paths(raw_names: &[&str]) -> Vec<String> {
+        walk(&tree(raw_names), Ino::ROOT, "")
+    }
+
+    #[test]
+    fn slashes_make_directories() {
+        assert_eq!(
+            paths(&["x", "a/b/y", "a/z", "e/"]),
+            ["a/", "a/b/", "a/b/y=2", "a/z=3", "e/", "x=1"]
+        );
+    }
+
+    #[test]
+    fn the_last_of_repeated_names_wins() {
+        assert_eq!(paths(&["x", "y", "x"]), ["y=2", "x=3"]);
+    }
+
+    #[test]
+    fn different_names_that_end_up_as_one_are_numbered() {
+        assert_eq!(
+            paths(&["x.npy", "./x.npy", "/x.npy", "x (1).npy"]),
+            ["x.npy=1", "x (1).npy=2", "x (2).npy=3", "x (1) (1).npy=4"]
+        );
+    }
+
+    #[test]
+    fn a_file_that_claims_the_name_of_a_directory_is_numbered() {
+        assert_eq!(paths(&["a", "a/b"]), ["a/", "a/b=2", "a (1)=1"]);
+        assert_eq!(paths(&["a/b", "a"]), ["a/", "a/b=1", "a (1)=2"]);
+        assert_eq!(paths(&["a/", "a"]), ["a/", "a (1)=2"]);
+    }
+
+    #[test]
+    fn names_without_anything_left_and_names_with_nul_are_hidden() {
+        assert_eq!(paths(&["..", "./", "", "a\0b", "c"]), ["c=5"]);
+    }
+
+    #[test]
+    fn names_that_differ_in_case_are_different() {
+        assert_eq!(paths(&["a", "A"]), ["a=1", "A=2"]);
+    }
+
+    #[test]
+    fn a_directory_counts_its_subdirectories_as_links() {
+        let tree = tree(&["a/b/x", "a/c/x", "d/x"]);
+        let links = |ino| tree.attr(ino).unwrap().links;
+        let a = tree.lookup(Ino::ROOT, b"a").unwrap();
+        assert_eq!((links(Ino::ROOT), links(a.ino)), (4, 4));
+        assert_eq!((a.modified, a.size), (99, 0));
+    }
+
+    #[test]
+    fn inodes_that_do_not_exist_have_nothing() {
+        let tree = tree(&["x"]);
+        let file = tree.lookup(Ino::ROOT, b"x").unwrap();
+        for ino in [Ino(0), Ino(3), Ino(u64::MAX)] {
+            assert_eq!(tree.attr(ino), None);
+            assert!(tree.entries(ino, 0).is_none());
+            assert!(tree.member(ino).is_none());
+        }
+        assert_eq!(tree.lookup(file.ino, b"x"), None);
+        assert!(tree.entries(file.ino, 0).is_none());
+        assert_eq!(tree.entries(Ino::ROOT, usize::MAX).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn many_members_with_one_name_are_numbered_without_trying_every_number_each_time() {
+        let spellings: Vec<String> = (0..1 << 15)
+            .map(|bits: u32| {
+                let dots = (0..15).map(|bit| if bits >> bit & 1 == 1 { "./" } else { "//" });
+                dots.collect::<String>() + "x"
+            })
+            .collect();
+        let raw_names: Vec<&str> = spellings.iter().map(String::as_str).collect();
+        let paths = paths(&raw_names);
+        assert_eq!(paths.len(), 1 << 15);
+        assert_eq!(paths.last().unwrap(), "x (32767)=32768");
+    }
+}
