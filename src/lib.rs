@@ -9,9 +9,12 @@
 pub mod archive;
 pub mod content;
 mod escape;
+pub mod fuse;
 pub mod map;
 pub mod member;
 pub mod names;
 pub mod npy;
+pub mod stats;
 mod sys;
 pub mod tree;
+pub mod xattr;

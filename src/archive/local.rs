@@ -49,7 +49,7 @@ pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
 pub(super) fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<(), Mismatch> {
     let local = LocalHeader::parse(bytes).ok_or(Mismatch::Missing)?;
     let described = local.flags & HAS_DATA_DESCRIPTOR != 0;
-    let unset = |value: u64| value == 0 || value == u32::MAX.into();
+    let unset = |value: u64| value == 0 || value == u64::from(u32::MAX);
     let agrees = |value: u64, expected: u64| value == expected || described && unset(value);
     let mut zip64 = Zip64::new(local.extra);
     let size = zip64.widen(local.size);

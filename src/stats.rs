@@ -1,0 +1,89 @@
+//! Counters of what a mount was asked for.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Map, Value};
+
+macro_rules! requests {
+    ($($variant:ident $name:literal,)*) => {
+        /// The types of request that are counted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each is the FUSE request of the same name")]
+        pub enum Request {
+            $($variant,)*
+        }
+
+        impl Request {
+            const NAMES: &[&str] = &[$($name,)*];
+        }
+    };
+}
+
+requests! {
+    Lookup "lookup",
+    Forget "forget",
+    Getattr "getattr",
+    Open "open",
+    Read "read",
+    Release "release",
+    Opendir "opendir",
+    Readdir "readdir",
+    Readdirplus "readdirplus",
+    Releasedir "releasedir",
+    Statfs "statfs",
+    Getxattr "getxattr",
+    Listxattr "listxattr",
+    Ioctl "ioctl",
+    Lseek "lseek",
+    Flush "flush",
+    Fsync "fsync",
+}
+
+/// What a mount was asked for since it began.
+#[derive(Debug, Default)]
+pub struct Stats {
+    requests: [AtomicU64; Request::NAMES.len()],
+    bytes_read: AtomicU64,
+}
+
+impl Stats {
+    /// Counts one request.
+    pub fn count(&self, request: Request) {
+        self.requests[request as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that a READ was answered with.
+    pub fn count_bytes(&self, len: usize) {
+        self.bytes_read.fetch_add(len as u64, Ordering::Relaxed);
+    }
+
+    /// The counters by name, those that are not zero, and `bytes_read`.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut json = Map::new();
+        for (name, counter) in Request::NAMES.iter().zip(&self.requests) {
+            let count = counter.load(Ordering::Relaxed);
+            if count > 0 {
+                json.insert((*name).to_owned(), count.into());
+            }
+        }
+        let bytes_read = self.bytes_read.load(Ordering::Relaxed);
+        json.insert("bytes_read".to_owned(), bytes_read.into());
+        json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_never_came_are_left_out() {
+        let stats = Stats::default();
+        stats.count(Request::Read);
+        stats.count(Request::Read);
+        stats.count(Request::Fsync);
+        stats.count_bytes(10);
+        let json = Value::Object(stats.to_json()).to_string();
+        assert_eq!(json, r#"{"bytes_read":10,"fsync":1,"read":2}"#);
+    }
+}
