@@ -7,13 +7,18 @@
 //! This library is what the program `npzfs` is made of; it is no stable interface.
 
 pub mod archive;
+pub mod cli;
 pub mod content;
+pub mod error;
 mod escape;
 pub mod fuse;
+pub mod holders;
 pub mod map;
 pub mod member;
+pub mod mountinfo;
 pub mod names;
 pub mod npy;
+pub mod options;
 pub mod stats;
 mod sys;
 pub mod tree;

@@ -1,0 +1,228 @@
+//! The options behind `-o`, as mount(8) and fstab(5) spell them.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::mount::MsFlags;
+
+/// What every mount of npzfs has: nothing is written, and what an archive says about set-user-id
+/// bits and devices is nobody's business.
+const ALWAYS: MsFlags = MsFlags::MS_RDONLY
+    .union(MsFlags::MS_NOSUID)
+    .union(MsFlags::MS_NODEV);
+
+/// Options for the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelOptions {
+    /// The flags of mount(2).
+    pub flags: MsFlags,
+    /// Options that go to the file system as text.
+    pub data: Vec<OsString>,
+    /// Whether files at the mount point may be hidden.
+    pub nonempty: bool,
+}
+
+impl Default for KernelOptions {
+    fn default() -> Self {
+        Self {
+            flags: ALWAYS | MsFlags::MS_NOEXEC,
+            data: Vec::new(),
+            nonempty: false,
+        }
+    }
+}
+
+/// What an option does to the flags.
+enum Effect {
+    Set(MsFlags),
+    Clear(MsFlags),
+    Refuse(&'static str),
+}
+
+fn effect(option: &str) -> Option<Effect> {
+    use Effect::{Clear, Refuse, Set};
+    Some(match option {
+        "ro" | "nosuid" | "nodev" => Set(ALWAYS),
+        "noexec" => Set(MsFlags::MS_NOEXEC),
+        "exec" => Clear(MsFlags::MS_NOEXEC),
+        "noatime" => Set(MsFlags::MS_NOATIME),
+        "atime" => Clear(MsFlags::MS_NOATIME),
+        "nodiratime" => Set(MsFlags::MS_NODIRATIME),
+        "diratime" => Clear(MsFlags::MS_NODIRATIME),
+        "relatime" => Set(MsFlags::MS_RELATIME),
+        "norelatime" => Clear(MsFlags::MS_RELATIME),
+        "strictatime" => Set(MsFlags::MS_STRICTATIME),
+        "nostrictatime" => Clear(MsFlags::MS_STRICTATIME),
+        "sync" => Set(MsFlags::MS_SYNCHRONOUS),
+        "async" => Clear(MsFlags::MS_SYNCHRONOUS),
+        "dirsync" => Set(MsFlags::MS_DIRSYNC),
+        // For fstab's eyes only, or what npzfs does anyway.
+        "defaults"
+        | "auto"
+        | "noauto"
+        | "user"
+        | "nouser"
+        | "users"
+        | "owner"
+        | "group"
+        | "nofail"
+        | "_netdev"
+        | "default_permissions" => Set(MsFlags::empty()),
+        "rw" => Refuse("an archive is never written through a mount"),
+        "suid" => Refuse("an archive has no set-user-id files to honour"),
+        "dev" => Refuse("an archive has no devices to open"),
+        _ => return None,
+    })
+}
+
+/// Options that the kernel takes as text, up to their equals sign.
+const DATA: [&str; 5] = [
+    "max_read=",
+    "context=",
+    "fscontext=",
+    "defcontext=",
+    "rootcontext=",
+];
+
+/// Comments, as fstab has them.
+const COMMENTS: [&str; 3] = ["x-", "X-", "comment="];
+
+impl KernelOptions {
+    /// Takes one option into account.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn apply(&mut self, option: &OsStr) -> Result<(), String> {
+        let text = option.to_string_lossy();
+        if text == "nonempty" {
+            self.nonempty = true;
+            return Ok(());
+        }
+        if DATA.iter().any(|prefix| text.starts_with(prefix)) {
+            self.data.push(option.to_owned());
+            return Ok(());
+        }
+        if COMMENTS.iter().any(|prefix| text.starts_with(prefix)) {
+            return Ok(());
+        }
+        match effect(&text) {
+            Some(Effect::Set(flags)) => self.flags |= flags,
+            Some(Effect::Clear(flags)) => self.flags &= !flags,
+            Some(Effect::Refuse(reason)) => return Err(format!("'{text}' is refused: {reason}")),
+            None => return Err(format!("unknown mount option '{}'", text.escape_debug())),
+        }
+        Ok(())
+    }
+
+    /// The flags in the words that fusermount3 knows them by.
+    pub fn words(&self) -> Vec<&'static str> {
+        [
+            (MsFlags::MS_RDONLY, "ro"),
+            (MsFlags::MS_NOSUID, "nosuid"),
+            (MsFlags::MS_NODEV, "nodev"),
+            (MsFlags::MS_NOEXEC, "noexec"),
+            (MsFlags::MS_NOATIME, "noatime"),
+            (MsFlags::MS_NODIRATIME, "nodiratime"),
+            (MsFlags::MS_RELATIME, "relatime"),
+            (MsFlags::MS_STRICTATIME, "strictatime"),
+            (MsFlags::MS_SYNCHRONOUS, "sync"),
+            (MsFlags::MS_DIRSYNC, "dirsync"),
+        ]
+        .into_iter()
+        .filter(|&(flag, _)| self.flags.contains(flag))
+        .map(|(_, word)| word)
+        .collect()
+    }
+}
+
+/// The options in a list, which commas separate; a backslash takes a comma or a backslash for
+/// itself. Empty ones are dropped.
+pub fn split(list: &OsStr) -> Vec<OsString> {
+    let mut options = vec![Vec::new()];
+    let mut bytes = list.as_bytes().iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b',' => {
+                options.push(Vec::new());
+                continue;
+            }
+            b'\\' => bytes
+                .next_if(|&next| matches!(next, b',' | b'\\'))
+                .unwrap_or(byte),
+            _ => byte,
+        };
+        if let Some(option) = options.last_mut() {
+            option.push(byte);
+        }
+    }
+    options.retain(|option| !option.is_empty());
+    options.into_iter().map(OsString::from_vec).collect()
+}
+
+/// Puts a backslash before each comma and backslash, for a list of options.
+pub fn escape(value: &OsStr) -> OsString {
+    let mut escaped = Vec::with_capacity(value.len());
+    for &byte in value.as_bytes() {
+        if matches!(byte, b',' | b'\\') {
+            escaped.push(b'\\');
+        }
+        escaped.push(byte);
+    }
+    OsString::from_vec(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(list: &str) -> Result<KernelOptions, String> {
+        let mut options = KernelOptions::default();
+        for option in split(OsStr::new(list)) {
+            options.apply(&option)?;
+        }
+        Ok(options)
+    }
+
+    #[test]
+    fn a_mount_is_read_only_without_set_user_id_files_devices_or_programs() {
+        let words = KernelOptions::default().words();
+        assert_eq!(words, ["ro", "nosuid", "nodev", "noexec"]);
+    }
+
+    #[test]
+    fn kernel_options_are_taken_in_their_order() {
+        let words = |list| applied(list).unwrap().words();
+        assert_eq!(words("exec,noatime"), ["ro", "nosuid", "nodev", "noatime"]);
+        assert_eq!(words("exec,noexec"), ["ro", "nosuid", "nodev", "noexec"]);
+        let options = applied("nonempty,max_read=4096,,x-systemd.automount").unwrap();
+        assert!(options.nonempty);
+        assert_eq!(options.data, ["max_read=4096"]);
+    }
+
+    #[test]
+    fn options_that_npzfs_cannot_keep_are_refused_with_a_reason() {
+        assert_eq!(
+            applied("rw").unwrap_err(),
+            "'rw' is refused: an archive is never written through a mount"
+        );
+        assert!(
+            applied("suid")
+                .unwrap_err()
+                .starts_with("'suid' is refused")
+        );
+        assert_eq!(
+            applied("no\tsuch").unwrap_err(),
+            "unknown mount option 'no\\tsuch'"
+        );
+    }
+
+    #[test]
+    fn a_backslash_takes_a_comma_into_an_option() {
+        assert_eq!(
+            split(OsStr::new(r"log=/a\,b,ro,,c\\,\d")),
+            [r"log=/a,b", "ro", r"c\", r"\d"]
+        );
+        let path = OsStr::new(r"/a,b\c");
+        assert_eq!(split(&escape(path)), [path]);
+    }
+}
