@@ -151,13 +151,15 @@ fn octal(text: &str) -> Result<u16, String> {
 /// # Errors
 /// What is wrong with it; the help and the version count as errors, too.
 pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
-    let Command::Mount(first) = Cli::try_parse_from(&arguments)?.command else {
-        return Ok(Cli::try_parse_from(&arguments)?.command);
+    let command = Cli::try_parse_from(&arguments)?.command;
+    let Command::Mount(first) = &command else {
+        return Ok(command);
     };
     // Options behind -o that are long options become long options, right behind the subcommand, so
     // that both spellings are one and those on the command line itself count last.
     let mut kernel = KernelOptions::default();
-    let (subcommand, rest) = arguments.split_at(2);
+    let subcommand = arguments.iter().position(|argument| argument == "mount");
+    let (subcommand, rest) = arguments.split_at(subcommand.map_or(0, |at| at + 1));
     let mut expanded = subcommand.to_vec();
     for option in first.o.iter().flat_map(|list| options::split(list)) {
         match long_option(&option) {

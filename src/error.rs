@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::archive::Defect;
-use crate::escape::Escaped;
 use crate::holders::Holder;
+use crate::human::Escaped;
 use crate::member::{Problem, ProblemKind};
 
 /// Why a command failed. The text is one line, lower case, and names what it is about.

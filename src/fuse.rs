@@ -19,7 +19,7 @@ use fuser::{
 use log::{error, warn};
 
 use crate::content::{Content, ReadError};
-use crate::escape::Escaped;
+use crate::human::Escaped;
 use crate::member::{Member, ProblemKind};
 use crate::names::NAME_MAX;
 use crate::stats::{Request, Stats};

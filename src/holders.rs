@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use crate::escape::Escaped;
+use crate::human::Escaped;
 use crate::mountinfo::MountInfo;
 
 /// A process that keeps a mount busy.

@@ -7,14 +7,20 @@
 //! This library is what the program `npzfs` is made of; it is no stable interface.
 
 pub mod archive;
+pub mod archive_file;
+pub mod attach;
 pub mod cli;
 pub mod content;
+pub mod daemon;
 pub mod error;
-mod escape;
 pub mod fuse;
 pub mod holders;
+pub mod human;
+pub mod logging;
 pub mod map;
 pub mod member;
+pub mod mount;
+pub mod mount_point;
 pub mod mountinfo;
 pub mod names;
 pub mod npy;
@@ -22,4 +28,5 @@ pub mod options;
 pub mod stats;
 mod sys;
 pub mod tree;
+pub mod umount;
 pub mod xattr;

@@ -1,3 +1,54 @@
-//! The program `npzfs`.
+//! The program `npzfs`: runs a command, says what went wrong, and picks the exit status.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use npzfs::cli::{self, Command};
+use npzfs::error::{Error, status};
+use npzfs::{mount, umount};
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        say(&format!("internal error, please report it: {info}").replace('\n', " "));
+    }));
+    let command = match cli::parse(std::env::args_os().collect()) {
+        Ok(command) => command,
+        Err(error) => {
+            // Help and version go to standard output, the rest to standard error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() {
+                status::USAGE
+            } else {
+                status::DONE
+            });
+        }
+    };
+    let status = match std::panic::catch_unwind(|| run(&command)) {
+        Ok(status) => status,
+        Err(_) => status::FAILED,
+    };
+    ExitCode::from(status)
+}
+
+fn run(command: &Command) -> u8 {
+    match command {
+        Command::Mount(arguments) => mount::mount(arguments).unwrap_or_else(|error| fail(&error)),
+        Command::Umount(arguments) => {
+            let unmount = |mount_point| umount::umount(mount_point, arguments.lazy);
+            let statuses = arguments.mount_points.iter().map(|mount_point| {
+                unmount(mount_point).map_or_else(|error| fail(&error), |()| status::DONE)
+            });
+            statuses.max().unwrap_or(status::DONE)
+        }
+    }
+}
+
+fn fail(error: &Error) -> u8 {
+    say(&error.to_string());
+    error.status()
+}
+
+/// One line on standard error; whoever closed that does not want to know.
+fn say(message: &str) {
+    let _ = writeln!(std::io::stderr(), "npzfs: {message}");
+}

@@ -57,16 +57,14 @@ pub fn close_inherited_descriptors() {
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }
 
-/// Takes a descriptor that arrived with a message into possession.
-///
-/// # Safety
-/// Nothing else may own the descriptor.
-pub unsafe fn own(received: RawFd) -> OwnedFd {
-    // SAFETY: as the caller promises.
-    unsafe { OwnedFd::from_raw_fd(received) }
+/// Takes a descriptor that a message has just brought (SCM_RIGHTS) into possession.
+pub fn own_received(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: the kernel made the descriptor for this process when it received the message, so
+    // nothing else owns it. Callers pass each one once.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
-/// The value of an extended attribute, as getxattr(2); `None` where it is longer than 64 KiB.
+/// The value of an extended attribute, as getxattr(2).
 ///
 /// # Errors
 /// Those of getxattr(2).

@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use log::warn;
 
 use crate::archive::Index;
-use crate::escape::Escaped;
+use crate::human::Escaped;
 use crate::member::Member;
 use crate::names::{self, Component, Name, Names};
 

@@ -1,0 +1,78 @@
+//! An archive in the file system: opened, looked at and indexed.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::archive::{self, Index};
+use crate::error::Error;
+
+/// An archive that is open and indexed.
+#[derive(Debug)]
+pub struct ArchiveFile {
+    /// Its absolute path, without symbolic links.
+    pub path: PathBuf,
+    /// The open file.
+    pub file: File,
+    /// What the file was like before it was indexed.
+    pub metadata: Metadata,
+    /// Its members.
+    pub index: Index,
+}
+
+impl ArchiveFile {
+    /// Opens the archive at `given` and indexes it.
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::NotAFile`] or [`Error::Archive`].
+    pub fn open(given: &Path) -> Result<Self, Error> {
+        let cannot_open = |error| Error::Open {
+            archive: given.to_owned(),
+            error,
+        };
+        // Without O_NONBLOCK a FIFO that nobody writes to would never open.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(given)
+            .map_err(cannot_open)?;
+        let metadata = file.metadata().map_err(cannot_open)?;
+        if !metadata.is_file() {
+            return Err(Error::NotAFile {
+                archive: given.to_owned(),
+                what: kind(&metadata),
+            });
+        }
+        let path = fs::canonicalize(given).map_err(cannot_open)?;
+        let index = archive::index(&file, metadata.len(), metadata.mtime()).map_err(|defect| {
+            Error::Archive {
+                archive: given.to_owned(),
+                defect,
+            }
+        })?;
+        Ok(Self {
+            path,
+            file,
+            metadata,
+            index,
+        })
+    }
+
+    /// The archive's own time of last modification, in seconds since 1970 (UTC).
+    pub fn modified(&self) -> i64 {
+        self.metadata.mtime()
+    }
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}

@@ -1,0 +1,168 @@
+//! The processes of a mount: the one that goes to the background, and the one that cleans up if
+//! that one is killed.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::path::Path;
+
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+
+use crate::error::status;
+use crate::mountinfo::Place;
+use crate::sys;
+use crate::umount;
+
+/// Which process goes on after a fork.
+#[derive(Debug)]
+pub enum Background {
+    /// The one that was called: the other one is live, or has ended with this status.
+    Caller(u8),
+    /// The one in the background.
+    Server(Launch),
+}
+
+/// The way in which a background process tells that it is live. If it ends before, its exit status
+/// becomes that of the caller.
+#[derive(Debug)]
+pub struct Launch {
+    caller: PipeWriter,
+}
+
+/// Starts the process that is to go to the background. It keeps the terminal until it is live, so
+/// that it can say why it fails. Returns in both processes.
+///
+/// # Errors
+/// Those of fork(2) and pipe(2).
+pub fn background() -> io::Result<Background> {
+    sys::close_inherited_descriptors();
+    let (reader, caller) = io::pipe()?;
+    match sys::fork()? {
+        ForkResult::Child => Ok(Background::Server(Launch { caller })),
+        ForkResult::Parent { child } => {
+            drop(caller);
+            Ok(Background::Caller(wait_until_live(reader, child)?))
+        }
+    }
+}
+
+fn wait_until_live(mut server: PipeReader, child: Pid) -> io::Result<u8> {
+    let mut live = [0];
+    if server.read(&mut live)? == 1 {
+        return Ok(status::DONE);
+    }
+    loop {
+        return match waitpid(child, None) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            Ok(WaitStatus::Exited(_, status)) => Ok(status as u8),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Err(io::Error::other(format!(
+                "the background process was ended by {signal}"
+            ))),
+            Ok(_) => Ok(status::FAILED),
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+impl Launch {
+    /// Leaves the caller's session, directory and terminal, and lets the caller go.
+    ///
+    /// # Errors
+    /// Those of setsid(2), chdir(2) and dup2(2).
+    pub fn live(mut self) -> io::Result<()> {
+        leave()?;
+        self.caller.write_all(&[1])
+    }
+}
+
+/// Leaves the caller's session, directory and terminal.
+fn leave() -> io::Result<()> {
+    setsid()?;
+    env::set_current_dir("/")?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// Which process goes on after [`watch`].
+#[derive(Debug)]
+pub enum Watched {
+    /// The one that will mount.
+    Server(Watcher),
+    /// The one that watched; its work is done.
+    Watcher,
+}
+
+/// A process that outlives this one, to unmount what it leaves behind.
+#[derive(Debug)]
+pub struct Watcher {
+    /// Closed by the kernel when this process ends, however it ends.
+    server: Option<PipeWriter>,
+    pid: Pid,
+}
+
+/// Starts a process that waits for this one to end and then unmounts its mount at `mount_point`,
+/// if that is left and dead. Returns in both processes; in the watcher at the end. The watcher drops
+/// its copy of `launch`: it is not the one that the caller waits for.
+///
+/// # Errors
+/// Those of fork(2) and pipe(2).
+pub fn watch(mount_point: &Path, launch: &mut Option<Launch>) -> io::Result<Watched> {
+    let (mut reader, server) = io::pipe()?;
+    match sys::fork()? {
+        ForkResult::Parent { child } => Ok(Watched::Server(Watcher {
+            server: Some(server),
+            pid: child,
+        })),
+        ForkResult::Child => {
+            drop(server);
+            drop(launch.take());
+            leave()?;
+            let mut device = Vec::new();
+            reader.read_to_end(&mut device)?;
+            if let Some(device) = parse_device(&device) {
+                unmount_if_dead(mount_point, device);
+            }
+            Ok(Watched::Watcher)
+        }
+    }
+}
+
+impl Watcher {
+    /// Tells the watcher which file system it is to unmount.
+    ///
+    /// # Errors
+    /// Those of write(2).
+    pub fn mounted(&mut self, (major, minor): (u32, u32)) -> io::Result<()> {
+        let numbers = [major.to_ne_bytes(), minor.to_ne_bytes()].concat();
+        match &mut self.server {
+            Some(server) => server.write_all(&numbers),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Watcher {
+    /// Ends the watcher before this process ends, so that none is left.
+    fn drop(&mut self) {
+        self.server = None;
+        // It has ended already, or does so at once.
+        let _ = waitpid(self.pid, None);
+    }
+}
+
+fn parse_device(bytes: &[u8]) -> Option<(u32, u32)> {
+    let (major, rest) = bytes.split_first_chunk()?;
+    let (minor, _) = rest.split_first_chunk()?;
+    Some((u32::from_ne_bytes(*major), u32::from_ne_bytes(*minor)))
+}
+
+fn unmount_if_dead(mount_point: &Path, device: (u32, u32)) {
+    if Place::find(mount_point).is_ok_and(|place| umount::is_dead(&place)) {
+        // There is nobody left to tell of a failure.
+        let _ = umount::end_own(mount_point, device);
+    }
+}

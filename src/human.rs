@@ -1,0 +1,112 @@
+//! Names and numbers for people to read, safe for a terminal and a log.
+
+use std::fmt::{self, Write};
+use std::path::Path;
+
+/// Shows bytes as text: UTF-8 as it is, but for control characters, backslashes and bytes that are
+/// no UTF-8, which become escapes.
+#[derive(Debug, Clone, Copy)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                match character {
+                    '\\' => f.write_str("\\\\")?,
+                    '\n' => f.write_str("\\n")?,
+                    '\t' => f.write_str("\\t")?,
+                    '\r' => f.write_str("\\r")?,
+                    _ if character.is_control() => write!(f, "{}", character.escape_unicode())?,
+                    // Would turn the direction of what follows, or hide.
+                    '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                        write!(f, "{}", character.escape_unicode())?;
+                    }
+                    _ => f.write_char(character)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows a length in bytes in the unit that suits it: `1.2 GB`.
+#[derive(Debug, Clone, Copy)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+        if self.0 < 1000 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut size = self.0 as f64 / 1000.0;
+        let mut unit = 0;
+        // What would be rounded to 1000 belongs to the next unit.
+        while size >= 999.5 && unit + 1 < UNITS.len() {
+            size /= 1000.0;
+            unit += 1;
+        }
+        let decimals = usize::from(size < 9.95);
+        write!(f, "{size:.decimals$} {}", UNITS[unit])
+    }
+}
+
+/// Shows a path as a shell takes it: in quotes, where it needs any.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a>(pub &'a Path);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0.as_os_str().as_encoded_bytes();
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+=:,@%".contains(byte);
+        let text = Escaped(bytes).to_string();
+        if bytes.iter().all(plain) {
+            f.write_str(&text)
+        } else {
+            write!(f, "'{}'", text.replace('\'', r"'\''"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_two_digits_or_three() {
+        let shown: Vec<String> = [0, 999, 1000, 1234, 9949, 9950, 123_456, 999_499, 999_500]
+            .map(|len| Size(len).to_string())
+            .to_vec();
+        assert_eq!(
+            shown,
+            [
+                "0 B", "999 B", "1.0 kB", "1.2 kB", "9.9 kB", "10 kB", "123 kB", "999 kB", "1.0 MB"
+            ]
+        );
+        assert_eq!(Size(1_234_567_890).to_string(), "1.2 GB");
+        assert_eq!(Size(u64::MAX).to_string(), "18447 PB");
+    }
+
+    #[test]
+    fn a_path_is_quoted_only_where_a_shell_needs_it() {
+        let shown = |path: &str| Quoted(Path::new(path)).to_string();
+        assert_eq!(shown("/mnt/frame-1.npz"), "/mnt/frame-1.npz");
+        assert_eq!(shown("/mnt/my frame"), "'/mnt/my frame'");
+        assert_eq!(shown("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn control_characters_and_stray_bytes_are_escaped() {
+        let shown = Escaped(b"a\x1b[31m\n\\ \xffz\xc3\xa4").to_string();
+        assert_eq!(shown, "a\\u{1b}[31m\\n\\\\ \\xffzä");
+    }
+
+    #[test]
+    fn characters_that_turn_the_text_around_are_escaped() {
+        assert_eq!(Escaped("\u{202e}x".as_bytes()).to_string(), "\\u{202e}x");
+    }
+}

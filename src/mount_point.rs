@@ -1,0 +1,147 @@
+//! The directory to mount on.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use log::{info, warn};
+
+use crate::error::{Error, MountPointDefect};
+use crate::human::Escaped;
+use crate::mountinfo::Place;
+use crate::umount;
+
+/// A directory that is fit to be mounted on.
+#[derive(Debug)]
+pub struct MountPoint {
+    /// Its absolute path, without symbolic links.
+    pub path: PathBuf,
+    /// Whether npzfs made it.
+    created: bool,
+}
+
+impl MountPoint {
+    /// Checks the directory at `given`, or makes it. What a killed npzfs left there is cleaned up.
+    ///
+    /// # Errors
+    /// [`Error::MountPoint`]; then nothing was made.
+    pub fn prepare(given: &Path, nonempty: bool) -> Result<Self, Error> {
+        Self::prepare_or_defect(given, nonempty).map_err(|defect| Error::MountPoint {
+            mount_point: given.to_owned(),
+            defect,
+        })
+    }
+
+    fn prepare_or_defect(given: &Path, nonempty: bool) -> Result<Self, MountPointDefect> {
+        let place = match Place::find(given) {
+            Ok(place) => place,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(given),
+            Err(error) => return Err(MountPointDefect::Io(error)),
+        };
+        if place.is_mount_point() {
+            if place.mount.is_npzfs() && umount::is_dead(&place) {
+                let shown = Escaped(given.as_os_str().as_encoded_bytes()).to_string();
+                umount::detach(&place).map_err(MountPointDefect::Io)?;
+                warn!("{shown}: cleaned up after an npzfs that was killed");
+                return Self::prepare_or_defect(given, nonempty);
+            }
+            return Err(MountPointDefect::Mounted {
+                fs_type: place.mount.fs_type.to_string_lossy().into_owned(),
+                source: place.mount.source.to_string_lossy().into_owned(),
+            });
+        }
+        let metadata = fs::metadata(&place.path).map_err(MountPointDefect::Io)?;
+        if !metadata.is_dir() {
+            return Err(MountPointDefect::NotADirectory);
+        }
+        if !nonempty {
+            let mut entries = fs::read_dir(&place.path).map_err(MountPointDefect::Io)?;
+            if entries.next().is_some() {
+                return Err(MountPointDefect::NotEmpty);
+            }
+        }
+        Ok(Self {
+            path: place.path,
+            created: false,
+        })
+    }
+
+    fn create(given: &Path) -> Result<Self, MountPointDefect> {
+        fs::create_dir(given).map_err(MountPointDefect::CannotCreate)?;
+        let path = fs::canonicalize(given).map_err(MountPointDefect::Io)?;
+        Ok(Self {
+            path,
+            created: true,
+        })
+    }
+}
+
+impl Drop for MountPoint {
+    /// Removes the directory if npzfs made it and nobody has put anything there since: rmdir(2)
+    /// touches neither a directory with files nor one that carries a mount.
+    fn drop(&mut self) {
+        if self.created
+            && let Err(error) = fs::remove_dir(&self.path)
+        {
+            let shown = Escaped(self.path.as_os_str().as_encoded_bytes());
+            info!("{shown}: mount point is left there: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &Path) -> String {
+        MountPoint::prepare(path, false).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_missing_mount_point_is_made_and_removed_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new");
+        let mount_point = MountPoint::prepare(&path, false).unwrap();
+        assert!(path.is_dir());
+        drop(mount_point);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_mount_point_that_was_there_before_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(MountPoint::prepare(directory.path(), false).unwrap());
+        assert!(directory.path().is_dir());
+    }
+
+    #[test]
+    fn what_cannot_be_a_mount_point_is_refused_with_the_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let shown = file.display();
+        assert_eq!(
+            refused(&file),
+            format!("{shown}: mount point is not a directory")
+        );
+        assert_eq!(
+            refused(directory.path()),
+            format!(
+                "{}: mount point is not empty (-o nonempty mounts over what is there)",
+                directory.path().display()
+            )
+        );
+        assert!(MountPoint::prepare(directory.path(), true).is_ok());
+        assert_eq!(
+            refused(&directory.path().join("no/such")),
+            format!(
+                "{}/no/such: mount point cannot be created: No such file or directory",
+                directory.path().display()
+            )
+        );
+        assert_eq!(
+            refused(Path::new("/proc")),
+            "/proc: mount point already carries a mount (proc of proc)"
+        );
+    }
+}

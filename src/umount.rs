@@ -1,0 +1,193 @@
+//! Ends mounts of npzfs, and nothing else.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+use serde_json::Value;
+
+use crate::attach::FUSERMOUNT;
+use crate::error::{Error, UnmountDefect};
+use crate::holders;
+use crate::mountinfo::Place;
+use crate::sys;
+
+/// How long to wait for the process behind a mount to end, once it is unmounted.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Unmounts the npzfs mount at `given` and waits for the process behind it to end. With `lazy` a
+/// mount in use goes away at once, and its process when nobody uses it any more; so it is with a
+/// mount whose process was killed.
+///
+/// # Errors
+/// [`Error::Unmount`].
+pub fn umount(given: &Path, lazy: bool) -> Result<(), Error> {
+    umount_or_defect(given, lazy).map_err(|defect| Error::Unmount {
+        mount_point: given.to_owned(),
+        defect,
+    })
+}
+
+fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
+    let place = Place::find(given).map_err(UnmountDefect::Io)?;
+    if !place.is_mount_point() {
+        return Err(UnmountDefect::NotMounted);
+    }
+    if !place.mount.is_npzfs() {
+        let fs_type = place.mount.fs_type.to_string_lossy().into_owned();
+        return Err(UnmountDefect::NotNpzfs { fs_type });
+    }
+    if lazy || is_dead(&place) {
+        return match detach(&place) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                by_fusermount(place, true)
+            }
+            result => result.map_err(UnmountDefect::Io),
+        };
+    }
+    let server = server(&place);
+    take_away(place)?;
+    if let Some(pid) = server {
+        wait_for_end(pid);
+    }
+    Ok(())
+}
+
+/// Whether the process behind a FUSE mount is gone: "Transport endpoint is not connected".
+pub fn is_dead(place: &Place) -> bool {
+    fs::metadata(place.pinned_path())
+        .is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+}
+
+/// Takes the mount at a place away at once, in use or not. No other mount can be hit, not even one
+/// that has come over it meanwhile.
+///
+/// # Errors
+/// Those of umount2(2), or `PermissionDenied`.
+pub fn detach(place: &Place) -> io::Result<()> {
+    match umount2(&place.pinned_path(), MntFlags::MNT_DETACH) {
+        Err(Errno::EPERM) => Err(io::ErrorKind::PermissionDenied.into()),
+        result => Ok(result?),
+    }
+}
+
+/// Ends this process's own mount at `mount_point`, in use or not. `device` tells it from any other
+/// that may have been mounted there since: while this process serves, no other has that number.
+///
+/// # Errors
+/// What went wrong, in words for a log. That the mount is not there any more is no error.
+pub fn end_own(mount_point: &Path, device: (u32, u32)) -> Result<(), String> {
+    let place = Place::find(mount_point).map_err(|error| error.to_string())?;
+    if !place.is_mount_point() || place.mount.device != device {
+        return Ok(());
+    }
+    match detach(&place) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            by_fusermount(place, true).map_err(|defect| defect.to_string())
+        }
+        result => result.map_err(|error| error.to_string()),
+    }
+}
+
+/// Unmounts what is not in use.
+fn take_away(place: Place) -> Result<(), UnmountDefect> {
+    let mount = place.mount.clone();
+    let path = place.path.clone();
+    // The kernel counts a pinned mount as in use.
+    drop(place);
+    match umount2(&path, MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => Ok(()),
+        Err(Errno::EBUSY) => Err(UnmountDefect::Busy {
+            holders: holders::find(&mount),
+        }),
+        Err(Errno::EPERM) => {
+            let place = Place::find(&path).map_err(UnmountDefect::Io)?;
+            by_fusermount(place, false)
+        }
+        Err(error) => Err(UnmountDefect::Io(error.into())),
+    }
+}
+
+/// Unmounts as a user can: fusermount3 checks that the mount is the user's own.
+fn by_fusermount(place: Place, lazy: bool) -> Result<(), UnmountDefect> {
+    let mount = place.mount.clone();
+    let path = place.path.clone();
+    drop(place);
+    let mut command = Command::new(FUSERMOUNT);
+    command.arg("-u");
+    if lazy {
+        command.arg("-z");
+    }
+    let output = command
+        .arg("--")
+        .arg(&path)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => UnmountDefect::NoFusermount,
+            _ => UnmountDefect::Io(error),
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("busy") {
+        return Err(UnmountDefect::Busy {
+            holders: holders::find(&mount),
+        });
+    }
+    let reason = said.lines().last().unwrap_or("it gave no reason");
+    Err(UnmountDefect::Fusermount(reason.escape_debug().collect()))
+}
+
+/// The process that serves a mount, which the mount itself tells.
+fn server(place: &Place) -> Option<u64> {
+    let stats = sys::getxattr(&place.pinned_path(), c"user.npzfs.stats").ok()?;
+    let stats: Value = serde_json::from_slice(&stats).ok()?;
+    stats.get("pid")?.as_u64()
+}
+
+fn wait_for_end(pid: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while is_running(pid) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the process has not ended; one that only waits for its parent to notice has.
+fn is_running(pid: u64) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &str) -> String {
+        umount(Path::new(path), false).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_npzfs_mount_is_left_alone() {
+        assert_eq!(
+            refused("/proc"),
+            "/proc: not an npzfs mount but proc: left alone"
+        );
+        assert_eq!(
+            refused("/proc/self"),
+            "/proc/self: nothing is mounted there"
+        );
+        assert_eq!(
+            refused("/no/such"),
+            "/no/such: cannot be unmounted: No such file or directory"
+        );
+    }
+}
