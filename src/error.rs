@@ -96,6 +96,8 @@ pub enum MountPointDefect {
         /// Where that comes from.
         source: String,
     },
+    /// What a killed npzfs left there cannot be cleaned up.
+    LeftOver(UnmountDefect),
     /// fusermount3 does not let this user mount there.
     Refused(String),
 }
@@ -246,6 +248,9 @@ impl fmt::Display for MountPointDefect {
                 Escaped(fs_type.as_bytes()),
                 Escaped(source.as_bytes())
             ),
+            Self::LeftOver(defect) => {
+                write!(f, "what a killed npzfs left there {defect}")
+            }
             Self::Refused(reason) => write!(f, "mount point refused: {reason}"),
         }
     }

@@ -1,7 +1,6 @@
 //! `npzfs mount`: from the command line to a live mount, and to its end.
 
 use std::fmt;
-use std::fs;
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use fuser::{Config, Session, SessionACL};
 use log::{LevelFilter, error, info};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{getgid, getuid};
 
 use crate::archive::Defect;
@@ -88,7 +88,7 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     let events = serve(session.map_err(session_error)?, signals)?;
 
     // An answer from the mount itself: only now it is live.
-    fs::metadata(&mount_point.path).map_err(session_error)?;
+    statvfs(&mount_point.path).map_err(|error| session_error(error.into()))?;
     announce(arguments, &summary, launch)?;
     wait(&events, own);
     Ok(status::DONE)

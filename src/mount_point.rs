@@ -41,7 +41,7 @@ impl MountPoint {
         if place.is_mount_point() {
             if place.mount.is_npzfs() && umount::is_dead(&place) {
                 let shown = Escaped(given.as_os_str().as_encoded_bytes()).to_string();
-                umount::detach(&place).map_err(MountPointDefect::Io)?;
+                umount::detach(place).map_err(MountPointDefect::LeftOver)?;
                 warn!("{shown}: cleaned up after an npzfs that was killed");
                 return Self::prepare_or_defect(given, nonempty);
             }

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 const MAGIC: [u8; 6] = *b"\x93NUMPY";
 
 /// The longest header that is read, in bytes, with all that comes before the dictionary. NumPy
-/// itself stops at 10,000 unless told to trust the file; wide structured types need more.
-pub const HEADER_MAX: usize = 128 * 1024;
+/// itself stops at 10,000 unless told to trust the file. No extended attribute could hold more.
+pub const HEADER_MAX: usize = 64 * 1024;
 
 /// How deep lists and tuples may nest. NumPy's own types stay below 10.
 const DEPTH_MAX: u32 = 32;

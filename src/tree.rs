@@ -324,7 +324,7 @@ impl Builder {
         }
         let raw = self.names.bytes(whole).to_vec();
         let decoded = names::decode(&raw);
-        let mut components: Vec<_> = names::components(&decoded).collect();
+        let mut components: Vec<_> = names::components(&raw, &decoded).collect();
         if !raw.ends_with(b"/") {
             components.pop();
         }
@@ -357,7 +357,7 @@ impl Builder {
             return Ok(());
         }
         let decoded = names::decode(&raw);
-        let mut path: Vec<_> = names::components(&decoded).collect();
+        let mut path: Vec<_> = names::components(&raw, &decoded).collect();
         let Some(mut component) = path.pop() else {
             warn!(
                 "member '{}' is hidden: no name is left of it",

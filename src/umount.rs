@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+use nix::sys::statvfs::statvfs;
 use serde_json::Value;
 
 use crate::attach::FUSERMOUNT;
@@ -43,12 +44,7 @@ fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
         return Err(UnmountDefect::NotNpzfs { fs_type });
     }
     if lazy || is_dead(&place) {
-        return match detach(&place) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                by_fusermount(place, true)
-            }
-            result => result.map_err(UnmountDefect::Io),
-        };
+        return detach(place);
     }
     let server = server(&place);
     take_away(place)?;
@@ -58,21 +54,22 @@ fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
     Ok(())
 }
 
-/// Whether the process behind a FUSE mount is gone: "Transport endpoint is not connected".
+/// Whether the process behind a FUSE mount is gone: "Transport endpoint is not connected". Asked
+/// with statfs(2), since the kernel answers nearly everything else from what it remembers.
 pub fn is_dead(place: &Place) -> bool {
-    fs::metadata(place.pinned_path())
-        .is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+    statvfs(&place.pinned_path()) == Err(Errno::ENOTCONN)
 }
 
-/// Takes the mount at a place away at once, in use or not. No other mount can be hit, not even one
-/// that has come over it meanwhile.
+/// Takes the mount at a place away at once, in use or not. As root no other mount can be hit, not
+/// even one that has come over it meanwhile.
 ///
 /// # Errors
-/// Those of umount2(2), or `PermissionDenied`.
-pub fn detach(place: &Place) -> io::Result<()> {
+/// Any [`UnmountDefect`] but that it is busy.
+pub fn detach(place: Place) -> Result<(), UnmountDefect> {
     match umount2(&place.pinned_path(), MntFlags::MNT_DETACH) {
-        Err(Errno::EPERM) => Err(io::ErrorKind::PermissionDenied.into()),
-        result => Ok(result?),
+        Ok(()) => Ok(()),
+        Err(Errno::EPERM) => by_fusermount(place, true),
+        Err(error) => Err(UnmountDefect::Io(error.into())),
     }
 }
 
@@ -80,17 +77,13 @@ pub fn detach(place: &Place) -> io::Result<()> {
 /// that may have been mounted there since: while this process serves, no other has that number.
 ///
 /// # Errors
-/// What went wrong, in words for a log. That the mount is not there any more is no error.
-pub fn end_own(mount_point: &Path, device: (u32, u32)) -> Result<(), String> {
-    let place = Place::find(mount_point).map_err(|error| error.to_string())?;
-    if !place.is_mount_point() || place.mount.device != device {
-        return Ok(());
-    }
-    match detach(&place) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            by_fusermount(place, true).map_err(|defect| defect.to_string())
-        }
-        result => result.map_err(|error| error.to_string()),
+/// Any [`UnmountDefect`] but that it is busy. That the mount is not there any more is no error.
+pub fn end_own(mount_point: &Path, device: (u32, u32)) -> Result<(), UnmountDefect> {
+    let place = Place::find(mount_point).map_err(UnmountDefect::Io)?;
+    if place.is_mount_point() && place.mount.device == device {
+        detach(place)
+    } else {
+        Ok(())
     }
 }
 

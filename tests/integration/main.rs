@@ -1,1 +1,16 @@
+//! Real mounts of archives that are built byte by byte.
 
+mod fixture;
+mod mounted;
+
+mod attributes;
+mod caching;
+mod content;
+mod coreutils;
+mod documents;
+mod ending;
+mod mounting;
+mod names;
+mod refused;
+mod unreadable;
+mod users;

@@ -1,0 +1,58 @@
+# `make demo` and `make test` do all their set-up themselves.
+
+CARGO = cargo
+PREFIX = /usr/local
+BINDIR = $(PREFIX)/bin
+MANDIR = $(PREFIX)/share/man/man1
+
+RELEASE = target/release/npzfs
+VENV = target/venv
+REQUIREMENTS = tests/clients/requirements.txt
+
+.PHONY: all build demo test check unit clients bench install uninstall clean
+
+all: build
+
+build:
+	$(CARGO) build --locked --release
+
+# What a user sees: the example frame mounted, listed, loaded, unmounted.
+demo: build
+	tests/setup.sh demo
+	$(MAKE) $(VENV)/done
+	NPZFS=$(CURDIR)/$(RELEASE) PYTHON=$(CURDIR)/$(VENV)/bin/python examples/demo.sh
+
+# Everything. With CI=true nothing may be skipped.
+test:
+	tests/setup.sh test
+	$(MAKE) check unit clients
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+unit:
+	$(CARGO) test --locked
+
+clients: build $(VENV)/done
+	NPZFS=$(CURDIR)/$(RELEASE) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/clients
+
+# QUICK=1 for a short run.
+bench:
+	$(CARGO) bench --locked --bench bench
+
+$(VENV)/done: $(REQUIREMENTS)
+	python3 -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)
+	touch $@
+
+install: build
+	install -D -m 0755 $(RELEASE) $(DESTDIR)$(BINDIR)/npzfs
+	install -D -m 0644 man/npzfs.1 $(DESTDIR)$(MANDIR)/npzfs.1
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/npzfs $(DESTDIR)$(MANDIR)/npzfs.1
+
+clean:
+	$(CARGO) clean

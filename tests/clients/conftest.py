@@ -1,0 +1,76 @@
+"""Fixtures that run the npzfs binary named by the environment variable NPZFS."""
+
+import gc
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NPZFS = os.path.abspath(os.environ["NPZFS"])  # a test may change the working directory
+COMMAND_TIMEOUT_S = 30
+MOUNT_TIMEOUT_S = 50
+
+
+@pytest.fixture
+def npzfs():
+    """Run one npzfs command to its end."""
+
+    def run(*arguments) -> subprocess.CompletedProcess:
+        # No pipe for its output: a server that held one open would turn reading it to the
+        # end into waiting for the unmount.
+        return subprocess.run([NPZFS, *arguments], timeout=COMMAND_TIMEOUT_S)
+
+    return run
+
+
+@pytest.fixture
+def mount(npzfs, tmp_path):
+    """Mount archives below `tmp_path`, and unmount them whatever becomes of the test."""
+    watched = {}
+
+    def mount(archive: Path, *options) -> Path:
+        mount_point = tmp_path / f"mount point {len(watched)}"
+        mount_point.mkdir()
+        watched[mount_point] = watch(mount_point)
+        assert npzfs("mount", *options, archive, mount_point).returncode == 0
+        return mount_point
+
+    yield mount
+
+    gc.collect()  # an array that is still mapped keeps its mount busy
+    stuck = [path for path in watched if is_mounted(path) and not unmount(npzfs, path)]
+    for watchdog in watched.values():
+        watchdog.communicate(timeout=COMMAND_TIMEOUT_S)
+    assert not stuck, f"npzfs umount failed for {stuck}"
+
+
+def unmount(npzfs, mount_point: Path) -> bool:
+    try:
+        return npzfs("umount", mount_point).returncode == 0 and not is_mounted(mount_point)
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def watch(mount_point: Path) -> subprocess.Popen:
+    """A process that takes the mount away when its input is closed, be it by the end of pytest.
+
+    It does so by force when that takes too long, for Python cannot time out on a page of a mapped
+    file: the thread that waits for the page holds the interpreter's lock and heeds no signal but
+    SIGKILL. A forced unmount sets it free.
+    """
+    script = 'timeout "$1" cat || umount -f "$2"; umount -l "$2" || fusermount3 -uz "$2"'
+    return subprocess.Popen(
+        ["sh", "-c", script, "watch", str(MOUNT_TIMEOUT_S), mount_point],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # in the usual case there is nothing left to unmount
+        start_new_session=True,  # Ctrl-C ends pytest, whose teardown still needs the watch
+    )
+
+
+def is_mounted(path: Path) -> bool:
+    """Ask the kernel's table, because a stat of a dead mount may fail or hang."""
+    table = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    # The table has spaces as \040; Latin-1 maps the bytes to characters and back.
+    mount_points = [line.split()[4].decode("unicode_escape").encode("latin-1") for line in table]
+    return os.fsencode(path) in mount_points

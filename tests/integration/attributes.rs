@@ -1,0 +1,115 @@
+//! Extended attributes.
+
+use std::fs;
+
+use crate::fixture::{Archive, Member, crc32, npy};
+use crate::mounted::Mounted;
+
+#[test]
+fn an_array_tells_its_dtype_shape_order_and_version() {
+    let mount = Mounted::new(&Archive::stored([
+        ("x.npy", npy("'<f8'", "(3, 4)", &[0; 96])),
+        (
+            "s.npy",
+            npy("[('a', '<i4'), ('b', '|S3', (2,))]", "()", &[0; 10]),
+        ),
+    ]));
+    let of = |file, name| mount.attribute(file, &format!("user.npy.{name}"));
+    assert_eq!(of("x.npy", "dtype").unwrap(), "<f8");
+    assert_eq!(of("x.npy", "shape").unwrap(), "3,4");
+    assert_eq!(of("x.npy", "fortran_order").unwrap(), "False");
+    assert_eq!(of("x.npy", "version").unwrap(), "1.0");
+    assert_eq!(
+        of("s.npy", "dtype").unwrap(),
+        "[('a', '<i4'), ('b', '|S3', (2,))]"
+    );
+    assert_eq!(of("s.npy", "shape").unwrap(), "");
+}
+
+#[test]
+fn a_header_longer_than_one_read_is_found_all_the_same() {
+    let fields: Vec<_> = (0..1500)
+        .map(|at| format!("('field{at}', '<f8')"))
+        .collect();
+    let descr = format!("[{}]", fields.join(", "));
+    let mount = Mounted::new(&Archive::stored([(
+        "x.npy",
+        npy(&descr, "()", &[0; 12_000]),
+    )]));
+    assert_eq!(mount.attribute("x.npy", "user.npy.dtype").unwrap(), descr);
+}
+
+#[test]
+fn every_file_tells_where_it_is_in_the_archive() {
+    let mount = Mounted::new(&Archive::of([
+        Member::stored("x", "first"),
+        Member::stored("/d/./y", "second"),
+        Member::compressed("z", 8, 7),
+    ]));
+    let of = |file, name| {
+        mount
+            .attribute(file, &format!("user.npzfs.{name}"))
+            .unwrap()
+    };
+    let archive = fs::read(&mount.archive).unwrap();
+    for (file, name, data) in [("x", "x", "first"), ("d/y", "/d/./y", "second")] {
+        let offset: usize = of(file, "offset").parse().unwrap();
+        assert_eq!(&archive[offset..offset + data.len()], data.as_bytes());
+        assert_eq!(of(file, "name"), name);
+        assert_eq!(of(file, "crc32"), format!("{:08x}", crc32(data.as_bytes())));
+        assert_eq!(of(file, "method"), "stored");
+    }
+    assert_eq!(of("z", "method"), "deflated");
+}
+
+#[test]
+fn an_evil_npy_header_is_a_missing_attribute_and_never_a_failure() {
+    let nested = format!("{{'descr': {}", "(".repeat(20_000));
+    let mut deep = b"\x93NUMPY\x02\x00".to_vec();
+    deep.extend((nested.len() as u32).to_le_bytes());
+    deep.extend(nested.bytes());
+    let mount = Mounted::new(&Archive::stored([
+        ("deep.npy", deep),
+        ("long.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec()),
+        ("short.npy", b"\x93NUM".to_vec()),
+        ("empty.npy", vec![]),
+        ("meta.json", b"{}".to_vec()),
+    ]));
+    for file in [
+        "deep.npy",
+        "long.npy",
+        "short.npy",
+        "empty.npy",
+        "meta.json",
+    ] {
+        assert_eq!(mount.attribute(file, "user.npy.dtype"), None, "{file}");
+        let names: Vec<_> = xattr::list(mount.path(file)).unwrap().collect();
+        assert_eq!(
+            names,
+            [
+                "user.npzfs.name",
+                "user.npzfs.offset",
+                "user.npzfs.crc32",
+                "user.npzfs.method"
+            ]
+        );
+    }
+}
+
+#[test]
+fn the_root_tells_the_archive_and_what_was_asked() {
+    let mount = Mounted::new(&Archive::stored([("x", "data")]));
+    assert_eq!(
+        mount.attribute("", "user.npzfs.archive").unwrap(),
+        mount.archive.to_str().unwrap()
+    );
+    assert_eq!(mount.stats()["bytes_read"], 0);
+    assert_eq!(mount.requests(&["read", "lookup"]), 0);
+    mount.read("x");
+    assert_eq!(mount.stats()["bytes_read"], 4);
+    assert_eq!(mount.requests(&["lookup"]), 1);
+    assert_eq!(mount.requests(&["read"]), 1);
+    assert_eq!(mount.attribute("", "user.npzfs.nothing"), None);
+    let names: Vec<_> = xattr::list(&mount.at).unwrap().collect();
+    assert_eq!(names, ["user.npzfs.archive", "user.npzfs.stats"]);
+}

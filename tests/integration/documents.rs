@@ -1,0 +1,137 @@
+//! The manual page and the help tell of every option and every exit status.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use clap::CommandFactory;
+use npzfs::cli::Cli;
+use npzfs::error::status;
+
+use crate::mounted::{installed, npzfs, run};
+
+const MANUAL: &str = include_str!("../../man/npzfs.1");
+
+/// The options of a subcommand that the manual page has a paragraph for, as mdoc writes them:
+/// `.It Fl f , Fl -foreground`.
+fn documented(subcommand: &str) -> BTreeSet<String> {
+    let heading = format!("npzfs {subcommand}");
+    let section = MANUAL
+        .split("\n.Ss ")
+        .find(|section| {
+            section
+                .lines()
+                .next()
+                .is_some_and(|line| line.contains(&heading))
+        })
+        .expect("a section for each subcommand");
+    let section = section.split("\n.Sh ").next().unwrap_or_default();
+    let mut options = BTreeSet::new();
+    for line in section.lines().filter(|line| line.starts_with(".It Fl ")) {
+        let mut words = line.split(' ').peekable();
+        while let Some(word) = words.next() {
+            if word == "Fl"
+                && let Some(option) = words.peek()
+            {
+                options.insert(format!("-{option}"));
+            }
+        }
+    }
+    options
+}
+
+/// The options of a subcommand, long and short, as clap knows them.
+fn defined(subcommand: &clap::Command) -> BTreeSet<String> {
+    // Every command has these; clap adds them only when it parses.
+    let help = ["--help", "-h"].map(str::to_owned);
+    let long = subcommand
+        .get_arguments()
+        .filter_map(|argument| argument.get_long());
+    let short = subcommand
+        .get_arguments()
+        .filter_map(|argument| argument.get_short());
+    long.map(|long| format!("--{long}"))
+        .chain(short.map(|short| format!("-{short}")))
+        .chain(help)
+        .collect()
+}
+
+#[test]
+fn the_manual_page_has_every_option_and_no_other() {
+    for subcommand in Cli::command().get_subcommands() {
+        let name = subcommand.get_name();
+        assert_eq!(documented(name), defined(subcommand), "{name}");
+    }
+}
+
+#[test]
+fn the_help_has_every_option() {
+    for subcommand in Cli::command().get_subcommands() {
+        let help = run(npzfs().args([subcommand.get_name(), "--help"])).out;
+        for option in defined(subcommand) {
+            assert!(
+                help.contains(&option),
+                "{option} of {}",
+                subcommand.get_name()
+            );
+        }
+        assert!(help.contains("Example:"));
+    }
+}
+
+#[test]
+fn the_manual_page_and_the_help_have_every_exit_status() {
+    let statuses = [
+        status::DONE,
+        status::FAILED,
+        status::USAGE,
+        status::MOUNT_POINT,
+        status::FUSE,
+        status::ARCHIVE,
+        status::NOT_AN_ARCHIVE,
+        status::DAMAGED,
+        status::UNREADABLE,
+    ];
+    let help = run(npzfs().arg("--help")).out;
+    let section = MANUAL
+        .split("\n.Sh EXIT STATUS\n")
+        .nth(1)
+        .expect("a section");
+    let section = section.split("\n.Sh ").next().unwrap_or_default();
+    for status in statuses {
+        assert!(section.contains(&format!("\n.It {status}\n")), "{status}");
+        let line = format!("{status}  ");
+        assert!(
+            help.lines()
+                .any(|help| help.trim_start().starts_with(&line)),
+            "{status}"
+        );
+    }
+    assert_eq!(section.matches("\n.It ").count(), statuses.len());
+}
+
+#[test]
+fn the_manual_page_has_every_attribute() {
+    for name in ["name", "offset", "crc32", "method", "archive", "stats"] {
+        assert!(MANUAL.contains(&format!("user.npzfs.{name}")), "{name}");
+    }
+    for name in ["dtype", "shape", "fortran_order", "version"] {
+        assert!(MANUAL.contains(&format!("user.npy.{name}")), "{name}");
+    }
+}
+
+#[test]
+fn the_manual_page_is_clean_mdoc() {
+    if !installed(&["mandoc"]) {
+        return;
+    }
+    let mandoc = run(Command::new("mandoc").args([
+        "-Tlint",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/man/npzfs.1"),
+    ]));
+    // Which other pages are installed is the machine's affair.
+    let findings = mandoc
+        .out
+        .lines()
+        .filter(|line| !line.contains("referenced manual not found"));
+    assert_eq!(findings.collect::<Vec<_>>(), [""; 0], "{}", mandoc.err);
+}

@@ -1,0 +1,274 @@
+//! How a mount ends.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::fixture::{Archive, pattern};
+use crate::mounted::{
+    Foreground, Mounted, Place, available, is_dead, is_root, is_running, mounts_below, npzfs, run,
+    send_signal, wait_until,
+};
+
+fn archive() -> Archive {
+    Archive::stored([("x", pattern(3 << 20, 1)), ("y", pattern(100, 2))])
+}
+
+fn umount(arguments: &[&str], at: &Path) -> (Option<i32>, String) {
+    let said = run(npzfs().arg("umount").args(arguments).arg(at));
+    assert_eq!(said.out, "");
+    (said.status, said.err)
+}
+
+#[test]
+fn after_umount_neither_mount_nor_process_nor_mount_point_is_left() {
+    let mount = Mounted::new(&archive());
+    let server = mount.server();
+    assert!(is_running(server));
+    assert_eq!(umount(&[], &mount.at), (Some(0), String::new()));
+    assert!(!is_running(server));
+    assert_eq!(mounts_below(mount.place()), [""; 0]);
+    assert!(!mount.at.exists());
+}
+
+#[test]
+fn several_mounts_can_be_ended_at_once() {
+    let mounts = [Mounted::new(&archive()), Mounted::new(&archive())];
+    let said = run(npzfs()
+        .arg("umount")
+        .args(mounts.iter().map(|mount| &mount.at)));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn signals_end_a_mount_cleanly() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let mount = Mounted::new(&archive());
+        let server = mount.server();
+        send_signal(server, signal);
+        wait_until("the end", || !is_running(server));
+        assert_eq!(mounts_below(mount.place()), [""; 0]);
+        assert!(!mount.at.exists());
+
+        let place = Place::new();
+        let path = archive().write(place.path(), "a.npz");
+        let foreground = Foreground::start(&place, &path, |_| {});
+        send_signal(foreground.child.id(), signal);
+        let at = foreground.at.clone();
+        let said = foreground.end();
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        assert!(!at.exists());
+    }
+}
+
+#[test]
+fn a_signal_ends_a_mount_that_is_in_use_too() {
+    let mount = Mounted::new(&archive());
+    let server = mount.server();
+    let mut file = fs::File::open(mount.path("x")).unwrap();
+    send_signal(server, Signal::SIGTERM);
+    wait_until("the end", || !is_running(server));
+    assert_eq!(mounts_below(mount.place()), [""; 0]);
+    assert!(!mount.at.exists());
+    let error = file.read(&mut [0; 10]).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
+}
+
+#[test]
+fn an_outside_umount_ends_the_server() {
+    let mount = Mounted::new(&archive());
+    let server = mount.server();
+    let mut outside = if is_root() {
+        Command::new("umount")
+    } else {
+        let mut command = Command::new("fusermount3");
+        command.arg("-u");
+        command
+    };
+    assert_eq!(run(outside.arg(&mount.at)).status, Some(0));
+    wait_until("the end", || !is_running(server));
+    assert!(!mount.at.exists());
+}
+
+#[test]
+fn nobody_elses_mount_at_the_same_place_is_ever_unmounted() {
+    if !available(is_root(), "root, to mount something else") {
+        return;
+    }
+    let tmpfs = |at: &Path| {
+        let mut mount = Command::new("mount");
+        assert_eq!(
+            run(mount.args(["-t", "tmpfs", "none"]).arg(at)).status,
+            Some(0)
+        );
+    };
+    let umount = |at: &Path| assert_eq!(run(Command::new("umount").arg(at)).status, Some(0));
+    for _ in 0..5 {
+        // Over the live mount: a signal to the server must not take it away.
+        let mount = Mounted::new(&archive());
+        let server = mount.server();
+        tmpfs(&mount.at);
+        send_signal(server, Signal::SIGTERM);
+        wait_until("the end", || !is_running(server));
+        let left = mounts_below(&mount.at);
+        assert!(left.iter().any(|line| line.contains(" tmpfs ")), "{left:?}");
+        umount(&mount.at);
+        // The dead one below it is cleaned up by name.
+        assert_eq!(mount.umount().status, Some(0));
+
+        // In its place: the old server goes away by itself, the new one stays.
+        let old = Mounted::new(&archive());
+        let server = old.server();
+        let held = fs::File::open(old.path("x")).unwrap();
+        assert_eq!(
+            run(Command::new("umount").arg("-l").arg(&old.at)).status,
+            Some(0)
+        );
+        let again = run(npzfs().arg("mount").args([&old.archive, &old.at]));
+        assert_eq!(again.status, Some(0), "{}", again.err);
+        drop(held);
+        wait_until("the end of the old server", || !is_running(server));
+        assert_eq!(mounts_below(&old.at).len(), 1);
+        assert!(old.read("x") == pattern(3 << 20, 1));
+        assert_eq!(old.umount().status, Some(0));
+    }
+}
+
+#[test]
+fn a_mount_in_use_is_not_ended_and_its_users_are_named() {
+    let mount = Mounted::new(&archive());
+    let users = [
+        (
+            "tail",
+            vec!["-f".to_owned(), mount.path("x").display().to_string()],
+        ),
+        ("sleep", vec!["60".to_owned()]),
+    ];
+    let mut children: Vec<_> = users
+        .iter()
+        .map(|(program, arguments)| {
+            let mut command = Command::new(program);
+            command.args(arguments).stdout(Stdio::null());
+            if *program == "sleep" {
+                command.current_dir(&mount.at);
+            }
+            command.spawn().unwrap()
+        })
+        .collect();
+    let opened = format!("/proc/{}/fd", children[0].id());
+    wait_until("tail has opened the file", || {
+        fs::read_dir(&opened).is_ok_and(|links| {
+            links.flatten().any(|link| {
+                fs::read_link(link.path()).is_ok_and(|target| target.starts_with(&mount.at))
+            })
+        })
+    });
+    let mut expected: Vec<_> = users
+        .iter()
+        .zip(&children)
+        .map(|((program, _), child)| (child.id(), format!("{program} (pid {})", child.id())))
+        .collect();
+    expected.sort();
+    let expected: Vec<_> = expected.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(
+        umount(&[], &mount.at),
+        (
+            Some(1),
+            format!(
+                "npzfs: {}: in use by {} (--lazy unmounts all the same)\n",
+                mount.at.display(),
+                expected.join(", ")
+            )
+        )
+    );
+    assert_eq!(mounts_below(&mount.at).len(), 1);
+    for child in &mut children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(umount(&[], &mount.at), (Some(0), String::new()));
+}
+
+#[test]
+fn a_lazy_umount_lets_the_users_finish() {
+    let mount = Mounted::new(&archive());
+    let server = mount.server();
+    let mut file = fs::File::open(mount.path("x")).unwrap();
+    assert_eq!(umount(&["--lazy"], &mount.at), (Some(0), String::new()));
+    assert_eq!(mounts_below(&mount.at), [""; 0]);
+    assert!(is_running(server));
+    let mut data = Vec::new();
+    file.read_to_end(&mut data).unwrap();
+    assert!(data == pattern(3 << 20, 1));
+    drop(file);
+    wait_until("the end", || !is_running(server));
+    assert!(!mount.at.exists());
+}
+
+#[test]
+fn what_is_no_npzfs_mount_is_left_alone() {
+    let place = Place::new();
+    let shown = place.path().display();
+    assert_eq!(
+        umount(&[], place.path()),
+        (
+            Some(1),
+            format!("npzfs: {shown}: nothing is mounted there\n")
+        )
+    );
+    assert_eq!(
+        umount(&["-l"], Path::new("/proc")),
+        (
+            Some(1),
+            "npzfs: /proc: not an npzfs mount but proc: left alone\n".into()
+        )
+    );
+    let mount = Mounted::new(&Archive::stored([("d/x", "x")]));
+    let inside = mount.path("d");
+    assert_eq!(
+        umount(&[], &inside),
+        (
+            Some(1),
+            format!("npzfs: {}: nothing is mounted there\n", inside.display())
+        )
+    );
+}
+
+#[test]
+fn what_a_killed_server_leaves_is_cleaned_up_by_umount() {
+    let mount = Mounted::new(&archive());
+    send_signal(mount.server(), Signal::SIGKILL);
+    wait_until("a dead endpoint", || is_dead(&mount.at));
+    assert_eq!(umount(&[], &mount.at), (Some(0), String::new()));
+    assert_eq!(mounts_below(mount.place()), [""; 0]);
+}
+
+#[test]
+fn what_a_killed_server_leaves_is_cleaned_up_by_the_next_mount() {
+    let mount = Mounted::new(&archive());
+    send_signal(mount.server(), Signal::SIGKILL);
+    wait_until("a dead endpoint", || is_dead(&mount.at));
+    let said = run(npzfs().arg("mount").args([&mount.archive, &mount.at]));
+    assert_eq!(said.status, Some(0));
+    assert_eq!(mounts_below(&mount.at).len(), 1);
+    assert!(mount.read("y") == pattern(100, 2));
+    assert_eq!(mount.umount().status, Some(0));
+    // It was made for the first mount; the second one found it there.
+    assert!(mount.at.is_dir());
+}
+
+#[test]
+fn with_auto_unmount_nothing_is_left_of_a_killed_server() {
+    let mount = Mounted::with_options(&archive(), ["--auto-unmount"]);
+    let server = mount.server();
+    send_signal(server, Signal::SIGKILL);
+    wait_until("the mount is gone", || mounts_below(&mount.at).is_empty());
+    assert!(fs::read_dir(&mount.at).is_ok());
+
+    let mount = Mounted::with_options(&archive(), ["--auto-unmount"]);
+    assert_eq!(mount.umount().status, Some(0));
+    assert!(!mount.at.exists());
+}

@@ -1,0 +1,287 @@
+//! Archives, built byte by byte, so that each can be wrong in just the way that a test wants.
+
+use std::path::{Path, PathBuf};
+
+/// One member, and everything that its two headers say of it.
+#[derive(Clone)]
+pub struct Member {
+    pub name: Vec<u8>,
+    /// The bytes in the archive.
+    pub data: Vec<u8>,
+    pub method: u16,
+    pub flags: u16,
+    /// Uncompressed length.
+    pub size: u64,
+    pub crc32: u32,
+    pub dos_date: u16,
+    pub dos_time: u16,
+    pub external_attributes: u32,
+    /// Extra fields of the central header.
+    pub extra: Vec<u8>,
+    /// Sizes go into ZIP64 fields, as `np.savez` does for the local header.
+    pub zip64: bool,
+    /// Sizes and CRC come behind the data, in a data descriptor.
+    pub descriptor: bool,
+    /// What the local header says in place of the central one.
+    pub local: LocalLies,
+    /// What the central header says in place of the truth.
+    pub local_header_offset: Option<u64>,
+    pub disk: u16,
+}
+
+/// Where the local header differs from the central one.
+#[derive(Clone, Default)]
+pub struct LocalLies {
+    pub name: Option<Vec<u8>>,
+    pub method: Option<u16>,
+    pub flags: Option<u16>,
+    pub size: Option<u32>,
+    pub crc32: Option<u32>,
+    pub signature: Option<[u8; 4]>,
+}
+
+/// 1980-01-01 as MS-DOS has it: what `np.savez` writes.
+pub const UNSET_DATE: u16 = 1 << 5 | 1;
+
+impl Member {
+    /// A stored member, as `np.savez` writes it.
+    pub fn stored(name: impl AsRef<[u8]>, data: impl Into<Vec<u8>>) -> Self {
+        let data = data.into();
+        Self {
+            name: name.as_ref().to_vec(),
+            method: 0,
+            flags: 0,
+            size: data.len() as u64,
+            crc32: crc32(&data),
+            data,
+            dos_date: UNSET_DATE,
+            dos_time: 0,
+            external_attributes: 0o600 << 16,
+            extra: Vec::new(),
+            zip64: true,
+            descriptor: false,
+            local: LocalLies::default(),
+            local_header_offset: None,
+            disk: 0,
+        }
+    }
+
+    /// A member that claims to be compressed by `method` from `size` bytes.
+    pub fn compressed(name: &str, method: u16, size: u64) -> Self {
+        Self {
+            method,
+            size,
+            ..Self::stored(name, b"not really compressed".to_vec())
+        }
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+
+/// A whole archive.
+#[derive(Clone, Default)]
+pub struct Archive {
+    pub prefix: Vec<u8>,
+    pub members: Vec<Member>,
+    pub comment: Vec<u8>,
+    /// Write ZIP64 end records although nothing needs them.
+    pub zip64_end: bool,
+}
+
+impl Archive {
+    pub fn of(members: impl IntoIterator<Item = Member>) -> Self {
+        Self {
+            members: members.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// An archive of stored members.
+    pub fn stored<N: AsRef<[u8]>, D: Into<Vec<u8>>>(
+        members: impl IntoIterator<Item = (N, D)>,
+    ) -> Self {
+        Self::of(
+            members
+                .into_iter()
+                .map(|(name, data)| Member::stored(name, data)),
+        )
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut out = self.prefix.clone();
+        let prefix = out.len() as u64;
+        let mut directory = Vec::new();
+        for member in &self.members {
+            let offset = out.len() as u64 - prefix;
+            local_header(&mut out, member);
+            out.extend(&member.data);
+            if member.descriptor {
+                out.extend(b"PK\x07\x08");
+                out.extend(member.crc32.to_le_bytes());
+                out.extend((member.data.len() as u32).to_le_bytes());
+                out.extend((member.size as u32).to_le_bytes());
+            }
+            let offset = member.local_header_offset.unwrap_or(offset);
+            central_header(&mut directory, member, offset);
+        }
+        let start = out.len() as u64 - prefix;
+        out.extend(&directory);
+        self.end_records(&mut out, start, directory.len() as u64);
+        out
+    }
+
+    fn end_records(&self, out: &mut Vec<u8>, start: u64, len: u64) {
+        let entries = self.members.len() as u64;
+        let zip64 = self.zip64_end || entries >= 0xFFFF || start + len >= 0xFFFF_FFFF;
+        if zip64 {
+            let offset = start + len;
+            out.extend(b"PK\x06\x06");
+            out.extend(44u64.to_le_bytes());
+            out.extend([45, 0, 45, 0]);
+            out.extend([0; 8]);
+            for number in [entries, entries, len, start] {
+                out.extend(number.to_le_bytes());
+            }
+            out.extend(b"PK\x06\x07");
+            out.extend([0; 4]);
+            out.extend(offset.to_le_bytes());
+            out.extend(1u32.to_le_bytes());
+        }
+        let entries = if zip64 { 0xFFFF } else { entries as u16 };
+        let narrow = |number: u64| if zip64 { u32::MAX } else { number as u32 };
+        out.extend(b"PK\x05\x06");
+        out.extend([0; 4]);
+        out.extend(entries.to_le_bytes());
+        out.extend(entries.to_le_bytes());
+        out.extend(narrow(len).to_le_bytes());
+        out.extend(narrow(start).to_le_bytes());
+        out.extend((self.comment.len() as u16).to_le_bytes());
+        out.extend(&self.comment);
+    }
+
+    /// Writes the archive to a file `name` in `directory`.
+    pub fn write(&self, directory: &Path, name: &str) -> PathBuf {
+        let path = directory.join(name);
+        std::fs::write(&path, self.bytes()).expect("archive is written");
+        path
+    }
+}
+
+/// The local header of a member and its data.
+pub fn local_record(member: &Member) -> Vec<u8> {
+    let mut out = Vec::new();
+    local_header(&mut out, member);
+    out.extend(&member.data);
+    out
+}
+
+fn local_header(out: &mut Vec<u8>, member: &Member) {
+    let lies = &member.local;
+    let name = lies.name.as_ref().unwrap_or(&member.name);
+    let flags = member.flags | u16::from(member.descriptor) << 3;
+    let mut extra = Vec::new();
+    let (mut compressed, mut size) = (member.data.len() as u32, member.size as u32);
+    if member.zip64 {
+        extra.extend([1, 0, 16, 0]);
+        extra.extend(member.size.to_le_bytes());
+        extra.extend((member.data.len() as u64).to_le_bytes());
+        (compressed, size) = (u32::MAX, u32::MAX);
+    }
+    if member.descriptor {
+        extra.clear();
+        (compressed, size) = (0, 0);
+    }
+    let crc = if member.descriptor { 0 } else { member.crc32 };
+    out.extend(lies.signature.unwrap_or(*b"PK\x03\x04"));
+    out.extend([45, 0]);
+    out.extend(lies.flags.unwrap_or(flags).to_le_bytes());
+    out.extend(lies.method.unwrap_or(member.method).to_le_bytes());
+    out.extend(member.dos_time.to_le_bytes());
+    out.extend(member.dos_date.to_le_bytes());
+    out.extend(lies.crc32.unwrap_or(crc).to_le_bytes());
+    out.extend(compressed.to_le_bytes());
+    out.extend(lies.size.unwrap_or(size).to_le_bytes());
+    out.extend((name.len() as u16).to_le_bytes());
+    out.extend((extra.len() as u16).to_le_bytes());
+    out.extend(name);
+    out.extend(extra);
+}
+
+fn central_header(out: &mut Vec<u8>, member: &Member, offset: u64) {
+    let mut extra = Vec::new();
+    let mut narrow = |number: u64| {
+        if number < u32::MAX.into() {
+            return number as u32;
+        }
+        extra.extend(number.to_le_bytes());
+        u32::MAX
+    };
+    let size = narrow(member.size);
+    let compressed = narrow(member.data.len() as u64);
+    let offset = narrow(offset);
+    if !extra.is_empty() {
+        let len = extra.len() as u8;
+        extra.splice(..0, [1, 0, len, 0]);
+    }
+    extra.extend(&member.extra);
+    let flags = member.flags | u16::from(member.descriptor) << 3;
+    out.extend(b"PK\x01\x02");
+    out.extend([45, 3, 45, 0]);
+    out.extend(flags.to_le_bytes());
+    out.extend(member.method.to_le_bytes());
+    out.extend(member.dos_time.to_le_bytes());
+    out.extend(member.dos_date.to_le_bytes());
+    out.extend(member.crc32.to_le_bytes());
+    out.extend(compressed.to_le_bytes());
+    out.extend(size.to_le_bytes());
+    out.extend((member.name.len() as u16).to_le_bytes());
+    out.extend((extra.len() as u16).to_le_bytes());
+    out.extend([0; 2]);
+    out.extend(member.disk.to_le_bytes());
+    out.extend([0; 2]);
+    out.extend(member.external_attributes.to_le_bytes());
+    out.extend(offset.to_le_bytes());
+    out.extend(&member.name);
+    out.extend(extra);
+}
+
+/// CRC-32 as ZIP has it (APPNOTE 4.4.7).
+pub fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| {
+        if crc & 1 == 1 {
+            crc >> 1 ^ 0xEDB8_8320
+        } else {
+            crc >> 1
+        }
+    };
+    !bytes
+        .iter()
+        .fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}
+
+/// An `.npy` file of version 1.0, its header padded as NumPy pads it.
+pub fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let literal = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}");
+    let len = (10 + literal.len() + 1).next_multiple_of(64) - 10;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((len as u16).to_le_bytes());
+    bytes.extend(format!("{literal:<width$}\n", width = len - 1).bytes());
+    bytes.extend(data);
+    bytes
+}
+
+/// Bytes that are different everywhere, so that a wrong offset shows.
+pub fn pattern(len: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    })
+    .take(len)
+    .collect()
+}

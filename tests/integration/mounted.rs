@@ -1,0 +1,328 @@
+//! Real mounts, which end with the test, and the program that makes them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::fixture::Archive;
+
+/// The program.
+pub fn npzfs() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_npzfs"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// What a finished program said.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    pub status: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs a program to its end, which must come within 60 seconds.
+pub fn run(command: &mut Command) -> Said {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("program starts");
+    let pid = child.id();
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(child.wait_with_output()));
+    let Ok(output) = wait.recv_timeout(Duration::from_secs(60)) else {
+        send_signal(pid, nix::sys::signal::Signal::SIGKILL);
+        panic!("{command:?} does not end");
+    };
+    said(output.expect("program is waited for"))
+}
+
+fn said(output: Output) -> Said {
+    Said {
+        status: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+pub fn send_signal(pid: u32, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(pid as i32);
+    nix::sys::signal::kill(pid, signal).expect("signal is sent");
+}
+
+/// Waits for something to become true, at most 10 seconds.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} does not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether a process runs; one that only waits to be noticed does not.
+pub fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit_once(") ")
+            .expect("a state")
+            .1
+            .starts_with(['Z', 'X'])
+    })
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Whether a test may go on that needs something which not every machine has. Where it has not, the
+/// test is skipped and says so; in CI it fails.
+pub fn available(condition: bool, what: &str) -> bool {
+    if !condition {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "CI needs {what}"
+        );
+        eprintln!("SKIPPED: this test needs {what}");
+    }
+    condition
+}
+
+/// Whether a test may go on that runs these programs.
+pub fn installed(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = |name: &&str| std::env::split_paths(&path).any(|at| at.join(name).exists());
+    programs
+        .iter()
+        .all(|program| available(found(&program), program))
+}
+
+/// Whether the server of the mount at `path` is gone. Nearly all else the kernel may still know.
+pub fn is_dead(path: &Path) -> bool {
+    nix::sys::statvfs::statvfs(path) == Err(nix::errno::Errno::ENOTCONN)
+}
+
+/// The lines of mountinfo for mounts at `path` or below it.
+pub fn mounts_below(path: &Path) -> Vec<String> {
+    let path = path.to_str().expect("a plain path").replace(' ', "\\040");
+    fs::read_to_string("/proc/self/mountinfo")
+        .expect("mountinfo is there")
+        .lines()
+        .filter(|line| {
+            line.split(' ')
+                .nth(4)
+                .is_some_and(|at| at.starts_with(&path))
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A directory for one test. When it goes, nothing may be mounted in it any more, and no npzfs may
+/// run that has to do with it.
+pub struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let directory = TempDir::with_prefix("npzfs-test-").expect("directory is made");
+        // Ordinary users have to get in, too.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(directory.path(), mode).expect("mode is set");
+        Self { directory }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// The processes that name this directory on their command line.
+    fn processes(&self) -> Vec<u32> {
+        let needle = self.path().as_os_str().as_encoded_bytes();
+        fs::read_dir("/proc")
+            .expect("proc is there")
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid: &u32| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                line.windows(needle.len()).any(|part| part == needle)
+                    && line.starts_with(env!("CARGO_BIN_EXE_npzfs").as_bytes())
+            })
+            .collect()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let left = mounts_below(self.path());
+        for line in &left {
+            let at = line
+                .split(' ')
+                .nth(4)
+                .unwrap_or_default()
+                .replace("\\040", " ");
+            let lazily = Command::new("umount").args(["-l", &at]).output();
+            if !lazily.is_ok_and(|output| output.status.success()) {
+                let _ = Command::new("fusermount3").args(["-uz", &at]).output();
+            }
+        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.processes().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let processes = self.processes();
+        for &pid in &processes {
+            send_signal(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+        if !std::thread::panicking() {
+            assert_eq!(left, [""; 0], "mounts are left");
+            assert_eq!(processes, [0; 0], "processes are left");
+        }
+    }
+}
+
+/// A mount of an archive that ends with the test.
+pub struct Mounted {
+    pub archive: PathBuf,
+    pub at: PathBuf,
+    pub said: String,
+    place: Place,
+}
+
+impl Mounted {
+    /// Mounts an archive with no options.
+    pub fn new(archive: &Archive) -> Self {
+        Self::with_options(archive, [""; 0])
+    }
+
+    pub fn with_options(
+        archive: &Archive,
+        options: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
+        let place = Place::new();
+        let path = archive.write(place.path(), "a.npz");
+        Self::in_place(place, path, options)
+    }
+
+    /// Mounts the archive at `archive`, a file in `place`.
+    pub fn in_place(
+        place: Place,
+        archive: PathBuf,
+        options: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
+        let at = place.join("mnt");
+        let said = run(npzfs().arg("mount").args(options).arg(&archive).arg(&at));
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        Self::adopt(place, archive, said.out)
+    }
+
+    /// Takes over a mount that the test has made itself, at `mnt` in `place`.
+    pub fn adopt(place: Place, archive: PathBuf, said: String) -> Self {
+        Self {
+            archive,
+            at: place.join("mnt"),
+            said,
+            place,
+        }
+    }
+
+    pub fn place(&self) -> &Path {
+        self.place.path()
+    }
+
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.at.join(name)
+    }
+
+    pub fn read(&self, name: impl AsRef<Path>) -> Vec<u8> {
+        fs::read(self.path(&name)).expect("file is read")
+    }
+
+    /// An extended attribute as text; `None` where there is none of that name.
+    pub fn attribute(&self, file: &str, name: &str) -> Option<String> {
+        let value = xattr::get(self.path(file), name).expect("attributes can be had");
+        value.map(|value| String::from_utf8(value).expect("attribute is text"))
+    }
+
+    pub fn stats(&self) -> serde_json::Value {
+        let stats = self
+            .attribute("", "user.npzfs.stats")
+            .expect("stats are there");
+        serde_json::from_str(&stats).expect("stats are JSON")
+    }
+
+    /// How often each of these requests came so far, added up.
+    pub fn requests(&self, types: &[&str]) -> u64 {
+        let stats = self.stats();
+        types
+            .iter()
+            .filter_map(|name| stats.get(name)?.as_u64())
+            .sum()
+    }
+
+    pub fn server(&self) -> u32 {
+        self.stats()["pid"].as_u64().expect("a pid") as u32
+    }
+
+    pub fn umount(&self) -> Said {
+        run(npzfs().arg("umount").arg(&self.at))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if mounts_below(&self.at).is_empty() {
+            return;
+        }
+        let said = self.umount();
+        if !std::thread::panicking() {
+            assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        }
+    }
+}
+
+/// A mount in the foreground, whose process is a child of the test.
+pub struct Foreground {
+    pub child: Child,
+    pub at: PathBuf,
+}
+
+impl Foreground {
+    pub fn start(place: &Place, archive: &Path, change: impl FnOnce(&mut Command)) -> Self {
+        let at = place.join("mnt");
+        let mut command = npzfs();
+        command.args(["mount", "-f"]).arg(archive).arg(&at);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        change(&mut command);
+        let child = command.spawn().expect("npzfs starts");
+        let mounted = || !mounts_below(&at).is_empty();
+        wait_until("the mount", mounted);
+        wait_until("an answer", || nix::sys::statvfs::statvfs(&at).is_ok());
+        Self { child, at }
+    }
+
+    /// Waits for the end, which somebody else has to bring about.
+    pub fn end(self) -> Said {
+        said(self.child.wait_with_output().expect("npzfs is waited for"))
+    }
+}
+
+/// An ordinary user for tests that run as root; made by the tests' set-up script.
+pub fn ordinary_user() -> Option<nix::unistd::User> {
+    nix::unistd::User::from_name("npzfs-test").ok().flatten()
+}
+
+/// Lets a command run as another user.
+pub fn as_user<'a>(command: &'a mut Command, user: &nix::unistd::User) -> &'a mut Command {
+    command
+        .uid(user.uid.as_raw())
+        .gid(user.gid.as_raw())
+        .env("HOME", "/")
+        .current_dir("/")
+}

@@ -1,0 +1,307 @@
+//! How a mount begins.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::Command;
+
+use crate::fixture::Archive;
+use crate::mounted::{Foreground, Mounted, Place, is_root, mounts_below, npzfs, run, wait_until};
+
+fn archive() -> Archive {
+    Archive::stored([("x.npy", "some data"), ("d/y.npy", "more")])
+}
+
+/// What findmnt says of a mount.
+fn findmnt(column: &str, at: &Path) -> String {
+    let said = run(Command::new("findmnt").args(["-rno", column]).arg(at));
+    said.out.trim_end().to_owned()
+}
+
+#[test]
+fn one_line_says_what_was_mounted_and_how_to_unmount_it() {
+    let mount = Mounted::new(&archive());
+    let (archive, at) = (mount.archive.display(), mount.at.display());
+    assert_eq!(
+        mount.said,
+        format!("mounted {archive} at {at}: 2 members, 13 B; unmount with: npzfs umount {at}\n")
+    );
+    assert_eq!(Mounted::with_options(&self::archive(), ["-q"]).said, "");
+}
+
+#[test]
+fn findmnt_shows_the_type_and_the_absolute_path_commas_and_spaces_included() {
+    let place = Place::new();
+    let path = archive().write(place.path(), "my, own \\archive.npz");
+    let mount = Mounted::in_place(place, path.clone(), [""; 0]);
+    assert_eq!(findmnt("FSTYPE", &mount.at), "fuse.npzfs");
+    let escaped = path
+        .to_str()
+        .unwrap()
+        .replace(' ', "\\x20")
+        .replace('\\', "\\x5c");
+    let escaped = escaped.replace("\\x5cx20", "\\x20");
+    assert_eq!(findmnt("SOURCE", &mount.at), escaped);
+}
+
+#[test]
+fn a_mount_is_read_only_without_set_user_id_files_devices_and_programs() {
+    let options = |mount: &Mounted| findmnt("OPTIONS", &mount.at);
+    let plain = options(&Mounted::new(&archive()));
+    for option in ["ro", "nosuid", "nodev", "noexec", "default_permissions"] {
+        assert!(plain.split(',').any(|given| given == option), "{plain}");
+    }
+    assert!(!plain.contains("allow_other"));
+    let changed = options(&Mounted::with_options(
+        &archive(),
+        ["-o", "exec,noatime,ro"],
+    ));
+    assert!(
+        !changed.contains("noexec") && changed.contains("noatime"),
+        "{changed}"
+    );
+}
+
+#[test]
+fn relative_paths_work() {
+    let place = Place::new();
+    archive().write(place.path(), "a.npz");
+    let said = run(npzfs()
+        .args(["mount", "a.npz", "mnt"])
+        .current_dir(place.path()));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    assert!(said.out.starts_with("mounted a.npz at mnt: 2 members"));
+    assert_eq!(fs::read(place.join("mnt/x.npy")).unwrap(), b"some data");
+    let said = run(npzfs().args(["umount", "mnt"]).current_dir(place.path()));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_mount_point_may_hold_the_archive() {
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    let mount = |options: &[&str]| {
+        run(npzfs()
+            .arg("mount")
+            .args(options)
+            .arg(&path)
+            .arg(place.path()))
+    };
+    assert_eq!(mount(&[]).status, Some(10));
+    assert_eq!(mount(&["-o", "nonempty"]).status, Some(0));
+    assert_eq!(fs::read(place.join("x.npy")).unwrap(), b"some data");
+    assert!(!path.exists());
+    assert_eq!(run(npzfs().arg("umount").arg(place.path())).status, Some(0));
+    assert!(path.exists());
+}
+
+#[test]
+fn closed_standard_descriptors_do_no_harm() {
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    let at = place.join("mnt");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" mount \"$1\" \"$2\" <&- >&- 2>&-"]);
+    let said = run(shell.arg(npzfs().get_program()).args([&path, &at]));
+    assert_eq!(said.status, Some(0));
+    assert_eq!(fs::read(at.join("x.npy")).unwrap(), b"some data");
+    assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+}
+
+#[test]
+fn the_server_leaves_the_callers_session_directory_and_descriptors() {
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    let inherited = fs::File::create(place.join("inherited")).unwrap();
+    let descriptor = inherited.as_raw_fd();
+    nix::fcntl::fcntl(
+        &inherited,
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()),
+    )
+    .unwrap();
+    let mount = Mounted::in_place(place, path, [""; 0]);
+    let process = |name: &str| format!("/proc/{}/{name}", mount.server());
+    assert_eq!(fs::read_link(process("cwd")).unwrap(), Path::new("/"));
+    for stream in ["fd/0", "fd/1", "fd/2"] {
+        assert_eq!(
+            fs::read_link(process(stream)).unwrap(),
+            Path::new("/dev/null")
+        );
+    }
+    let stat = fs::read_to_string(process("stat")).unwrap();
+    let session = stat.rsplit_once(") ").unwrap().1.split(' ').nth(3).unwrap();
+    assert_eq!(session, mount.server().to_string());
+    let held = fs::read_link(process(&format!("fd/{descriptor}")));
+    assert!(held.is_err() || !held.unwrap().ends_with("inherited"));
+    for descriptor in fs::read_dir(process("fd")).unwrap() {
+        let target = fs::read_link(descriptor.unwrap().path()).unwrap();
+        assert!(!target.ends_with("inherited"), "{target:?}");
+    }
+}
+
+#[test]
+fn the_foreground_serves_until_it_is_unmounted() {
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    let mount = Foreground::start(&place, &path, |command| {
+        command
+            .env("RUST_LOG", "npzfs=info")
+            .args(["--threads", "1"]);
+    });
+    assert_eq!(fs::read(mount.at.join("x.npy")).unwrap(), b"some data");
+    let umount = npzfs().arg("umount").arg(&mount.at).spawn();
+    let said = mount.end();
+    assert!(umount.unwrap().wait().unwrap().success());
+    assert_eq!(said.status, Some(0));
+    assert!(said.out.starts_with("mounted "));
+    assert_eq!(said.err, "npzfs: unmounted\n");
+}
+
+#[test]
+fn every_number_of_threads_serves() {
+    for threads in ["1", "2", "8", "64"] {
+        let mount = Mounted::with_options(&archive(), ["--threads", threads]);
+        let server = mount.server();
+        let count = || {
+            fs::read_dir(format!("/proc/{server}/task"))
+                .unwrap()
+                .count()
+        };
+        let threads: usize = threads.parse().unwrap();
+        // And those that wait for the session, for signals and for either of them.
+        wait_until("all threads run", || count() == threads + 3);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(mount.read("d/y.npy"), b"more"));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_missing_mount_point_is_made_and_removed_again() {
+    let mount = Mounted::new(&archive());
+    let at = mount.at.clone();
+    assert!(at.is_dir());
+    assert_eq!(mount.umount().status, Some(0));
+    assert!(!at.exists());
+
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    fs::create_dir(place.join("mnt")).unwrap();
+    let mount = Mounted::in_place(place, path, [""; 0]);
+    assert_eq!(mount.umount().status, Some(0));
+    assert!(mount.at.is_dir());
+}
+
+#[test]
+fn a_mount_point_that_cannot_be_used_is_refused_with_the_reason() {
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    let refused = |at: &Path| {
+        let said = run(npzfs().arg("mount").args([&path, at]));
+        assert_eq!((said.status, said.out.as_str()), (Some(10), ""));
+        let prefix = format!("npzfs: {}: mount point ", at.display());
+        said.err
+            .strip_prefix(&prefix)
+            .unwrap_or(&said.err)
+            .to_owned()
+    };
+    assert_eq!(refused(&path), "is not a directory\n");
+    assert_eq!(
+        refused(place.path()),
+        "is not empty (-o nonempty mounts over what is there)\n"
+    );
+    assert_eq!(
+        refused(&place.join("no/such")),
+        "cannot be created: No such file or directory\n"
+    );
+    let mount = Mounted::new(&archive());
+    assert_eq!(
+        refused(&mount.at),
+        format!(
+            "already carries a mount (fuse.npzfs of {})\n",
+            mount.archive.display()
+        )
+    );
+    assert_eq!(mounts_below(place.path()), [""; 0]);
+}
+
+#[test]
+fn one_archive_can_be_mounted_twice_and_one_mount_inside_another_is_refused() {
+    let first = Mounted::new(&archive());
+    let second = Mounted::in_place(Place::new(), first.archive.clone(), [""; 0]);
+    assert_eq!(first.read("x.npy"), second.read("x.npy"));
+    let said = run(npzfs()
+        .arg("mount")
+        .arg(&first.archive)
+        .arg(first.path("d")));
+    // Its directory is not empty; and nothing could be made there.
+    assert_eq!(said.status, Some(10));
+    let said = run(npzfs()
+        .arg("mount")
+        .arg(&first.archive)
+        .arg(first.path("new")));
+    assert_eq!(said.status, Some(10));
+    assert!(
+        said.err
+            .contains("cannot be created: Read-only file system"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn an_archive_inside_a_mount_can_be_mounted() {
+    let inner = archive().bytes();
+    let outer = Mounted::new(&Archive::stored([("inner.npz", inner)]));
+    let inner = Mounted::in_place(Place::new(), outer.path("inner.npz"), [""; 0]);
+    assert_eq!(inner.read("x.npy"), b"some data");
+}
+
+#[test]
+fn options_behind_o_are_those_of_fstab() {
+    let options = [
+        "-o",
+        "ro,defaults,noauto,x-systemd.automount,_netdev,uid=1234,umask=077",
+    ];
+    let mount = Mounted::with_options(&archive(), options);
+    let metadata = fs::metadata(mount.path("d")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&metadata), 1234);
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    for (options, reason) in [
+        (
+            "rw",
+            "'rw' is refused: an archive is never written through a mount",
+        ),
+        ("nosuch", "unknown mount option 'nosuch'"),
+    ] {
+        let at = place.join("mnt");
+        let said = run(npzfs().args(["mount", "-o", options]).args([&path, &at]));
+        assert_eq!(said.status, Some(2));
+        assert!(said.err.contains(reason), "{}", said.err);
+        assert!(!at.exists());
+    }
+}
+
+#[test]
+fn without_fuse_the_message_says_what_to_do() {
+    if !crate::mounted::available(is_root(), "root, to hide /dev/fuse in a namespace") {
+        return;
+    }
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    let at = place.join("mnt");
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs none /dev && exec \"$0\" mount -f \"$1\" \"$2\"";
+    command.args(["--mount", "sh", "-c", script]);
+    let said = run(command.arg(npzfs().get_program()).args([&path, &at]));
+    assert_eq!(said.status, Some(11));
+    assert_eq!(
+        said.err,
+        "npzfs: /dev/fuse does not exist: load the kernel's module (modprobe fuse), or let the \
+         container have the device\n"
+    );
+    assert!(!at.exists());
+}

@@ -1,0 +1,168 @@
+//! Members that cannot be read, beside others that can.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::fixture::{Archive, Member, local_record};
+use crate::mounted::{Mounted, Place, npzfs, run};
+
+/// Opens `bad` of an archive that holds a good member, too.
+fn open_error(bad: Member) -> Option<i32> {
+    let size = bad.size;
+    let mount = Mounted::new(&Archive::of([Member::stored("good", "data"), bad]));
+    assert_eq!(mount.read("good"), b"data");
+    assert!(mount.said.contains("2 members (1 cannot be read), 4 B"));
+    let metadata = fs::metadata(mount.path("bad")).unwrap();
+    assert_eq!(metadata.size(), size.min(i64::MAX as u64));
+    fs::File::open(mount.path("bad"))
+        .unwrap_err()
+        .raw_os_error()
+}
+
+fn bad(change: impl FnOnce(&mut Member)) -> Member {
+    Member::stored("bad", "0123456789").with(change)
+}
+
+#[test]
+fn a_member_compressed_by_any_method_is_not_supported() {
+    for method in [8, 9, 12, 14, 93, 1000] {
+        let error = open_error(Member::compressed("bad", method, 123_456));
+        assert_eq!(error, Some(libc::EOPNOTSUPP), "{method}");
+    }
+}
+
+#[test]
+fn an_encrypted_member_is_not_permitted() {
+    for flags in [1, 1 << 6 | 1, 1 << 13 | 1] {
+        assert_eq!(
+            open_error(bad(|member| member.flags = flags)),
+            Some(libc::EACCES)
+        );
+    }
+}
+
+#[test]
+fn a_local_header_that_disagrees_is_an_error() {
+    let lies: [fn(&mut Member); 6] = [
+        |member| member.local.name = Some(b"abd".to_vec()),
+        |member| member.local.method = Some(8),
+        |member| member.local.flags = Some(1 << 11),
+        |member| member.local.size = Some(9),
+        |member| member.local.crc32 = Some(1),
+        |member| member.local.signature = Some(*b"PK\x03\x05"),
+    ];
+    for lie in lies {
+        assert_eq!(open_error(bad(lie)), Some(libc::EIO));
+    }
+}
+
+#[test]
+fn a_member_outside_the_archive_is_an_error() {
+    for offset in [1, 60, 1 << 20, u64::from(u32::MAX), 1 << 63, u64::MAX] {
+        let bad = bad(|member| member.local_header_offset = Some(offset));
+        assert_eq!(open_error(bad), Some(libc::EIO), "{offset}");
+    }
+}
+
+#[test]
+fn a_size_that_lies_is_an_error() {
+    for size in [9, 11, u64::from(u32::MAX), 1 << 63, u64::MAX] {
+        let error = open_error(bad(|member| member.size = size));
+        assert_eq!(error, Some(libc::EIO), "{size}");
+    }
+}
+
+#[test]
+fn a_member_on_another_disk_is_an_error() {
+    assert_eq!(open_error(bad(|member| member.disk = 3)), Some(libc::EIO));
+}
+
+#[test]
+fn members_that_overlap_are_refused_and_the_others_served() {
+    let inner = Member::stored("inner", "0123456789");
+    // The data of one member quotes the other one whole, header and all.
+    let outer = Member::stored("outer", local_record(&inner));
+    let data_at = local_record(&outer).len() - outer.data.len();
+    let inner = inner.with(|member| member.local_header_offset = Some(data_at as u64));
+    let good = Member::stored("good", "data");
+    let mount = Mounted::new(&Archive::of([outer, good, inner]));
+    assert_eq!(mount.read("good"), b"data");
+    for name in ["outer", "inner"] {
+        let error = fs::read(mount.path(name)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EIO), "{name}");
+    }
+}
+
+#[test]
+fn the_reason_is_logged_once_a_member() {
+    let place = Place::new();
+    let members = [
+        Member::stored("good", "data"),
+        Member::compressed("deflated\n", 8, 5),
+        bad(|member| member.local.method = Some(8)),
+    ];
+    let archive = Archive::of(members).write(place.path(), "a.npz");
+    let (log, at) = (place.join("log"), place.join("mnt"));
+    let said = run(npzfs().args(["mount", "--log"]).args([&log, &archive, &at]));
+    assert_eq!(said.status, Some(0));
+    for _ in 0..3 {
+        fs::read(at.join("bad")).unwrap_err();
+        fs::read(at.join("deflated\n")).unwrap_err();
+        fs::read(at.join("good")).unwrap();
+    }
+    assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+    let log = fs::read_to_string(log).unwrap();
+    let archive = archive.display();
+    let lines: Vec<_> = log
+        .lines()
+        .map(|line| line.split_once("] ").unwrap().1.to_owned())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            format!("{archive}: member 'bad': local and central header disagree on the method"),
+            format!(
+                "{archive}: member 'deflated\\n': deflated, and only stored members can be read: \
+                 save it with np.savez"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn an_archive_without_a_single_readable_member_is_refused_with_the_first_reason() {
+    let refused = |members: &[Member], options: &[&str]| {
+        let place = Place::new();
+        let archive = Archive::of(members.to_vec()).write(place.path(), "a.npz");
+        let at = place.join("mnt");
+        let said = run(npzfs().arg("mount").args(options).args([&archive, &at]));
+        assert!(!at.exists());
+        let prefix = format!("npzfs: {}: ", archive.display());
+        (said.status, said.err.replace(&prefix, ""), said.out)
+    };
+    let deflated = Member::compressed("x", 8, 5);
+    let damaged = bad(|member| member.size = 11);
+    let (status, err, out) = refused(&[deflated.clone(), damaged.clone()], &[]);
+    assert_eq!((status, out.as_str()), (Some(23), ""));
+    assert_eq!(
+        err,
+        "member 'x': deflated, and only stored members can be read: save it with np.savez \
+         (no member of the archive can be read)\n"
+    );
+    let (status, err, _) = refused(&[damaged.clone(), deflated.clone()], &[]);
+    assert_eq!(status, Some(22));
+    assert_eq!(
+        err,
+        "member 'bad': stored as 10 bytes but 11 bytes long \
+         (no member of the archive can be read)\n"
+    );
+    let encrypted = bad(|member| member.flags = 1);
+    assert_eq!(refused(&[encrypted], &[]).0, Some(23));
+
+    let good = Member::stored("good", "data");
+    let (status, err, _) = refused(&[good.clone(), damaged], &["--strict"]);
+    assert_eq!(status, Some(23));
+    assert_eq!(err, "member 'bad': stored as 10 bytes but 11 bytes long\n");
+    let mount = Mounted::with_options(&Archive::of([good]), ["--strict"]);
+    assert_eq!(mount.read("good"), b"data");
+}

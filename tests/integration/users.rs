@@ -1,0 +1,278 @@
+//! Mounts of ordinary users, and who may look into a mount.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use nix::unistd::User;
+
+use crate::fixture::{Archive, pattern};
+use crate::mounted::{
+    Place, Said, as_user, available, installed, is_root, is_running, mounts_below, npzfs,
+    ordinary_user, run, send_signal, wait_until,
+};
+
+/// An archive in a directory of its own user.
+struct Home {
+    place: Place,
+    user: User,
+    archive: PathBuf,
+    at: PathBuf,
+}
+
+impl Home {
+    fn new() -> Option<Self> {
+        let user = ordinary_user().filter(|_| is_root());
+        if !available(user.is_some(), "root and the user npzfs-test")
+            || !installed(&["fusermount3", "getfattr"])
+        {
+            return None;
+        }
+        let (user, place) = (user?, Place::new());
+        let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+        std::os::unix::fs::chown(place.path(), Some(uid), Some(gid)).unwrap();
+        let archive = Archive::stored([("x", pattern(1 << 20, 1)), ("d/y", vec![1, 2, 3])])
+            .write(place.path(), "my, own.npz");
+        let at = place.join("mnt");
+        Some(Self {
+            place,
+            user,
+            archive,
+            at,
+        })
+    }
+
+    fn run(&self, command: &mut Command) -> Said {
+        run(as_user(command, &self.user))
+    }
+
+    fn mount(&self, options: &[&str]) -> Said {
+        self.run(
+            npzfs()
+                .arg("mount")
+                .args(options)
+                .args([&self.archive, &self.at]),
+        )
+    }
+
+    fn umount(&self, options: &[&str]) -> Said {
+        self.run(npzfs().arg("umount").args(options).arg(&self.at))
+    }
+
+    fn cat(&self, name: &str) -> Said {
+        self.run(Command::new("cksum").arg(self.at.join(name)))
+    }
+
+    fn is_dead(&self) -> bool {
+        let said = self.run(Command::new("stat").arg("-f").arg(&self.at));
+        said.err.contains("not connected")
+    }
+
+    fn server(&self) -> u32 {
+        let mut command = Command::new("getfattr");
+        command
+            .args(["--only-values", "-n", "user.npzfs.stats"])
+            .arg(&self.at);
+        let stats = self.run(&mut command).out;
+        let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+        stats["pid"].as_u64().unwrap() as u32
+    }
+}
+
+fn ok(said: &Said) {
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn an_ordinary_user_mounts_reads_and_unmounts_through_fusermount3() {
+    let Some(home) = Home::new() else { return };
+    ok(&home.mount(&[]));
+    let line = &mounts_below(&home.at)[0];
+    assert!(line.contains(" - fuse.npzfs "), "{line}");
+    assert!(line.contains("/my,\\040own.npz "), "{line}");
+    assert!(
+        line.contains(&format!("user_id={}", home.user.uid)),
+        "{line}"
+    );
+    for option in ["ro", "nosuid", "nodev", "noexec"] {
+        assert!(line.split([' ', ',']).any(|word| word == option), "{line}");
+    }
+    ok(&home.cat("x"));
+    ok(&home.cat("d/y"));
+    let owner = home.run(
+        Command::new("stat")
+            .args(["-c", "%u %g %a"])
+            .arg(home.at.join("x")),
+    );
+    assert_eq!(
+        owner.out,
+        format!("{} {} 444\n", home.user.uid, home.user.gid)
+    );
+    let server = home.server();
+    assert_eq!(
+        fs::metadata(format!("/proc/{server}")).unwrap().uid(),
+        home.user.uid.as_raw()
+    );
+    ok(&home.umount(&[]));
+    assert!(!is_running(server));
+    assert!(!home.at.exists());
+}
+
+#[test]
+fn nobody_else_can_look_into_a_users_mount_not_even_root() {
+    let Some(home) = Home::new() else { return };
+    ok(&home.mount(&[]));
+    for error in [
+        fs::read_dir(&home.at).unwrap_err(),
+        fs::metadata(&home.at).unwrap_err(),
+    ] {
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+    }
+    ok(&home.umount(&[]));
+}
+
+#[test]
+fn a_users_mount_ends_by_signal_lazily_and_in_use() {
+    let Some(home) = Home::new() else { return };
+    ok(&home.mount(&[]));
+    let server = home.server();
+    send_signal(server, Signal::SIGTERM);
+    wait_until("the end", || !is_running(server));
+    assert_eq!(mounts_below(&home.at), [""; 0]);
+
+    ok(&home.mount(&[]));
+    let mut tail = Command::new("tail");
+    tail.arg("-f")
+        .arg(home.at.join("d/y"))
+        .stdout(std::process::Stdio::null());
+    let mut tail = as_user(&mut tail, &home.user).spawn().unwrap();
+    let descriptors = format!("/proc/{}/fd", tail.id());
+    wait_until("tail has opened the file", || {
+        fs::read_dir(&descriptors).is_ok_and(|links| {
+            links
+                .flatten()
+                .any(|link| fs::read_link(link.path()).is_ok_and(|to| to.starts_with(&home.at)))
+        })
+    });
+    let busy = home.umount(&[]);
+    assert_eq!(busy.status, Some(1));
+    assert!(
+        busy.err
+            .contains(&format!("in use by tail (pid {})", tail.id())),
+        "{}",
+        busy.err
+    );
+    ok(&home.umount(&["--lazy"]));
+    assert_eq!(mounts_below(&home.at), [""; 0]);
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
+
+#[test]
+fn what_a_killed_server_of_a_user_leaves_is_cleaned_up() {
+    let Some(home) = Home::new() else { return };
+    ok(&home.mount(&[]));
+    send_signal(home.server(), Signal::SIGKILL);
+    wait_until("a dead endpoint", || home.is_dead());
+    ok(&home.umount(&[]));
+
+    ok(&home.mount(&[]));
+    send_signal(home.server(), Signal::SIGKILL);
+    wait_until("a dead endpoint", || home.is_dead());
+    ok(&home.mount(&[]));
+    ok(&home.cat("x"));
+    ok(&home.umount(&[]));
+
+    ok(&home.mount(&["--auto-unmount"]));
+    send_signal(home.server(), Signal::SIGKILL);
+    wait_until("the mount is gone", || mounts_below(&home.at).is_empty());
+}
+
+#[test]
+fn a_user_cannot_unmount_what_another_user_has_mounted() {
+    let Some(home) = Home::new() else { return };
+    let mount = crate::mounted::Mounted::new(&Archive::stored([("x", "data")]));
+    let said = home.run(npzfs().arg("umount").arg(&mount.at));
+    assert_eq!(said.status, Some(1));
+    assert!(said.err.contains("fusermount3"), "{}", said.err);
+    assert_eq!(mount.read("x"), b"data");
+}
+
+#[test]
+fn with_allow_other_everybody_may_read_and_with_allow_root_only_root() {
+    let Some(home) = Home::new() else { return };
+    // Root mounts, so that /etc/fuse.conf has no say.
+    let mount = |options: &[&str]| {
+        ok(&run(npzfs()
+            .arg("mount")
+            .args(options)
+            .args([&home.archive, &home.at])));
+    };
+    let other_reads = || home.cat("x").status == Some(0);
+    let end = || ok(&run(npzfs().arg("umount").arg(&home.at)));
+
+    mount(&[]);
+    assert!(!other_reads());
+    end();
+    mount(&["--allow-other"]);
+    assert!(other_reads());
+    end();
+    mount(&["-o", "allow_other,umask=0007"]);
+    assert!(!other_reads(), "the kernel must check modes");
+    end();
+    mount(&["--allow-root"]);
+    // Root has everything cached now, which must not open the door.
+    fs::read(home.at.join("x")).unwrap();
+    assert!(!other_reads());
+    end();
+}
+
+#[test]
+fn a_user_who_may_not_share_mounts_is_told_where_that_is_allowed() {
+    let Some(home) = Home::new() else { return };
+    let conf = fs::read_to_string("/etc/fuse.conf").unwrap_or_default();
+    let allowed = conf.lines().any(|line| line.trim() == "user_allow_other");
+    if !available(!allowed, "no user_allow_other in /etc/fuse.conf") {
+        return;
+    }
+    let said = home.mount(&["--allow-other"]);
+    assert_eq!(said.status, Some(11));
+    assert_eq!(
+        said.err,
+        "npzfs: --allow-other and --allow-root need a line 'user_allow_other' in /etc/fuse.conf\n"
+    );
+    assert_eq!(mounts_below(home.place.path()), [""; 0]);
+}
+
+#[test]
+fn a_user_without_fusermount3_or_a_directory_of_its_own_is_told_so() {
+    let Some(home) = Home::new() else { return };
+    let empty_path = |command: &mut Command| {
+        command.env("PATH", "/nowhere");
+    };
+    let mut command = npzfs();
+    empty_path(command.arg("mount").args([&home.archive, &home.at]));
+    let said = home.run(&mut command);
+    assert_eq!(said.status, Some(11));
+    assert_eq!(
+        said.err,
+        "npzfs: mounting without root needs fusermount3, which was not found: install the \
+         package fuse3\n"
+    );
+    let elsewhere = Place::new();
+    let said = home.run(
+        npzfs()
+            .arg("mount")
+            .arg(&home.archive)
+            .arg(elsewhere.path()),
+    );
+    assert_eq!(said.status, Some(10), "{}", said.err);
+    let prefix = format!(
+        "npzfs: {}: mount point refused: ",
+        elsewhere.path().display()
+    );
+    assert!(said.err.starts_with(&prefix), "{}", said.err);
+    assert!(Path::new("/dev/fuse").exists());
+}

@@ -1,0 +1,65 @@
+#!/bin/sh
+# Installs what `make demo` or `make test` needs of the system and says what it does. Debian and
+# Ubuntu are known; elsewhere it only says what is missing.
+
+set -eu
+
+case ${1:-} in
+demo) programs="fusermount3" ;;
+test) programs="fusermount3 findmnt getfattr jq mandoc strace xxd" ;;
+*)
+    echo "usage: $0 demo|test" >&2
+    exit 2
+    ;;
+esac
+
+# The Debian package that a program comes with.
+package_of() {
+    case $1 in
+    fusermount3) echo fuse3 ;;
+    findmnt) echo util-linux ;;
+    getfattr) echo attr ;;
+    *) echo "$1" ;;
+    esac
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        echo "setup: sudo $*"
+        sudo "$@"
+    fi
+}
+
+packages=
+for program in $programs; do
+    if ! command -v "$program" > /dev/null && ! [ -x "/usr/sbin/$program" ]; then
+        packages="$packages $(package_of "$program")"
+    fi
+done
+if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then
+    packages="$packages python3-venv"
+fi
+if [ -n "$packages" ]; then
+    if command -v apt-get > /dev/null; then
+        echo "setup: installing$packages"
+        as_root apt-get -qq update
+        # shellcheck disable=SC2086 # one word a package
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+            $packages > /dev/null
+    else
+        echo "setup: please install$packages (as your system calls them)" >&2
+    fi
+fi
+
+if [ "$1" = test ] && [ "$(id -u)" -eq 0 ]; then
+    if ! id npzfs-test > /dev/null 2>&1; then
+        echo "setup: adding the user npzfs-test, for mounts of ordinary users"
+        useradd --no-create-home --shell /usr/sbin/nologin npzfs-test
+    fi
+    if [ -e /dev/fuse ] && [ "$(stat -c %a /dev/fuse)" != 666 ]; then
+        echo "setup: giving /dev/fuse mode 0666, as udev does"
+        chmod 0666 /dev/fuse
+    fi
+fi
