@@ -20,8 +20,8 @@ const DATE: u16 = 1 << 5 | 1;
 const VERSION: u16 = 45;
 const UNIX: u16 = 3 << 8;
 
-/// Makes an archive of `members` arrays with `data_len` bytes of data each; returns its length.
-pub fn write(path: &Path, members: u64, data_len: u64) -> io::Result<u64> {
+/// Makes an archive of `members` arrays with `data_len` bytes of data each.
+pub fn write(path: &Path, members: u64, data_len: u64) -> io::Result<()> {
     let mut archive = BufWriter::new(File::create_new(path)?);
     let npy_header = npy_header(data_len);
     let len = NPY_HEADER_LEN + data_len;
@@ -42,7 +42,8 @@ pub fn write(path: &Path, members: u64, data_len: u64) -> io::Result<u64> {
     }
     archive.write_all(&directory)?;
     archive.write_all(&end_records(members, offset, directory.len() as u64))?;
-    archive.stream_position()
+    // Else it would be written back to the disk while something is measured.
+    archive.into_inner()?.sync_all()
 }
 
 fn npy_header(data_len: u64) -> Vec<u8> {

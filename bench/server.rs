@@ -16,11 +16,13 @@ pub struct Mount {
     pub seconds: f64,
 }
 
-/// What a process holds for itself, in bytes.
+/// The resident memory of a process, in bytes.
 pub struct Memory {
-    /// Anonymous pages: heap and stacks.
+    /// Heap and stacks: what the process itself has the machine hold.
     pub anonymous: f64,
-    /// Anonymous pages, and those of files that no other process has mapped.
+    /// The part of the page cache that the process has mapped: the program and the archive.
+    pub mapped: f64,
+    /// Of both, what no other process has mapped.
     pub private: f64,
 }
 
@@ -28,7 +30,10 @@ impl Mount {
     pub fn new(archive: &Path) -> io::Result<Self> {
         let mount_point = tempfile::tempdir()?;
         let start = Instant::now();
-        npzfs(&["mount", "--quiet", "--strict"], &[archive, mount_point.path()])?;
+        npzfs(
+            &["mount", "--quiet", "--strict"],
+            &[archive, mount_point.path()],
+        )?;
         let seconds = start.elapsed().as_secs_f64();
         Ok(Self {
             mount_point,
@@ -47,6 +52,7 @@ impl Mount {
         let smaps = fs::read_to_string(process + "/smaps_rollup")?;
         Ok(Memory {
             anonymous: kib(&status, "RssAnon:")?,
+            mapped: kib(&status, "RssFile:")?,
             private: kib(&smaps, "Private_Dirty:")? + kib(&smaps, "Private_Clean:")?,
         })
     }

@@ -5,6 +5,8 @@ use std::env;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -13,6 +15,9 @@ use crate::error::status;
 use crate::mountinfo::Place;
 use crate::sys;
 use crate::umount;
+
+/// How long a killed process may take to let go of everything.
+const DYING: Duration = Duration::from_secs(10);
 
 /// Which process goes on after a fork.
 #[derive(Debug)]
@@ -161,8 +166,17 @@ fn parse_device(bytes: &[u8]) -> Option<(u32, u32)> {
 }
 
 fn unmount_if_dead(mount_point: &Path, device: (u32, u32)) {
-    if Place::find(mount_point).is_ok_and(|place| umount::is_dead(&place)) {
-        // There is nobody left to tell of a failure.
-        let _ = umount::end_own(mount_point, device);
+    let deadline = Instant::now() + DYING;
+    // A process that is killed closes its descriptors one by one, this pipe perhaps first.
+    while let Ok(place) = Place::find(mount_point)
+        && place.mount.device == device
+        && Instant::now() < deadline
+    {
+        if umount::is_dead(&place) {
+            // There is nobody left to tell of a failure.
+            let _ = umount::detach(&place);
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }

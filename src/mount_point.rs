@@ -40,8 +40,8 @@ impl MountPoint {
         };
         if place.is_mount_point() {
             if place.mount.is_npzfs() && umount::is_dead(&place) {
-                let shown = Escaped(given.as_os_str().as_encoded_bytes()).to_string();
-                umount::detach(place).map_err(MountPointDefect::LeftOver)?;
+                umount::detach(&place).map_err(MountPointDefect::LeftOver)?;
+                let shown = Escaped(given.as_os_str().as_encoded_bytes());
                 warn!("{shown}: cleaned up after an npzfs that was killed");
                 return Self::prepare_or_defect(given, nonempty);
             }
@@ -82,6 +82,7 @@ impl Drop for MountPoint {
     fn drop(&mut self) {
         if self.created
             && let Err(error) = fs::remove_dir(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
         {
             let shown = Escaped(self.path.as_os_str().as_encoded_bytes());
             info!("{shown}: mount point is left there: {error}");

@@ -18,6 +18,13 @@ use crate::holders;
 use crate::mountinfo::Place;
 use crate::sys;
 
+/// How long to go on trying to unmount what is in use: a process that has just ended, or one that is
+/// just starting another, holds a mount for a moment.
+const BUSY_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How often to look again.
+const POLL: Duration = Duration::from_millis(2);
+
 /// How long to wait for the process behind a mount to end, once it is unmounted.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -44,10 +51,23 @@ fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
         return Err(UnmountDefect::NotNpzfs { fs_type });
     }
     if lazy || is_dead(&place) {
-        return detach(place);
+        return detach(&place);
     }
     let server = server(&place);
-    take_away(place)?;
+    let deadline = Instant::now() + BUSY_PATIENCE;
+    let (path, mount) = (place.path.clone(), place.mount.clone());
+    // The kernel counts a pinned mount as in use.
+    drop(place);
+    while let Err(defect) = take_away(&path) {
+        if !matches!(defect, UnmountDefect::Busy { .. }) {
+            return Err(defect);
+        }
+        if Instant::now() >= deadline {
+            let holders = holders::find(&mount);
+            return Err(UnmountDefect::Busy { holders });
+        }
+        thread::sleep(POLL);
+    }
     if let Some(pid) = server {
         wait_for_end(pid);
     }
@@ -57,7 +77,11 @@ fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
 /// Whether the process behind a FUSE mount is gone: "Transport endpoint is not connected". Asked
 /// with statfs(2), since the kernel answers nearly everything else from what it remembers.
 pub fn is_dead(place: &Place) -> bool {
-    statvfs(&place.pinned_path()) == Err(Errno::ENOTCONN)
+    // ECONNABORTED if it went while it was being asked.
+    matches!(
+        statvfs(&place.pinned_path()),
+        Err(Errno::ENOTCONN | Errno::ECONNABORTED)
+    )
 }
 
 /// Takes the mount at a place away at once, in use or not. As root no other mount can be hit, not
@@ -65,10 +89,10 @@ pub fn is_dead(place: &Place) -> bool {
 ///
 /// # Errors
 /// Any [`UnmountDefect`] but that it is busy.
-pub fn detach(place: Place) -> Result<(), UnmountDefect> {
+pub fn detach(place: &Place) -> Result<(), UnmountDefect> {
     match umount2(&place.pinned_path(), MntFlags::MNT_DETACH) {
         Ok(()) => Ok(()),
-        Err(Errno::EPERM) => by_fusermount(place, true),
+        Err(Errno::EPERM) => by_fusermount(&place.path, &["-u", "-z"]),
         Err(error) => Err(UnmountDefect::Io(error.into())),
     }
 }
@@ -81,44 +105,30 @@ pub fn detach(place: Place) -> Result<(), UnmountDefect> {
 pub fn end_own(mount_point: &Path, device: (u32, u32)) -> Result<(), UnmountDefect> {
     let place = Place::find(mount_point).map_err(UnmountDefect::Io)?;
     if place.is_mount_point() && place.mount.device == device {
-        detach(place)
+        detach(&place)
     } else {
         Ok(())
     }
 }
 
-/// Unmounts what is not in use.
-fn take_away(place: Place) -> Result<(), UnmountDefect> {
-    let mount = place.mount.clone();
-    let path = place.path.clone();
-    // The kernel counts a pinned mount as in use.
-    drop(place);
-    match umount2(&path, MntFlags::UMOUNT_NOFOLLOW) {
+/// Unmounts what is not in use; who uses it is for the caller to find out.
+fn take_away(path: &Path) -> Result<(), UnmountDefect> {
+    match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
         Ok(()) => Ok(()),
         Err(Errno::EBUSY) => Err(UnmountDefect::Busy {
-            holders: holders::find(&mount),
+            holders: Vec::new(),
         }),
-        Err(Errno::EPERM) => {
-            let place = Place::find(&path).map_err(UnmountDefect::Io)?;
-            by_fusermount(place, false)
-        }
+        Err(Errno::EPERM) => by_fusermount(path, &["-u"]),
         Err(error) => Err(UnmountDefect::Io(error.into())),
     }
 }
 
 /// Unmounts as a user can: fusermount3 checks that the mount is the user's own.
-fn by_fusermount(place: Place, lazy: bool) -> Result<(), UnmountDefect> {
-    let mount = place.mount.clone();
-    let path = place.path.clone();
-    drop(place);
-    let mut command = Command::new(FUSERMOUNT);
-    command.arg("-u");
-    if lazy {
-        command.arg("-z");
-    }
-    let output = command
+fn by_fusermount(path: &Path, options: &[&str]) -> Result<(), UnmountDefect> {
+    let output = Command::new(FUSERMOUNT)
+        .args(options)
         .arg("--")
-        .arg(&path)
+        .arg(path)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| match error.kind() {
@@ -131,7 +141,7 @@ fn by_fusermount(place: Place, lazy: bool) -> Result<(), UnmountDefect> {
     let said = String::from_utf8_lossy(&output.stderr);
     if said.contains("busy") {
         return Err(UnmountDefect::Busy {
-            holders: holders::find(&mount),
+            holders: Vec::new(),
         });
     }
     let reason = said.lines().last().unwrap_or("it gave no reason");
@@ -148,7 +158,7 @@ fn server(place: &Place) -> Option<u64> {
 fn wait_for_end(pid: u64) {
     let deadline = Instant::now() + PATIENCE;
     while is_running(pid) && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(POLL);
     }
 }
 

@@ -96,7 +96,7 @@ pub fn installed(programs: &[&str]) -> bool {
     let found = |name: &&str| std::env::split_paths(&path).any(|at| at.join(name).exists());
     programs
         .iter()
-        .all(|program| available(found(&program), program))
+        .all(|program| available(found(program), program))
 }
 
 /// Whether the server of the mount at `path` is gone. Nearly all else the kernel may still know.

@@ -1,0 +1,99 @@
+//! The time to index an archive, compared with the crate `zip`.
+
+use std::env;
+use std::fs::File;
+use std::hint::black_box;
+use std::io::BufReader;
+use std::mem;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use npzfs::archive;
+use npzfs::tree::Tree;
+use zip::ZipArchive;
+
+use crate::{Result, Samples, timed, verdict};
+
+/// What is required at the most members: time in that of the crate `zip`, which reads no local
+/// header and checks nothing.
+const RATIO_MAX: f64 = 1.5;
+
+/// What is compared.
+const READERS: [&str; 3] = ["zip", "zip+starts", "npzfs"];
+
+/// The argument by which this program calls itself to measure one reader once.
+pub const ONE: &str = "--one";
+
+pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
+    let mut times = vec![READERS.map(|_| Samples::default()); archives.len()];
+    for _ in 0..rounds {
+        for ((_, path), times) in archives.iter().zip(&mut times) {
+            for (reader, times) in READERS.iter().zip(times) {
+                times.push(in_own_process(reader, path)?);
+            }
+        }
+    }
+    println!(
+        "\nIndexing, in ms: the crate zip, the same with the start of each member's data, npzfs"
+    );
+    println!("  members         zip  zip+starts       npzfs  npzfs/zip  npzfs/zip+starts");
+    let mut ratio = 0.;
+    for ((members, _), times) in archives.iter().zip(&times) {
+        let [zip, starts, npzfs] = times.each_ref().map(|time| time.median() * 1e3);
+        ratio = npzfs / zip;
+        let to_starts = npzfs / starts;
+        println!("{members:9} {zip:11.2} {starts:11.2} {npzfs:11.2} {ratio:10.2} {to_starts:17.2}");
+    }
+    verdict("npzfs/zip at the most members", ratio, RATIO_MAX);
+    Ok(())
+}
+
+/// Each is measured in a process of its own, as a mount is one: what an allocator keeps of one
+/// archive speeds up or slows down the next by as much as is to be measured.
+fn in_own_process(reader: &str, path: &Path) -> Result<f64> {
+    let output = Command::new(env::current_exe()?)
+        .args([ONE, reader])
+        .arg(path)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("{reader}: {}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+/// Prints how many seconds `reader` takes to index the archive at `path`.
+pub fn measure(reader: &str, path: &Path) -> Result<()> {
+    // What was made is left to the end of the process: to free it is not measured.
+    let (indexed, seconds) = match reader {
+        "zip" => timed(|| open(path).map(mem::forget)),
+        "zip+starts" => timed(|| open_with_starts(path).map(mem::forget)),
+        "npzfs" => timed(|| tree(path).map(mem::forget)),
+        _ => return Err(format!("no reader {reader}").into()),
+    };
+    indexed?;
+    println!("{seconds}");
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
+    Ok(ZipArchive::new(BufReader::new(File::open(path)?))?)
+}
+
+fn open_with_starts(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
+    let mut archive = open(path)?;
+    for number in 0..archive.len() {
+        black_box(archive.by_index_raw(number)?.data_start());
+    }
+    Ok(archive)
+}
+
+fn tree(path: &Path) -> Result<Tree> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let index = archive::index(&file, metadata.len(), metadata.mtime());
+    let index = index.map_err(|defect| defect.to_string())?;
+    let tree = Tree::new(index, metadata.mtime()).map_err(|_| "too many members")?;
+    Ok(tree)
+}
