@@ -1,5 +1,7 @@
 # `make demo` and `make test` do all their set-up themselves.
 
+MAKEFLAGS += --no-print-directory
+
 CARGO = cargo
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin

@@ -34,9 +34,7 @@ pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
             }
         }
     }
-    println!(
-        "\nIndexing, in ms: the crate zip, the same with the start of each member's data, npzfs"
-    );
+    println!("\nIndexing, in ms: the crate zip, the same and each member's data_start, npzfs");
     println!("  members         zip  zip+starts       npzfs  npzfs/zip  npzfs/zip+starts");
     let mut ratio = 0.;
     for ((members, _), times) in archives.iter().zip(&times) {
@@ -45,7 +43,7 @@ pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
         let to_starts = npzfs / starts;
         println!("{members:9} {zip:11.2} {starts:11.2} {npzfs:11.2} {ratio:10.2} {to_starts:17.2}");
     }
-    verdict("npzfs/zip at the most members", ratio, RATIO_MAX);
+    verdict("npzfs/zip with the most members", ratio, RATIO_MAX);
     Ok(())
 }
 

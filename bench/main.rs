@@ -55,7 +55,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 
 fn verdict(what: &str, measured: f64, max: f64) {
     let verdict = if measured <= max { "met" } else { "MISSED" };
-    println!("required: {what} at most {max}; measured: {measured:.2}; {verdict}");
+    println!("{what}: {measured:.2}, required at most {max}: {verdict}");
 }
 
 /// One quantity, measured in each round.

@@ -22,10 +22,8 @@ pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
             private.push(memory.private);
         }
     }
-    println!(
-        "\nMounting: until npzfs mount returns, and then the server's memory in all and a member"
-    );
-    println!("  members          ms  RssAnon MiB  private MiB   added B  private B");
+    println!("\nMounting: until npzfs mount returns, and the memory of the server");
+    println!("  members          ms  RssAnon MiB  private MiB  added B/member  private B/member");
     let mut fewest = None;
     let mut private_each = 0.;
     for ((members, _), samples) in archives.iter().zip(&samples) {
@@ -38,12 +36,12 @@ pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
         let added = (anonymous - less) / (count - fewer).max(1.);
         private_each = private / count;
         println!(
-            "{members:9} {ms:11.2} {anonymous_mib:12.2} {private_mib:12.2} {added:9.1} \
-             {private_each:10.1}"
+            "{members:9} {ms:11.2} {anonymous_mib:12.2} {private_mib:12.2} {added:15.1} \
+             {private_each:17.1}"
         );
     }
     verdict(
-        "private bytes a member at the most members",
+        "private bytes a member with the most members",
         private_each,
         MEMBER_MAX,
     );

@@ -47,7 +47,7 @@ pub fn bench(directory: &Path, rounds: usize) -> Result<()> {
     println!("RssAnon before      {before:8.2} MiB");
     println!("RssAnon after       {after:8.2} MiB");
     println!("RssFile after       {mapped:8.2} MiB, page cache that is only mapped");
-    verdict("MiB of RssAnon after", after, SERVED_MAX);
+    verdict("MiB of RssAnon after it", after, SERVED_MAX);
     Ok(())
 }
 

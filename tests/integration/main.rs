@@ -11,6 +11,7 @@ mod documents;
 mod ending;
 mod mounting;
 mod names;
+mod oracle;
 mod refused;
 mod unreadable;
 mod users;

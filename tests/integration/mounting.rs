@@ -305,3 +305,25 @@ fn without_fuse_the_message_says_what_to_do() {
     );
     assert!(!at.exists());
 }
+
+#[test]
+fn the_background_logs_to_syslog() {
+    let socket = Path::new("/dev/log");
+    let free = is_root() && !socket.exists();
+    if !crate::mounted::available(free, "root and no syslog, to listen in its place") {
+        return;
+    }
+    let log = std::os::unix::net::UnixDatagram::bind(socket).unwrap();
+    log.set_read_timeout(Some(std::time::Duration::from_secs(10)))
+        .unwrap();
+    let mount = Mounted::new(&Archive::stored([("x", "first"), ("x", "second")]));
+    let mut line = [0; 1000];
+    let received = log.recv(&mut line);
+    fs::remove_file(socket).unwrap();
+    let line = String::from_utf8_lossy(&line[..received.unwrap()]).into_owned();
+    // Facility 3 (daemon), severity 4 (warning).
+    assert!(line.starts_with("<28>"), "{line}");
+    let message = "member 'x' is hidden: it comes again later in the archive";
+    let tag = format!(" npzfs[{}]: ", mount.server());
+    assert!(line.ends_with(&format!("{tag}{message}")), "{line}");
+}
