@@ -17,6 +17,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::{getgid, getuid};
 
 use crate::error::{Error, FuseDefect, MountPointDefect};
+use crate::human::Escaped;
 use crate::mountinfo::FS_TYPE;
 use crate::options::{self, KernelOptions};
 use crate::sys;
@@ -104,10 +105,10 @@ impl Attachment<'_> {
         };
         let received = receive_descriptor(&socket);
         drop(socket);
-        let mut said = String::new();
+        let mut said = Vec::new();
         if let Some(mut stderr) = child.stderr.take() {
             // Only words for an error message; without them it is a poorer one.
-            let _ = stderr.read_to_string(&mut said);
+            let _ = stderr.read_to_end(&mut said);
         }
         let status = child.wait().map_err(system)?;
         match received {
@@ -116,12 +117,8 @@ impl Attachment<'_> {
         }
     }
 
-    fn fusermount_error(&self, said: &str) -> Error {
-        let said = said.lines().last().unwrap_or("it gave no reason");
-        let reason = said
-            .strip_prefix(FUSERMOUNT)
-            .map_or(said, |rest| rest.trim_start_matches([':', ' ']));
-        let reason: String = reason.escape_debug().collect();
+    fn fusermount_error(&self, said: &[u8]) -> Error {
+        let reason = fusermount_reason(said);
         if reason.contains("user_allow_other") {
             Error::Fuse(FuseDefect::AllowOther)
         } else if reason.contains("/dev/fuse") {
@@ -144,6 +141,16 @@ impl Attachment<'_> {
             options.push(option);
         }
     }
+}
+
+/// What fusermount3 gave as its reason, made safe for a terminal.
+pub fn fusermount_reason(said: &[u8]) -> String {
+    let line = said
+        .split(|&byte| byte == b'\n')
+        .rfind(|line| !line.is_empty());
+    let line = line.unwrap_or(b"it gave no reason");
+    let reason = line.strip_prefix(b"fusermount3: ").unwrap_or(line);
+    Escaped(reason).to_string()
 }
 
 /// Opens the kernel's end of FUSE.

@@ -1,6 +1,7 @@
 //! The command line, as plain values.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -109,7 +110,7 @@ pub struct MountArgs {
     #[arg(long)]
     pub strict: bool,
 
-    /// Say more, in the log; twice for still more
+    /// Say more, in the log; twice for each request
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
 
@@ -162,7 +163,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     let (subcommand, rest) = arguments.split_at(subcommand.map_or(0, |at| at + 1));
     let mut expanded = subcommand.to_vec();
     for option in first.o.iter().flat_map(|list| options::split(list)) {
-        match long_option(&option) {
+        match long_option(&option).map_err(usage_error)? {
             Some(long) => expanded.push(long),
             None => kernel.apply(&option).map_err(usage_error)?,
         }
@@ -177,27 +178,25 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     }
 }
 
-/// The long option of `mount` that an option behind `-o` is another spelling of.
-fn long_option(option: &OsString) -> Option<OsString> {
-    let text = option.to_string_lossy();
-    let name = text.split('=').next()?.replace('_', "-");
+/// The long option of `mount` that an option behind `-o` is another spelling of, if it is one.
+fn long_option(option: &OsStr) -> Result<Option<OsString>, String> {
+    let bytes = option.as_bytes();
+    let equals = bytes.iter().position(|&byte| byte == b'=');
+    let (name, value) = bytes.split_at(equals.unwrap_or(bytes.len()));
+    let name = String::from_utf8_lossy(name).replace('_', "-");
     let cli = Cli::command();
-    let known = cli
-        .find_subcommand("mount")?
-        .get_arguments()
-        .any(|argument| argument.get_long() == Some(&name));
-    known.then(|| {
-        let mut long = OsString::from(format!("--{name}"));
-        if let Some(at) = option
-            .as_encoded_bytes()
-            .iter()
-            .position(|&byte| byte == b'=')
-        {
-            use std::os::unix::ffi::OsStrExt;
-            long.push(std::ffi::OsStr::from_bytes(&option.as_bytes()[at..]));
-        }
-        long
-    })
+    let mount = cli.find_subcommand("mount");
+    let arguments = mount.into_iter().flat_map(clap::Command::get_arguments);
+    let mut known = arguments.filter(|argument| argument.get_long() == Some(&name));
+    let Some(argument) = known.next() else {
+        return Ok(None);
+    };
+    if argument.get_action().takes_values() && value.is_empty() {
+        return Err(format!("mount option '{name}' needs a value"));
+    }
+    let mut long = OsString::from(format!("--{name}"));
+    long.push(OsStr::from_bytes(value));
+    Ok(Some(long))
 }
 
 fn usage_error(reason: String) -> clap::Error {
@@ -244,8 +243,10 @@ mod tests {
         assert_eq!(arguments.archive, PathBuf::from("a.npz"));
         let cli = Cli::command();
         for argument in cli.find_subcommand("mount").unwrap().get_arguments() {
-            let long = argument.get_long().unwrap_or("log");
-            assert!(long_option(&long.replace('-', "_").into()).is_some());
+            if let Some(long) = argument.get_long() {
+                let option = OsString::from(long.replace('-', "_") + "=1");
+                assert!(long_option(&option).unwrap().is_some());
+            }
         }
     }
 
@@ -268,6 +269,11 @@ mod tests {
         assert!(error.contains("'rw' is refused: an archive is never written"));
         let error = mount("npzfs mount -o thread=3 a.npz /mnt").unwrap_err();
         assert!(error.contains("unknown mount option 'thread=3'"), "{error}");
+        let error = mount("npzfs mount -o uid a.npz /mnt").unwrap_err();
+        assert!(
+            error.contains("mount option 'uid' needs a value"),
+            "{error}"
+        );
         let error = mount("npzfs mount -o allow_root,allow_other a.npz /mnt").unwrap_err();
         assert!(error.contains("cannot be used with"));
         assert!(mount("npzfs mount --umask 9 a.npz /mnt").is_err());

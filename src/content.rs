@@ -6,10 +6,15 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::map::Map;
 use crate::member::{Extent, Member, Problem};
+
+/// How much of the archive may be in this process's page tables at a time, in bytes. The pages
+/// belong to the page cache, but they make the process look large, above all to the kernel when it
+/// runs out of memory.
+const MAPPED_MAX: u64 = 16 << 20;
 
 /// Why bytes of a member cannot be had.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub struct Content {
     map: Map,
     version: Version,
     stale: AtomicBool,
+    /// Bytes given out since the mapping was last let go of.
+    mapped: AtomicU64,
 }
 
 /// What tells one state of a file from another. The time of the inode's last change is no part of
@@ -63,6 +70,7 @@ impl Content {
             file,
             version,
             stale: AtomicBool::new(false),
+            mapped: AtomicU64::new(0),
         })
     }
 
@@ -79,6 +87,10 @@ impl Content {
     ) -> Result<&'a [u8], ReadError<'a>> {
         let extent = readable_part(member, offset, len)?;
         self.check_version()?;
+        if self.mapped.fetch_add(extent.len, Ordering::Relaxed) >= MAPPED_MAX {
+            self.mapped.store(0, Ordering::Relaxed);
+            self.map.release();
+        }
         self.map
             .bytes(extent)
             .ok_or_else(|| ReadError::Io(io::ErrorKind::UnexpectedEof.into()))

@@ -129,7 +129,7 @@ pub fn watch(mount_point: &Path, launch: &mut Option<Launch>) -> io::Result<Watc
             let mut device = Vec::new();
             reader.read_to_end(&mut device)?;
             if let Some(device) = parse_device(&device) {
-                unmount_if_dead(mount_point, device);
+                unmount_when_dead(mount_point, device);
             }
             Ok(Watched::Watcher)
         }
@@ -165,18 +165,14 @@ fn parse_device(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((u32::from_ne_bytes(*major), u32::from_ne_bytes(*minor)))
 }
 
-fn unmount_if_dead(mount_point: &Path, device: (u32, u32)) {
+fn unmount_when_dead(mount_point: &Path, device: (u32, u32)) {
     let deadline = Instant::now() + DYING;
     // A process that is killed closes its descriptors one by one, this pipe perhaps first.
-    while let Ok(place) = Place::find(mount_point)
-        && place.mount.device == device
+    while Place::find(mount_point).is_ok_and(|place| place.mount.device == device)
         && Instant::now() < deadline
     {
-        if umount::is_dead(&place) {
-            // There is nobody left to tell of a failure.
-            let _ = umount::detach(&place);
-            return;
-        }
+        // There is nobody left to tell of a failure.
+        let _ = umount::end_dead(mount_point, device);
         thread::sleep(Duration::from_millis(5));
     }
 }

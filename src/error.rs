@@ -140,6 +140,8 @@ pub enum UnmountDefect {
         /// By whom, as far as this user may know.
         holders: Vec<Holder>,
     },
+    /// Another user has mounted it.
+    NotYours,
     /// fusermount3 is needed but not there.
     NoFusermount,
     /// fusermount3 failed.
@@ -305,6 +307,7 @@ impl fmt::Display for UnmountDefect {
                 }
                 f.write_str(" (--lazy unmounts all the same)")
             }
+            Self::NotYours => f.write_str("mounted by another user"),
             Self::NoFusermount => f.write_str(
                 "unmounting without root needs fusermount3, which was not found: install the \
                  package fuse3",

@@ -1,5 +1,6 @@
 //! Where the log goes: standard error in the foreground, syslog in the background, or a file.
 
+use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
@@ -17,10 +18,12 @@ use crate::error::Error;
 /// [`Error::Log`] where the file cannot be opened.
 pub fn start(level: LevelFilter, file: Option<&Path>, in_background: bool) -> Result<(), Error> {
     let mut builder = Builder::new();
-    // fuser tells of requests that went wrong because a client was killed or the mount ended.
     builder
         .filter_level(LevelFilter::Off)
         .filter_module("npzfs", level);
+    if tells_requests(level) {
+        builder.filter_module("fuser", level);
+    }
     if let Some(file) = file {
         let opened = OpenOptions::new().append(true).create(true).open(file);
         let log = opened.map_err(|error| Error::Log {
@@ -35,11 +38,19 @@ pub fn start(level: LevelFilter, file: Option<&Path>, in_background: bool) -> Re
         log::set_max_level(level);
         let _ = log::set_boxed_logger(Box::new(Syslog { level }));
     } else {
+        if env::var_os("RUST_LOG").is_some() {
+            builder = Builder::from_default_env();
+        }
         builder.format(|out, record| writeln!(out, "npzfs: {}", record.args()));
-        builder.parse_default_env();
         builder.init();
     }
     Ok(())
+}
+
+/// Whether fuser's messages are wanted, too: it tells of each request at this level, and at others
+/// only of what went wrong because a client was killed or the mount ended.
+fn tells_requests(level: LevelFilter) -> bool {
+    level >= LevelFilter::Debug
 }
 
 struct Syslog {
@@ -48,7 +59,8 @@ struct Syslog {
 
 impl Log for Syslog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level && metadata.target().starts_with("npzfs")
+        metadata.level() <= self.level
+            && (metadata.target().starts_with("npzfs") || tells_requests(self.level))
     }
 
     fn log(&self, record: &Record<'_>) {

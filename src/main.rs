@@ -14,13 +14,14 @@ fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os().collect()) {
         Ok(command) => command,
         Err(error) => {
-            // Help and version go to standard output, the rest to standard error.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() {
-                status::USAGE
-            } else {
-                status::DONE
-            });
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+                return ExitCode::from(status::USAGE);
+            }
+            // Help or version. Whoever closed standard output does not want to know.
+            let _ = write!(std::io::stdout(), "{text}");
+            return ExitCode::from(status::DONE);
         }
     };
     let status = match std::panic::catch_unwind(|| run(&command)) {
@@ -48,7 +49,7 @@ fn fail(error: &Error) -> u8 {
     error.status()
 }
 
-/// One line on standard error; whoever closed that does not want to know.
+/// A message on standard error; whoever closed that does not want to know.
 fn say(message: &str) {
     let _ = writeln!(std::io::stderr(), "npzfs: {message}");
 }

@@ -4,7 +4,8 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{Mmap, MmapOptions};
+use log::debug;
+use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
 
 use crate::member::Extent;
 
@@ -29,6 +30,17 @@ impl Map {
         // type's comment. The slices that `bytes` gives out are only passed on to system calls.
         let mapping = unsafe { MmapOptions::new().len(len).map(file) }?;
         Ok(Self { mapping })
+    }
+
+    /// Lets go of all pages that this process has in its tables, though not of the page cache. They
+    /// come back when they are asked for.
+    pub fn release(&self) {
+        // SAFETY: what is dropped are entries of a shared mapping of a file, whose bytes stay what
+        // they are: a system call that has a slice of it just now finds them again.
+        let released = unsafe { self.mapping.unchecked_advise(UncheckedAdvice::DontNeed) };
+        if let Err(error) = released {
+            debug!("pages of the archive stay mapped: {error}");
+        }
     }
 
     /// The bytes of `extent`, for a system call only; `None` where they are not all inside the map.

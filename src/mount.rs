@@ -90,8 +90,14 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     // An answer from the mount itself: only now it is live.
     statvfs(&mount_point.path).map_err(|error| session_error(error.into()))?;
     announce(arguments, &summary, launch)?;
-    wait(&events, own);
-    Ok(status::DONE)
+    wait(&events, own)
+        .map(|()| status::DONE)
+        .inspect_err(|error| {
+            // The caller is gone, and standard error with it.
+            if !arguments.foreground {
+                error!("{error}");
+            }
+        })
 }
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -201,7 +207,6 @@ impl fmt::Display for Summary {
 struct OwnMount<'a> {
     mount_point: &'a MountPoint,
     device: (u32, u32),
-    gone: bool,
 }
 
 impl<'a> OwnMount<'a> {
@@ -210,19 +215,27 @@ impl<'a> OwnMount<'a> {
         Ok(Self {
             mount_point,
             device,
-            gone: false,
         })
+    }
+
+    /// What to do once the session has ended: nothing if that was because the mount was gone.
+    /// Otherwise the connection was aborted, and the mount is still there, dead.
+    fn session_ended(self) -> Result<(), Error> {
+        let left = umount::end_dead(&self.mount_point.path, self.device);
+        // Its device number may be another mount's now, which must not be ended.
+        std::mem::forget(self);
+        match left {
+            Ok(false) => Ok(()),
+            _ => Err(system("serve")(io::ErrorKind::ConnectionAborted.into())),
+        }
     }
 }
 
 impl Drop for OwnMount<'_> {
     fn drop(&mut self) {
-        if self.gone {
-            return;
-        }
-        if let Err(reason) = umount::end_own(&self.mount_point.path, self.device) {
+        if let Err(defect) = umount::end_own(&self.mount_point.path, self.device) {
             let shown = Escaped(self.mount_point.path.as_os_str().as_encoded_bytes());
-            error!("{shown}: cannot be unmounted: {reason}");
+            error!("{shown}: {defect}");
         }
     }
 }
@@ -276,8 +289,13 @@ fn announce(arguments: &MountArgs, summary: &Summary, launch: Option<Launch>) ->
 }
 
 /// Waits until the mount is to end, or has ended.
-fn wait(events: &Receiver<Event>, mut own: OwnMount<'_>) {
+fn wait(events: &Receiver<Event>, own: OwnMount<'_>) -> Result<(), Error> {
     match events.recv() {
+        Ok(Event::Ended(result)) => {
+            let ended = own.session_ended();
+            result.map_err(system("serve")).and(ended)?;
+            info!("unmounted");
+        }
         Ok(Event::Signal(signal)) => {
             info!("{signal}: unmounting");
             // While the session lives: afterwards its device number may be another's.
@@ -285,16 +303,10 @@ fn wait(events: &Receiver<Event>, mut own: OwnMount<'_>) {
             // Who still uses it may finish what is under way; a second signal ends the wait.
             let _ = events.recv_timeout(GRACE);
         }
-        Ok(Event::Ended(result)) => {
-            own.gone = result.is_ok();
-            match result {
-                Ok(()) => info!("unmounted"),
-                Err(error) => error!("the FUSE session broke: {error}"),
-            }
-        }
         // Both threads would have to be gone.
         Err(_) => {}
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -57,6 +57,14 @@ impl Names {
         }
     }
 
+    /// The last component of a name that is shown as it is; `None` for any other name.
+    pub(crate) fn kept(&self, whole: Name) -> Option<Name> {
+        let raw = self.bytes(whole);
+        let slash = raw.iter().rposition(|&byte| byte == b'/');
+        let from = slash.map_or(0, |slash| slash + 1);
+        is_kept(raw).then(|| whole.part(from, raw.len() - from))
+    }
+
     pub(crate) fn shrink_to_fit(&mut self) {
         self.bytes.shrink_to_fit();
     }

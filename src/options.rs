@@ -99,6 +99,13 @@ impl KernelOptions {
             return Ok(());
         }
         if DATA.iter().any(|prefix| text.starts_with(prefix)) {
+            // The kernel would take what comes behind a comma for an option of its own; only
+            // between double quotes it does not.
+            if text.contains(',') && !is_quoted(&text) {
+                return Err(format!(
+                    "'{text}' is refused: a comma needs double quotes around"
+                ));
+            }
             self.data.push(option.to_owned());
             return Ok(());
         }
@@ -114,7 +121,8 @@ impl KernelOptions {
         Ok(())
     }
 
-    /// The flags in the words that fusermount3 knows them by.
+    /// The flags in the words that fusermount3 knows them by. It does not know all; but those that
+    /// are left out are about access times, which nothing read-only has.
     pub fn words(&self) -> Vec<&'static str> {
         [
             (MsFlags::MS_RDONLY, "ro"),
@@ -122,9 +130,6 @@ impl KernelOptions {
             (MsFlags::MS_NODEV, "nodev"),
             (MsFlags::MS_NOEXEC, "noexec"),
             (MsFlags::MS_NOATIME, "noatime"),
-            (MsFlags::MS_NODIRATIME, "nodiratime"),
-            (MsFlags::MS_RELATIME, "relatime"),
-            (MsFlags::MS_STRICTATIME, "strictatime"),
             (MsFlags::MS_SYNCHRONOUS, "sync"),
             (MsFlags::MS_DIRSYNC, "dirsync"),
         ]
@@ -133,6 +138,14 @@ impl KernelOptions {
         .map(|(_, word)| word)
         .collect()
     }
+}
+
+/// Whether the value of an option is in double quotes, and none are inside it.
+fn is_quoted(option: &str) -> bool {
+    option
+        .split_once("=\"")
+        .and_then(|(_, value)| value.strip_suffix('"'))
+        .is_some_and(|value| !value.contains('"'))
 }
 
 /// The options in a list, which commas separate; a backslash takes a comma or a backslash for

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
 use log::warn;
 
 use crate::archive::Index;
@@ -223,12 +224,21 @@ impl Table {
         self.positions.find(self.hash(parent, name), is_it).copied()
     }
 
-    fn insert(&mut self, at: u32, nodes: &[Node], names: &Names) {
-        let hash = |&at: &u32| {
+    /// Whether the name of the node at position `at` was free; if so, it is in the table now.
+    fn insert(&mut self, at: u32, nodes: &[Node], names: &Names) -> bool {
+        let key = |at: u32| {
             let node = &nodes[at as usize];
-            self.hasher.hash_one((node.parent, names.bytes(node.name)))
+            (node.parent, names.bytes(node.name))
         };
-        self.positions.insert_unique(hash(&at), at, hash);
+        let hash = |&at: &u32| self.hasher.hash_one(key(at));
+        let is_it = |&other: &u32| key(other) == key(at);
+        match self.positions.entry(hash(&at), is_it, hash) {
+            Slot::Occupied(_) => false,
+            Slot::Vacant(slot) => {
+                slot.insert(at);
+                true
+            }
+        }
     }
 }
 
@@ -304,11 +314,14 @@ impl Builder {
             let raw = name(at);
             let reason = if raw.contains(&0) {
                 "has a NUL in its name"
-            } else if last.find(hash(at), |&other| name(other) == raw).is_some() {
-                "comes again later in the archive"
             } else {
-                last.insert_unique(hash(at), at, |&at| hash(at));
-                continue;
+                match last.entry(hash(at), |&other| name(other) == raw, |&at| hash(at)) {
+                    Slot::Occupied(_) => "comes again later in the archive",
+                    Slot::Vacant(slot) => {
+                        slot.insert(at);
+                        continue;
+                    }
+                }
             };
             warn!("member '{}' is hidden: it {reason}", Escaped(raw));
             hidden[at as usize] = true;
@@ -337,7 +350,9 @@ impl Builder {
                     self.directories.push(Directory::default());
                     self.subdirectories_of(parent, 1);
                     let name = self.names.component(whole, &component).ok_or(TooLarge)?;
-                    self.add(name, parent, What::Directory { number })?
+                    // Its name is free, as was just found.
+                    let added = self.add(name, parent, What::Directory { number })?;
+                    added.unwrap_or(parent)
                 }
             };
         }
@@ -346,6 +361,15 @@ impl Builder {
 
     fn make_file(&mut self, member: usize, parent: u32) -> Result<(), TooLarge> {
         let whole = self.members[member].name;
+        let what = What::File {
+            member: member as u32,
+        };
+        // Nearly every name is kept and free: then nothing is copied, and hashed only once.
+        if let Some(name) = self.names.kept(whole)
+            && self.add(name, parent, what)?.is_some()
+        {
+            return Ok(());
+        }
         let raw = self.names.bytes(whole).to_vec();
         if raw.ends_with(b"/") {
             if self.members[member].size > 0 {
@@ -378,8 +402,7 @@ impl Builder {
                 Escaped(names::join(&path).as_bytes())
             );
         }
-        let member = member as u32;
-        self.add(name, parent, What::File { member })?;
+        self.add(name, parent, what)?;
         Ok(())
     }
 
@@ -406,11 +429,15 @@ impl Builder {
         self.table.find(parent, name, &self.nodes, &self.names)
     }
 
-    fn add(&mut self, name: Name, parent: u32, what: What) -> Result<u32, TooLarge> {
+    /// Adds a node, unless its name is taken; returns its position.
+    fn add(&mut self, name: Name, parent: u32, what: What) -> Result<Option<u32>, TooLarge> {
         let at = u32::try_from(self.nodes.len()).map_err(|_| TooLarge)?;
         self.nodes.push(Node { name, parent, what });
-        self.table.insert(at, &self.nodes, &self.names);
-        Ok(at)
+        if self.table.insert(at, &self.nodes, &self.names) {
+            return Ok(Some(at));
+        }
+        self.nodes.pop();
+        Ok(None)
     }
 
     fn subdirectories_of(&mut self, at: u32, more: u32) {

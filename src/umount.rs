@@ -12,7 +12,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::statvfs::statvfs;
 use serde_json::Value;
 
-use crate::attach::FUSERMOUNT;
+use crate::attach::{self, FUSERMOUNT};
 use crate::error::{Error, UnmountDefect};
 use crate::holders;
 use crate::mountinfo::Place;
@@ -103,12 +103,29 @@ pub fn detach(place: &Place) -> Result<(), UnmountDefect> {
 /// # Errors
 /// Any [`UnmountDefect`] but that it is busy. That the mount is not there any more is no error.
 pub fn end_own(mount_point: &Path, device: (u32, u32)) -> Result<(), UnmountDefect> {
+    end_if(mount_point, device, |_| true).map(drop)
+}
+
+/// Ends what is left of a mount whose process does not serve it any more; returns whether anything
+/// was. The device number may be another mount's by now, but not a dead one's.
+///
+/// # Errors
+/// Any [`UnmountDefect`] but that it is busy.
+pub fn end_dead(mount_point: &Path, device: (u32, u32)) -> Result<bool, UnmountDefect> {
+    end_if(mount_point, device, is_dead)
+}
+
+fn end_if(
+    mount_point: &Path,
+    device: (u32, u32),
+    condition: impl FnOnce(&Place) -> bool,
+) -> Result<bool, UnmountDefect> {
     let place = Place::find(mount_point).map_err(UnmountDefect::Io)?;
-    if place.is_mount_point() && place.mount.device == device {
-        detach(&place)
-    } else {
-        Ok(())
+    let is_it = place.is_mount_point() && place.mount.device == device && condition(&place);
+    if is_it {
+        detach(&place)?;
     }
+    Ok(is_it)
 }
 
 /// Unmounts what is not in use; who uses it is for the caller to find out.
@@ -138,14 +155,16 @@ fn by_fusermount(path: &Path, options: &[&str]) -> Result<(), UnmountDefect> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("busy") {
-        return Err(UnmountDefect::Busy {
+    let reason = attach::fusermount_reason(&output.stderr);
+    Err(if reason.contains("busy") {
+        UnmountDefect::Busy {
             holders: Vec::new(),
-        });
-    }
-    let reason = said.lines().last().unwrap_or("it gave no reason");
-    Err(UnmountDefect::Fusermount(reason.escape_debug().collect()))
+        }
+    } else if reason.contains("not found in") {
+        UnmountDefect::NotYours
+    } else {
+        UnmountDefect::Fusermount(reason)
+    })
 }
 
 /// The process that serves a mount, which the mount itself tells.

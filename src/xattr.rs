@@ -55,7 +55,10 @@ impl<'a> Attributes<'a> {
         };
         let text = match name {
             NAME => return Ok(Some(self.tree.name_of(member).to_vec())),
-            OFFSET => Some(member.extent.start.to_string()),
+            // Data never starts at 0, where at the earliest a local header is: it was not found.
+            OFFSET => Some(member.extent.start)
+                .filter(|&start| start > 0)
+                .map(|start| start.to_string()),
             CRC32 => Some(format!("{:08x}", member.crc32)),
             METHOD => Some(member.method.to_string()),
             _ if OF_ARRAY.contains(&name) => {
@@ -81,7 +84,8 @@ impl<'a> Attributes<'a> {
             if self.npy_header(member)?.is_some() {
                 names.extend(OF_ARRAY);
             }
-            names.extend(OF_FILE);
+            let known = |name: &&str| *name != OFFSET || member.extent.start > 0;
+            names.extend(OF_FILE.into_iter().filter(known));
         }
         Ok(names
             .iter()

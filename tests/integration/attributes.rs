@@ -60,6 +60,15 @@ fn every_file_tells_where_it_is_in_the_archive() {
         assert_eq!(of(file, "method"), "stored");
     }
     assert_eq!(of("z", "method"), "deflated");
+    // Where the data of a member is that nobody has looked for is not known.
+    let encrypted = Member::stored("e", "x").with(|member| member.flags = 1);
+    let mount = Mounted::new(&Archive::of([Member::stored("x", "x"), encrypted]));
+    assert_eq!(mount.attribute("e", "user.npzfs.offset"), None);
+    let names: Vec<_> = xattr::list(mount.path("e")).unwrap().collect();
+    assert_eq!(
+        names,
+        ["user.npzfs.name", "user.npzfs.crc32", "user.npzfs.method"]
+    );
 }
 
 #[test]

@@ -272,3 +272,39 @@ fn with_auto_unmount_nothing_is_left_of_a_killed_server() {
     assert_eq!(mount.umount().status, Some(0));
     assert!(!mount.at.exists());
 }
+
+#[test]
+fn a_connection_that_is_aborted_leaves_no_mount_and_is_a_failure() {
+    if !available(is_root(), "root, to abort a FUSE connection") {
+        return;
+    }
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    let control = place.join("control");
+    fs::create_dir(&control).unwrap();
+    let foreground = Foreground::start(&place, &path, |_| {});
+    let device = mounts_below(&foreground.at)[0]
+        .split(' ')
+        .nth(2)
+        .unwrap()
+        .to_owned();
+    let minor = device.strip_prefix("0:").unwrap();
+    let mut mount = Command::new("mount");
+    assert_eq!(
+        run(mount.args(["-t", "fusectl", "none"]).arg(&control)).status,
+        Some(0)
+    );
+    let aborted = fs::write(control.join(minor).join("abort"), "1");
+    assert_eq!(run(Command::new("umount").arg(&control)).status, Some(0));
+    aborted.unwrap();
+    let at = foreground.at.clone();
+    let said = foreground.end();
+    assert_eq!(mounts_below(&at), [""; 0]);
+    assert!(!at.exists());
+    assert_eq!(said.status, Some(1));
+    assert!(
+        said.err.contains("npzfs: cannot serve: connection aborted"),
+        "{}",
+        said.err
+    );
+}
