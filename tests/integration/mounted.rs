@@ -29,7 +29,13 @@ pub struct Said {
 /// Runs a program to its end, which must come within 60 seconds.
 pub fn run(command: &mut Command) -> Said {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().expect("program starts");
+    let child = loop {
+        match command.spawn() {
+            // A program that was just copied may still be open in a child of another test.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
+            child => break child.expect("program starts"),
+        }
+    };
     let pid = child.id();
     let (done, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(child.wait_with_output()));
@@ -151,8 +157,8 @@ impl Place {
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .filter(|pid: &u32| {
                 let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                line.windows(needle.len()).any(|part| part == needle)
-                    && line.starts_with(env!("CARGO_BIN_EXE_npzfs").as_bytes())
+                let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+                name == b"npzfs\n" && line.windows(needle.len()).any(|part| part == needle)
             })
             .collect()
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::fixture::Archive;
 use crate::mounted::{Foreground, Mounted, Place, is_root, mounts_below, npzfs, run, wait_until};
@@ -306,24 +307,58 @@ fn without_fuse_the_message_says_what_to_do() {
     assert!(!at.exists());
 }
 
+/// Takes the place of syslogd while a test runs. What other tests log meanwhile is read, too: a
+/// socket that nobody reads would hold them up.
+struct Syslogd {
+    ended: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Syslogd {
+    const SOCKET: &str = "/dev/log";
+
+    fn start() -> Self {
+        let socket = std::os::unix::net::UnixDatagram::bind(Self::SOCKET).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let ended = std::sync::Arc::<std::sync::atomic::AtomicBool>::default();
+        let (send, lines) = std::sync::mpsc::channel();
+        let end = ended.clone();
+        std::thread::spawn(move || {
+            let mut line = [0; 10_000];
+            while !end.load(std::sync::atomic::Ordering::Relaxed) {
+                if let Ok(len) = socket.recv(&mut line) {
+                    let _ = send.send(String::from_utf8_lossy(&line[..len]).into_owned());
+                }
+            }
+        });
+        Self { ended, lines }
+    }
+}
+
+impl Drop for Syslogd {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(Self::SOCKET);
+        self.ended.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn the_background_logs_to_syslog() {
-    let socket = Path::new("/dev/log");
-    let free = is_root() && !socket.exists();
-    if !crate::mounted::available(free, "root and no syslog, to listen in its place") {
+    let free = is_root() && !Path::new(Syslogd::SOCKET).exists();
+    if !crate::mounted::available(free, "root and no syslogd, to take its place") {
         return;
     }
-    let log = std::os::unix::net::UnixDatagram::bind(socket).unwrap();
-    log.set_read_timeout(Some(std::time::Duration::from_secs(10)))
-        .unwrap();
+    let syslogd = Syslogd::start();
     let mount = Mounted::new(&Archive::stored([("x", "first"), ("x", "second")]));
-    let mut line = [0; 1000];
-    let received = log.recv(&mut line);
-    fs::remove_file(socket).unwrap();
-    let line = String::from_utf8_lossy(&line[..received.unwrap()]).into_owned();
+    let tag = format!(" npzfs[{}]: ", mount.server());
+    let mut lines = std::iter::from_fn(|| syslogd.lines.recv_timeout(Duration::from_secs(10)).ok());
+    let line = lines
+        .find(|line| line.contains(&tag))
+        .expect("a line of this mount");
     // Facility 3 (daemon), severity 4 (warning).
     assert!(line.starts_with("<28>"), "{line}");
     let message = "member 'x' is hidden: it comes again later in the archive";
-    let tag = format!(" npzfs[{}]: ", mount.server());
     assert!(line.ends_with(&format!("{tag}{message}")), "{line}");
 }

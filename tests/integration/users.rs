@@ -18,6 +18,7 @@ use crate::mounted::{
 struct Home {
     place: Place,
     user: User,
+    program: PathBuf,
     archive: PathBuf,
     at: PathBuf,
 }
@@ -36,9 +37,13 @@ impl Home {
         let archive = Archive::stored([("x", pattern(1 << 20, 1)), ("d/y", vec![1, 2, 3])])
             .write(place.path(), "my, own.npz");
         let at = place.join("mnt");
+        // The user may not be allowed to look into the directory of the sources.
+        let program = place.join("npzfs");
+        fs::copy(npzfs().get_program(), &program).unwrap();
         Some(Self {
             place,
             user,
+            program,
             archive,
             at,
         })
@@ -48,9 +53,13 @@ impl Home {
         run(as_user(command, &self.user))
     }
 
+    fn npzfs(&self) -> Command {
+        Command::new(&self.program)
+    }
+
     fn mount(&self, options: &[&str]) -> Said {
         self.run(
-            npzfs()
+            self.npzfs()
                 .arg("mount")
                 .args(options)
                 .args([&self.archive, &self.at]),
@@ -58,7 +67,7 @@ impl Home {
     }
 
     fn umount(&self, options: &[&str]) -> Said {
-        self.run(npzfs().arg("umount").args(options).arg(&self.at))
+        self.run(self.npzfs().arg("umount").args(options).arg(&self.at))
     }
 
     fn cat(&self, name: &str) -> Said {
@@ -194,7 +203,7 @@ fn what_a_killed_server_of_a_user_leaves_is_cleaned_up() {
 fn a_user_cannot_unmount_what_another_user_has_mounted() {
     let Some(home) = Home::new() else { return };
     let mount = crate::mounted::Mounted::new(&Archive::stored([("x", "data")]));
-    let said = home.run(npzfs().arg("umount").arg(&mount.at));
+    let said = home.run(home.npzfs().arg("umount").arg(&mount.at));
     assert_eq!(said.status, Some(1));
     assert_eq!(
         said.err,
@@ -255,7 +264,7 @@ fn a_user_without_fusermount3_or_a_directory_of_its_own_is_told_so() {
     let empty_path = |command: &mut Command| {
         command.env("PATH", "/nowhere");
     };
-    let mut command = npzfs();
+    let mut command = home.npzfs();
     empty_path(command.arg("mount").args([&home.archive, &home.at]));
     let said = home.run(&mut command);
     assert_eq!(said.status, Some(11));
@@ -266,7 +275,7 @@ fn a_user_without_fusermount3_or_a_directory_of_its_own_is_told_so() {
     );
     let elsewhere = Place::new();
     let said = home.run(
-        npzfs()
+        home.npzfs()
             .arg("mount")
             .arg(&home.archive)
             .arg(elsewhere.path()),
