@@ -101,10 +101,16 @@ pub(crate) struct Component<'a> {
 }
 
 impl Component<'_> {
-    /// This component with `suffix` before its extension.
-    pub(crate) fn with_suffix(&self, suffix: &str) -> Component<'static> {
+    /// The parts of this component between which a number goes, the first one cut so that any
+    /// number of 32 bits fits in.
+    pub(crate) fn around_number(&self) -> (&str, &str) {
+        cut(&self.text, NAME_MAX - " (4294967295)".len())
+    }
+
+    /// A component that stands nowhere in the archive.
+    pub(crate) fn made(text: String) -> Component<'static> {
         Component {
-            text: Cow::Owned(with_suffix(&self.text, suffix).into_owned()),
+            text: Cow::Owned(text),
             offset: None,
         }
     }
@@ -121,11 +127,13 @@ pub(crate) fn components<'a>(raw: &[u8], decoded: &'a str) -> impl Iterator<Item
         if matches!(text, "" | "." | "..") {
             return None;
         }
-        let text = with_suffix(text, "");
-        let in_place = unchanged && matches!(text, Cow::Borrowed(_));
+        let (stem, extension) = cut(text, NAME_MAX);
+        if stem.len() + extension.len() < text.len() {
+            return Some(Component::made([stem, extension].concat()));
+        }
         Some(Component {
-            text,
-            offset: in_place.then_some(offset),
+            text: Cow::Borrowed(text),
+            offset: unchanged.then_some(offset),
         })
     })
 }
@@ -147,23 +155,18 @@ pub(crate) fn join(components: &[Component<'_>]) -> String {
     texts.join("/")
 }
 
-/// `text` with `suffix` before its extension, the rest of it cut so that no more than [`NAME_MAX`]
-/// bytes are left.
-fn with_suffix<'a>(text: &'a str, suffix: &str) -> Cow<'a, str> {
-    if suffix.is_empty() && text.len() <= NAME_MAX {
-        return Cow::Borrowed(text);
-    }
+/// The stem and the extension of a name, the stem cut so that both are no more than `max` bytes.
+fn cut(text: &str, max: usize) -> (&str, &str) {
     let (stem, extension) = match text.rfind('.') {
-        // An extension that leaves the name no room is none.
+        // An extension that leaves the stem no room is none.
         Some(dot) if dot > 0 && text.len() - dot <= NAME_MAX / 2 => text.split_at(dot),
         _ => (text, ""),
     };
-    let room = NAME_MAX.saturating_sub(suffix.len() + extension.len());
-    let mut end = room.min(stem.len());
+    let mut end = stem.len().min(max - extension.len());
     while !stem.is_char_boundary(end) {
         end -= 1;
     }
-    Cow::Owned([&stem[..end], suffix, extension].concat())
+    (&stem[..end], extension)
 }
 
 #[cfg(test)]
@@ -211,12 +214,22 @@ mod tests {
     }
 
     #[test]
-    fn a_suffix_goes_before_the_extension() {
-        assert_eq!(with_suffix("x.npy", " (1)"), "x (1).npy");
-        assert_eq!(with_suffix(".hidden", " (1)"), ".hidden (1)");
-        assert_eq!(with_suffix("x", " (1)"), "x (1)");
+    fn a_number_goes_before_the_extension_and_always_fits() {
+        let around = |text: &str| {
+            let component = Component::made(text.into());
+            let (stem, extension) = component.around_number();
+            (stem.to_owned(), extension.to_owned())
+        };
+        assert_eq!(around("x.npy"), ("x".into(), ".npy".into()));
+        assert_eq!(around(".hidden"), (".hidden".into(), String::new()));
+        assert_eq!(around("x"), ("x".into(), String::new()));
         let long = "y".repeat(251) + ".npy";
-        assert_eq!(with_suffix(&long, " (1)"), "y".repeat(247) + " (1).npy");
+        assert_eq!(around(&long), ("y".repeat(238), ".npy".into()));
+        let no_extension = "y.".to_owned() + &"z".repeat(253);
+        assert_eq!(
+            around(&no_extension),
+            (no_extension[..242].into(), String::new())
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! one vector, the children of each directory as a range of another, names in one arena, and one
 //! hash table from (directory, name) to node.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
@@ -248,8 +249,9 @@ struct Builder {
     nodes: Vec<Node>,
     directories: Vec<Directory>,
     table: Table,
-    /// The number last put behind a taken name, by the position of the node that has the name.
-    suffixes: std::collections::HashMap<u32, u32>,
+    /// The number last put into a taken name, by directory and what is around the number: so that no
+    /// number is tried twice, however many names an archive has that end up as one.
+    numbers: HashMap<(u32, String), u32>,
 }
 
 impl Builder {
@@ -270,7 +272,7 @@ impl Builder {
             nodes,
             directories: vec![Directory::default()],
             table,
-            suffixes: Default::default(),
+            numbers: HashMap::new(),
         }
     }
 
@@ -389,12 +391,12 @@ impl Builder {
             );
             return Ok(());
         };
-        let taken_by = self.find(parent, &component);
-        if let Some(taken_by) = taken_by {
-            component = self.free_name(taken_by, parent, &component);
+        let taken = self.find(parent, &component).is_some();
+        if taken {
+            component = self.free_name(parent, &component);
         }
         let name = self.names.component(whole, &component).ok_or(TooLarge)?;
-        if taken_by.is_some() || !names::is_kept(&raw) {
+        if taken || !names::is_kept(&raw) {
             path.push(component);
             warn!(
                 "member '{}' is shown as '{}'",
@@ -406,18 +408,14 @@ impl Builder {
         Ok(())
     }
 
-    /// `component` with the first number behind it that makes it a name of its own.
-    fn free_name(
-        &mut self,
-        taken_by: u32,
-        parent: u32,
-        component: &Component<'_>,
-    ) -> Component<'static> {
+    /// `component` with the first number in it that makes it a name of its own.
+    fn free_name(&mut self, parent: u32, component: &Component<'_>) -> Component<'static> {
+        let (stem, extension) = component.around_number();
+        let family = (parent, format!("{stem}/{extension}"));
         loop {
-            let number = self.suffixes.entry(taken_by).or_default();
+            let number = self.numbers.entry(family.clone()).or_default();
             *number += 1;
-            let suffix = format!(" ({number})");
-            let candidate = component.with_suffix(&suffix);
+            let candidate = Component::made(format!("{stem} ({number}){extension}"));
             if self.find(parent, &candidate).is_none() {
                 return candidate;
             }
@@ -599,5 +597,17 @@ mod tests {
         let paths = paths(&raw_names);
         assert_eq!(paths.len(), 1 << 15);
         assert_eq!(paths.last().unwrap(), "x (32767)=32768");
+    }
+
+    #[test]
+    fn many_long_names_that_are_numbered_alike_cost_no_more() {
+        let long: Vec<String> = (0..10_000)
+            .flat_map(|at| {
+                let name = format!("{}{at:05}", "x".repeat(250));
+                [format!("/{name}"), name]
+            })
+            .collect();
+        let raw_names: Vec<&str> = long.iter().map(String::as_str).collect();
+        assert_eq!(paths(&raw_names).len(), 20_000);
     }
 }
