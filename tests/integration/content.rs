@@ -144,12 +144,13 @@ fn modes_are_0444_and_0555_whatever_the_archive_says() {
     assert_eq!(directory.permissions().mode() & 0o7777, 0o555);
     assert_eq!(directory.nlink(), 2);
 
-    let options = ["--uid=1234", "--gid=4321", "--umask=037"];
-    let mount = Mounted::with_options(&Archive::of(members), options);
-    let file = fs::metadata(mount.path("d/none")).unwrap();
-    let directory = fs::metadata(mount.path("d")).unwrap();
-    assert_eq!((file.uid(), file.gid()), (1234, 4321));
-    assert_eq!(file.permissions().mode() & 0o7777, 0o440);
+    let changed = |option| Mounted::with_options(&Archive::of(members.clone()), [option]);
+    let file = |mount: &Mounted| fs::metadata(mount.path("d/none")).unwrap();
+    assert_eq!(file(&changed("--uid=1234")).uid(), 1234);
+    assert_eq!(file(&changed("--gid=4321")).gid(), 4321);
+    let masked = changed("--umask=037");
+    assert_eq!(file(&masked).permissions().mode() & 0o7777, 0o440);
+    let directory = fs::metadata(masked.path("d")).unwrap();
     assert_eq!(directory.permissions().mode() & 0o7777, 0o540);
 }
 

@@ -264,7 +264,7 @@ fn an_archive_inside_a_mount_can_be_mounted() {
 fn options_behind_o_are_those_of_fstab() {
     let options = [
         "-o",
-        "ro,defaults,noauto,x-systemd.automount,_netdev,uid=1234,umask=077",
+        "ro,defaults,noauto,x-systemd.automount,_netdev,uid=1234,umask=002",
     ];
     let mount = Mounted::with_options(&archive(), options);
     let metadata = fs::metadata(mount.path("d")).unwrap();
