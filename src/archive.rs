@@ -288,3 +288,208 @@ impl Times {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: &[u8] = b"0123456789";
+
+    /// The local record of a stored member `name`.
+    fn local(name: &str) -> Vec<u8> {
+        let mut bytes = b"PK\x03\x04\x14\0".to_vec();
+        bytes.extend([0; 8]);
+        bytes.extend(77u32.to_le_bytes());
+        bytes.extend([10, 0, 0, 0, 10, 0, 0, 0, name.len() as u8, 0, 0, 0]);
+        bytes.extend(name.bytes());
+        bytes.extend(DATA);
+        bytes
+    }
+
+    /// The central header of a stored member `name` whose local header is at `offset`.
+    fn central(name: &str, offset: u32) -> Vec<u8> {
+        let mut bytes = b"PK\x01\x02\x14\0\x14\0".to_vec();
+        bytes.extend([0; 8]);
+        bytes.extend(77u32.to_le_bytes());
+        bytes.extend([10, 0, 0, 0, 10, 0, 0, 0, name.len() as u8, 0]);
+        bytes.extend([0; 12]);
+        bytes.extend(offset.to_le_bytes());
+        bytes.extend(name.bytes());
+        bytes
+    }
+
+    fn archive(locals: &[u8], centrals: &[Vec<u8>]) -> Vec<u8> {
+        let directory = centrals.concat();
+        let mut bytes = [locals, &directory, b"PK\x05\x06\0\0\0\0"].concat();
+        bytes.extend([centrals.len() as u8, 0].repeat(2));
+        bytes.extend((directory.len() as u32).to_le_bytes());
+        bytes.extend((locals.len() as u32).to_le_bytes());
+        bytes.extend([0; 2]);
+        bytes
+    }
+
+    fn index_of(bytes: &[u8]) -> Result<Vec<Member>, String> {
+        index(bytes, bytes.len() as u64, 5)
+            .map(|index| index.members)
+            .map_err(|defect| defect.to_string())
+    }
+
+    /// The problem of the one member of an archive, in which `change` has changed one header.
+    fn problem(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Option<Problem> {
+        let (mut local, mut central) = (local("x"), central("x", 0));
+        change(&mut local, &mut central);
+        let members = index_of(&archive(&local, &[central])).unwrap();
+        members[0].problem.as_deref().cloned()
+    }
+
+    #[test]
+    fn a_sound_member_is_where_its_local_header_ends() {
+        let bytes = archive(
+            &[local("x"), local("y")].concat(),
+            &[central("y", 41), central("x", 0)],
+        );
+        let members = index_of(&bytes).unwrap();
+        assert!(members.iter().all(|member| member.problem.is_none()));
+        let extents = members.iter().map(|member| member.extent);
+        assert_eq!(
+            extents.collect::<Vec<_>>(),
+            [Extent { start: 72, len: 10 }, Extent { start: 31, len: 10 }]
+        );
+        assert_eq!((members[0].crc32, members[0].size), (77, 10));
+    }
+
+    #[test]
+    fn headers_that_disagree_are_told_by_their_field() {
+        let changed = |at: usize| match problem(|local, _| local[at] ^= 1) {
+            Some(Problem::HeadersDisagree { field }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(changed(6), "flags");
+        assert_eq!(changed(8), "method");
+        assert_eq!(changed(14), "CRC");
+        assert_eq!(changed(18), "compressed size");
+        assert_eq!(changed(22), "size");
+        assert_eq!(changed(30), "name");
+    }
+
+    #[test]
+    fn what_changes_no_byte_of_the_data_may_differ() {
+        // Version, compression level, time and date.
+        for at in [4, 10, 11, 12, 13] {
+            assert_eq!(problem(|local, _| local[at] ^= 2), None, "{at}");
+        }
+        assert_eq!(problem(|local, _| local[6] ^= 2), None);
+    }
+
+    #[test]
+    fn sizes_may_be_missing_only_where_a_data_descriptor_follows() {
+        let without_sizes = |local: &mut Vec<u8>| local[14..26].fill(0);
+        assert_eq!(
+            problem(|local, _| without_sizes(local)),
+            Some(Problem::HeadersDisagree { field: "CRC" })
+        );
+        let described = problem(|local, central| {
+            without_sizes(local);
+            local[6] |= 8;
+            central[8] |= 8;
+        });
+        assert_eq!(described, None);
+    }
+
+    #[test]
+    fn a_local_header_that_is_not_there_is_told_by_its_offset() {
+        assert_eq!(
+            problem(|local, _| local[0] = b'Q'),
+            Some(Problem::LocalHeaderMissing { offset: 0 })
+        );
+        assert_eq!(
+            problem(|_, central| central[42] = 1),
+            Some(Problem::LocalHeaderMissing { offset: 1 })
+        );
+        assert_eq!(
+            problem(|_, central| central[42] = 41),
+            Some(Problem::LocalHeaderOutside { offset: 41 })
+        );
+        assert_eq!(
+            problem(|_, central| central[42] = 30),
+            Some(Problem::LocalHeaderMissing { offset: 30 })
+        );
+    }
+
+    #[test]
+    fn data_that_runs_into_the_central_directory_is_told_by_its_extent() {
+        let outside = problem(|local, central| {
+            local[18] = 11;
+            central[20] = 11;
+        });
+        let extent = Extent { start: 31, len: 11 };
+        assert_eq!(outside, Some(Problem::DataOutside { extent, limit: 41 }));
+    }
+
+    #[test]
+    fn a_stored_member_of_another_length_than_its_data_is_refused() {
+        let shorter = problem(|local, central| {
+            local[18] = 9;
+            central[20] = 9;
+        });
+        assert_eq!(
+            shorter,
+            Some(Problem::StoredSizesDiffer {
+                stored: 9,
+                size: 10
+            })
+        );
+    }
+
+    #[test]
+    fn encryption_methods_and_other_disks_are_told() {
+        let flags = |flag: u8| problem(|_, central| central[8] = flag);
+        assert_eq!(flags(1), Some(Problem::Encrypted));
+        assert_eq!(
+            problem(|_, central| central[34] = 2),
+            Some(Problem::OtherDisk(2))
+        );
+        let deflated = problem(|local, central| {
+            local[8] = 8;
+            central[10] = 8;
+        });
+        assert_eq!(deflated, Some(Problem::Method(Method::DEFLATED)));
+    }
+
+    #[test]
+    fn a_zip64_field_without_the_value_is_told() {
+        let missing = problem(|_, central| {
+            central[24..28].fill(0xFF);
+            central[30] = 4;
+            central.extend([1, 0, 0, 0]);
+        });
+        assert_eq!(missing, Some(Problem::Zip64ValueMissing));
+    }
+
+    #[test]
+    fn members_that_share_bytes_are_all_refused() {
+        let bytes = archive(&local("x"), &[central("x", 0), central("x", 0)]);
+        for member in index_of(&bytes).unwrap() {
+            assert_eq!(
+                member.problem.as_deref(),
+                Some(&Problem::Overlap { other: 0 })
+            );
+        }
+    }
+
+    #[test]
+    fn the_number_of_entries_must_be_the_one_told() {
+        let mut bytes = archive(&local("x"), &[central("x", 0)]);
+        let end = bytes.len() - 22;
+        for (told, found) in [(0, 1), (2, 1)] {
+            bytes[end + 8] = told;
+            bytes[end + 10] = told;
+            assert_eq!(
+                index_of(&bytes).unwrap_err(),
+                format!(
+                    "the end record tells of {told} entries, the central directory holds {found}"
+                )
+            );
+        }
+    }
+}

@@ -288,3 +288,26 @@ fn a_user_without_fusermount3_or_a_directory_of_its_own_is_told_so() {
     assert!(said.err.starts_with(&prefix), "{}", said.err);
     assert!(Path::new("/dev/fuse").exists());
 }
+
+#[test]
+fn a_user_who_may_not_open_the_device_is_told_its_mode() {
+    let Some(home) = Home::new() else { return };
+    // A device of its own mode, in a namespace of its own.
+    let script = "mknod -m 600 \"$0\" c 10 229 && mount --bind \"$0\" /dev/fuse && \
+                  exec setpriv --reuid \"$1\" --regid \"$1\" --clear-groups \
+                  \"$2\" mount -f \"$3\" \"$4\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", script])
+        .arg(home.place.join("fuse"));
+    command
+        .arg(home.user.uid.to_string())
+        .args([&home.program, &home.archive, &home.at]);
+    let said = run(&mut command);
+    assert_eq!(said.status, Some(11), "{}", said.err);
+    assert_eq!(
+        said.err,
+        "npzfs: /dev/fuse cannot be opened: permission denied: it needs mode 0666\n"
+    );
+    assert!(!home.at.exists());
+}
