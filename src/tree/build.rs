@@ -1,0 +1,245 @@
+//! Makes the tree: decides which members are shown, and under which names.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
+use log::warn;
+
+use super::{Directory, Node, Table, TooLarge, Tree, What};
+use crate::archive::Index;
+use crate::human::Escaped;
+use crate::member::Member;
+use crate::names::{self, Component, Name, Names};
+
+/// A tree in the making.
+pub(super) struct Builder {
+    names: Names,
+    members: Vec<Member>,
+    nodes: Vec<Node>,
+    directories: Vec<Directory>,
+    table: Table,
+    /// The number last put into a taken name, by directory and what is around the number: so that no
+    /// number is tried twice, however many names an archive has that end up as one.
+    numbers: HashMap<(u32, String), u32>,
+}
+
+impl Builder {
+    pub(super) fn new(index: Index) -> Self {
+        let Index { names, members } = index;
+        let mut table = Table::default();
+        // Room for all at once: growing would rehash everything again and again.
+        table.positions.reserve(members.len(), |_| 0);
+        let mut nodes = Vec::with_capacity(members.len() + 1);
+        nodes.push(Node {
+            name: Name::default(),
+            parent: 0,
+            what: What::Directory { number: 0 },
+        });
+        Self {
+            names,
+            members,
+            nodes,
+            directories: vec![Directory::default()],
+            table,
+            numbers: HashMap::new(),
+        }
+    }
+
+    pub(super) fn build(mut self, modified: i64) -> Result<Tree, TooLarge> {
+        let hidden = self.hidden();
+        // Directories come first, so that a file that claims the name of one is the one renamed,
+        // whichever the archive has first.
+        let mut parents = vec![0; self.members.len()];
+        for at in 0..self.members.len() {
+            if !hidden[at] {
+                parents[at] = self.make_directories(at)?;
+            }
+        }
+        for at in 0..self.members.len() {
+            if !hidden[at] {
+                self.make_file(at, parents[at])?;
+            }
+        }
+        let children = self.sort_into_directories();
+        self.names.shrink_to_fit();
+        Ok(Tree {
+            names: self.names,
+            members: self.members,
+            nodes: self.nodes,
+            directories: self.directories,
+            children,
+            table: self.table,
+            modified,
+        })
+    }
+
+    /// Which members are not shown: those whose name comes again later, since NumPy reads the last
+    /// one, and those whose name no file can have.
+    fn hidden(&self) -> Vec<bool> {
+        let name = |at: u32| self.names.bytes(self.members[at as usize].name);
+        let hasher = RandomState::new();
+        let hash = |at: u32| hasher.hash_one(name(at));
+        let mut last = HashTable::with_capacity(self.members.len());
+        let mut hidden = vec![false; self.members.len()];
+        for at in (0..self.members.len() as u32).rev() {
+            let raw = name(at);
+            let reason = if raw.contains(&0) {
+                "has a NUL in its name"
+            } else {
+                match last.entry(hash(at), |&other| name(other) == raw, |&at| hash(at)) {
+                    Slot::Occupied(_) => "comes again later in the archive",
+                    Slot::Vacant(slot) => {
+                        slot.insert(at);
+                        continue;
+                    }
+                }
+            };
+            warn!("member '{}' is hidden: it {reason}", Escaped(raw));
+            hidden[at as usize] = true;
+        }
+        hidden
+    }
+
+    /// Makes the directories that the name of a member needs and returns the last one.
+    fn make_directories(&mut self, member: usize) -> Result<u32, TooLarge> {
+        let whole = self.members[member].name;
+        if !self.names.bytes(whole).contains(&b'/') {
+            return Ok(0);
+        }
+        let raw = self.names.bytes(whole).to_vec();
+        let decoded = names::decode(&raw);
+        let mut components: Vec<_> = names::components(&raw, &decoded).collect();
+        if !raw.ends_with(b"/") {
+            components.pop();
+        }
+        let mut parent = 0;
+        for component in components {
+            parent = match self.find(parent, &component) {
+                Some(at) => at,
+                None => {
+                    let number = u32::try_from(self.directories.len()).map_err(|_| TooLarge)?;
+                    self.directories.push(Directory::default());
+                    self.subdirectories_of(parent, 1);
+                    let name = self.names.component(whole, &component).ok_or(TooLarge)?;
+                    // Its name is free, as was just found.
+                    let added = self.add(name, parent, What::Directory { number })?;
+                    added.unwrap_or(parent)
+                }
+            };
+        }
+        Ok(parent)
+    }
+
+    fn make_file(&mut self, member: usize, parent: u32) -> Result<(), TooLarge> {
+        let whole = self.members[member].name;
+        let what = What::File {
+            member: member as u32,
+        };
+        // Nearly every name is kept and free: then nothing is copied, and hashed only once.
+        if let Some(name) = self.names.kept(whole)
+            && self.add(name, parent, what)?.is_some()
+        {
+            return Ok(());
+        }
+        let raw = self.names.bytes(whole).to_vec();
+        if raw.ends_with(b"/") {
+            if self.members[member].size > 0 {
+                warn!(
+                    "member '{}' is hidden: a directory has no data",
+                    Escaped(&raw)
+                );
+            }
+            return Ok(());
+        }
+        let decoded = names::decode(&raw);
+        let mut path: Vec<_> = names::components(&raw, &decoded).collect();
+        let Some(mut component) = path.pop() else {
+            warn!(
+                "member '{}' is hidden: no name is left of it",
+                Escaped(&raw)
+            );
+            return Ok(());
+        };
+        let taken = self.find(parent, &component).is_some();
+        if taken {
+            component = self.free_name(parent, &component);
+        }
+        let name = self.names.component(whole, &component).ok_or(TooLarge)?;
+        if taken || !names::is_kept(&raw) {
+            path.push(component);
+            warn!(
+                "member '{}' is shown as '{}'",
+                Escaped(&raw),
+                Escaped(names::join(&path).as_bytes())
+            );
+        }
+        self.add(name, parent, what)?;
+        Ok(())
+    }
+
+    /// `component` with the first number in it that makes it a name of its own.
+    fn free_name(&mut self, parent: u32, component: &Component<'_>) -> Component<'static> {
+        let (stem, extension) = component.around_number();
+        let family = (parent, format!("{stem}/{extension}"));
+        loop {
+            let number = self.numbers.entry(family.clone()).or_default();
+            *number += 1;
+            let candidate = Component::made(format!("{stem} ({number}){extension}"));
+            if self.find(parent, &candidate).is_none() {
+                return candidate;
+            }
+        }
+    }
+
+    fn find(&self, parent: u32, component: &Component<'_>) -> Option<u32> {
+        let name = component.text.as_bytes();
+        self.table.find(parent, name, &self.nodes, &self.names)
+    }
+
+    /// Adds a node, unless its name is taken; returns its position.
+    fn add(&mut self, name: Name, parent: u32, what: What) -> Result<Option<u32>, TooLarge> {
+        let at = u32::try_from(self.nodes.len()).map_err(|_| TooLarge)?;
+        self.nodes.push(Node { name, parent, what });
+        if self.table.insert(at, &self.nodes, &self.names) {
+            return Ok(Some(at));
+        }
+        self.nodes.pop();
+        Ok(None)
+    }
+
+    fn subdirectories_of(&mut self, at: u32, more: u32) {
+        if let What::Directory { number } = self.nodes[at as usize].what {
+            self.directories[number as usize].subdirectories += more;
+        }
+    }
+
+    /// The children of all directories, one directory after the other, each in the order of the
+    /// nodes.
+    fn sort_into_directories(&mut self) -> Vec<u32> {
+        let directory_of = |nodes: &[Node], at: usize| {
+            match nodes[nodes[at].parent as usize].what {
+                What::Directory { number } => number as usize,
+                // Only directories are ever made parents.
+                What::File { .. } => 0,
+            }
+        };
+        for at in 1..self.nodes.len() {
+            self.directories[directory_of(&self.nodes, at)].children.end += 1;
+        }
+        let mut next = 0;
+        for directory in &mut self.directories {
+            let len = directory.children.end;
+            directory.children = next..next;
+            next += len;
+        }
+        let mut children = vec![0; next as usize];
+        for at in 1..self.nodes.len() {
+            let directory = &mut self.directories[directory_of(&self.nodes, at)];
+            children[directory.children.end as usize] = at as u32;
+            directory.children.end += 1;
+        }
+        children
+    }
+}
