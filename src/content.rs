@@ -7,6 +7,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::map::Map;
 use crate::member::{Extent, Member, Problem};
@@ -21,11 +22,8 @@ const MAPPED_MAX: u64 = 16 << 20;
 pub enum ReadError<'a> {
     /// The member cannot be read at all.
     Problem(&'a Problem),
-    /// The archive is not the one that was indexed any more. `first` says that nobody was told so.
-    Stale {
-        /// Whether this is the first time that it was noticed.
-        first: bool,
-    },
+    /// The archive is not the one that was indexed any more.
+    Stale,
     /// The archive could not be read.
     Io(io::Error),
 }
@@ -37,6 +35,8 @@ pub struct Content {
     map: Map,
     version: Version,
     stale: AtomicBool,
+    /// Is sent one message, when the archive is found changed.
+    changed: Sender<()>,
     /// Bytes given out since the mapping was last let go of.
     mapped: AtomicU64,
 }
@@ -59,19 +59,23 @@ impl Version {
 }
 
 impl Content {
-    /// The archive in `file`, as it was when it was indexed.
+    /// The archive in `file`, as it was when it was indexed. What is returned beside it receives one
+    /// message, when the archive is found changed.
     ///
     /// # Errors
     /// Those of mmap(2).
-    pub fn new(file: File, indexed: &Metadata) -> io::Result<Self> {
+    pub fn new(file: File, indexed: &Metadata) -> io::Result<(Self, Receiver<()>)> {
         let version = Version::of(indexed);
-        Ok(Self {
+        let (changed, receiver) = mpsc::channel();
+        let content = Self {
             map: Map::new(&file, version.len)?,
             file,
             version,
             stale: AtomicBool::new(false),
+            changed,
             mapped: AtomicU64::new(0),
-        })
+        };
+        Ok((content, receiver))
     }
 
     /// The bytes of `member` from `offset` on, at most `len` of them and fewer at its end. They are
@@ -119,13 +123,30 @@ impl Content {
         self.stale.load(Ordering::Relaxed)
     }
 
-    fn check_version(&self) -> Result<(), ReadError<'static>> {
+    /// Looks whether the archive is still the one that was indexed. Once it was not, it never is.
+    pub fn is_unchanged(&self) -> bool {
         let unchanged = |now: Metadata| Version::of(&now) == self.version;
         if !self.is_stale() && self.file.metadata().is_ok_and(unchanged) {
-            return Ok(());
+            return true;
         }
-        let first = !self.stale.swap(true, Ordering::Relaxed);
-        Err(ReadError::Stale { first })
+        if !self.stale.swap(true, Ordering::Relaxed) {
+            // If nobody listens, there is no mount to clean up.
+            let _ = self.changed.send(());
+        }
+        false
+    }
+
+    /// The open archive.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn check_version(&self) -> Result<(), ReadError<'static>> {
+        if self.is_unchanged() {
+            Ok(())
+        } else {
+            Err(ReadError::Stale)
+        }
     }
 }
 
@@ -150,10 +171,19 @@ mod tests {
     use crate::names::Names;
 
     fn fixture(bytes: &[u8], extent: Extent) -> (tempfile::NamedTempFile, Content, Member) {
+        let (file, content, _, member) = fixture_with_changes(bytes, extent);
+        (file, content, member)
+    }
+
+    fn fixture_with_changes(
+        bytes: &[u8],
+        extent: Extent,
+    ) -> (tempfile::NamedTempFile, Content, Receiver<()>, Member) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         let opened = file.reopen().unwrap();
-        let content = Content::new(opened, &file.as_file().metadata().unwrap()).unwrap();
+        let indexed = file.as_file().metadata().unwrap();
+        let (content, changed) = Content::new(opened, &indexed).unwrap();
         let member = Member {
             name: Names::default().push(b"x").unwrap(),
             method: Method::STORED,
@@ -165,7 +195,7 @@ mod tests {
             modified: 0,
             problem: None,
         };
-        (file, content, member)
+        (file, content, changed, member)
     }
 
     #[test]
@@ -181,20 +211,19 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_archive_is_noticed_once_and_never_read_again() {
-        let (mut file, content, member) = fixture(b"0123456789", Extent { start: 2, len: 5 });
+    fn a_changed_archive_is_told_of_once_and_never_read_again() {
+        let extent = Extent { start: 2, len: 5 };
+        let (mut file, content, changed, member) = fixture_with_changes(b"0123456789", extent);
+        let is_stale = || matches!(content.mapped(&member, 0, 1), Err(ReadError::Stale));
+        assert!(!is_stale() && !content.is_stale());
+        assert!(changed.try_recv().is_err());
         file.write_all(b"x").unwrap();
-        let read = |first| {
-            matches!(
-                content.mapped(&member, 0, 1),
-                Err(ReadError::Stale { first: told }) if told == first
-            )
-        };
-        assert!(read(true));
-        assert!(content.is_stale());
-        assert!(read(false));
+        assert!(is_stale() && content.is_stale());
+        // Not even when it has its old length again.
         file.as_file().set_len(10).unwrap();
-        assert!(read(false));
+        assert!(is_stale());
+        assert!(changed.try_recv().is_ok());
+        assert!(changed.try_recv().is_err());
     }
 
     #[test]

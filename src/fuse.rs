@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -55,7 +56,7 @@ pub struct Ownership {
 pub struct Npzfs {
     archive: PathBuf,
     tree: Tree,
-    content: Content,
+    content: Arc<Content>,
     ownership: Ownership,
     archive_len: u64,
     stats: Stats,
@@ -72,7 +73,7 @@ impl Npzfs {
         archive: PathBuf,
         archive_len: u64,
         tree: Tree,
-        content: Content,
+        content: Arc<Content>,
         ownership: Ownership,
     ) -> Self {
         let all_readable = tree.files().all(|member| member.problem.is_none());
@@ -142,12 +143,7 @@ impl Npzfs {
                     ProblemKind::Encrypted => Errno::EACCES,
                 }
             }
-            ReadError::Stale { first } => {
-                if *first {
-                    error!("{archive}: changed while mounted; mount it again");
-                }
-                Errno::EIO
-            }
+            ReadError::Stale => Errno::EIO,
             ReadError::Io(error) => {
                 error!("{archive}: member '{name}': {error}");
                 Errno::EIO

@@ -29,4 +29,5 @@ pub mod stats;
 mod sys;
 pub mod tree;
 pub mod umount;
+pub mod watch;
 pub mod xattr;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::mount_point::MountPoint;
 use crate::mountinfo::Place;
 use crate::tree::Tree;
 use crate::umount;
+use crate::watch::Watch;
 
 /// The signals that end a mount.
 const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
@@ -53,7 +55,7 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     logging::start(log_level(arguments), log, launch.is_some())?;
     let archive = ArchiveFile::open(&arguments.archive)?;
     let source = archive.path.clone();
-    let (npzfs, summary) = file_system(arguments, archive)?;
+    let (npzfs, watch, summary) = file_system(arguments, archive)?;
 
     // From here on a signal waits until there is a mount to end.
     let signals: SigSet = ENDING.into_iter().collect();
@@ -85,7 +87,10 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
     config.clone_fd = attach::open_device().is_ok();
     let session = Session::from_fd(npzfs, device, acl(arguments), config);
-    let events = serve(session.map_err(session_error)?, signals)?;
+    let session = session.map_err(session_error)?;
+    let watched = watch.start(session.notifier());
+    watched.map_err(system("start a thread"))?;
+    let events = serve(session, signals)?;
 
     // An answer from the mount itself: only now it is live.
     statvfs(&mount_point.path).map_err(|error| session_error(error.into()))?;
@@ -131,8 +136,11 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, |count| count.get().min(THREADS_MAX))
 }
 
-/// The file system of an archive, unless too few of its members can be read.
-fn file_system(arguments: &MountArgs, archive: ArchiveFile) -> Result<(Npzfs, Summary), Error> {
+/// The file system of an archive, unless too few of its members can be read, and what watches it.
+fn file_system(
+    arguments: &MountArgs,
+    archive: ArchiveFile,
+) -> Result<(Npzfs, Watch, Summary), Error> {
     let modified = archive.modified();
     let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
         archive: arguments.archive.clone(),
@@ -151,8 +159,9 @@ fn file_system(arguments: &MountArgs, archive: ArchiveFile) -> Result<(Npzfs, Su
             });
         }
     }
-    let content = Content::new(archive.file, &archive.metadata)
+    let (content, changed) = Content::new(archive.file, &archive.metadata)
         .map_err(system("map the archive into memory"))?;
+    let content = Arc::new(content);
     // The kernel cannot let root in and keep the others out; but the modes can, which root may
     // pass by.
     let umask = if arguments.allow_root { 0o077 } else { 0 };
@@ -161,9 +170,15 @@ fn file_system(arguments: &MountArgs, archive: ArchiveFile) -> Result<(Npzfs, Su
         gid: arguments.gid.unwrap_or(getgid().as_raw()),
         umask: arguments.umask.unwrap_or(0) | umask,
     };
+    let watch = Watch {
+        archive: archive.path.clone(),
+        content: content.clone(),
+        changed,
+        inodes: tree.len() as u64,
+    };
     let len_bytes = archive.metadata.len();
     let npzfs = Npzfs::new(archive.path, len_bytes, tree, content, ownership);
-    Ok((npzfs, summary))
+    Ok((npzfs, watch, summary))
 }
 
 /// What an archive holds, in a few words: `7 members, 1.2 GB`.

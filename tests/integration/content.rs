@@ -257,30 +257,3 @@ fn every_writing_operation_fails_with_erofs() {
     }
     assert_eq!(mount.read("x"), b"data");
 }
-
-#[test]
-fn a_changed_or_truncated_archive_gives_eio_and_the_server_lives() {
-    let data = pattern(3 << 20, 9);
-    let mount = Mounted::new(&Archive::stored([("a", data.clone()), ("b", data.clone())]));
-    assert!(mount.read("a") == data);
-    let archive = fs::OpenOptions::new()
-        .write(true)
-        .open(&mount.archive)
-        .unwrap();
-    archive.set_len(1 << 20).unwrap();
-    let error = fs::read(mount.path("b")).unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::EIO));
-    assert_eq!(mount.stats()["stale"], true);
-    assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 2);
-}
-
-#[test]
-fn an_archive_that_is_renamed_deleted_or_given_other_modes_is_still_served() {
-    let data = pattern(1 << 20, 5);
-    let mount = Mounted::new(&Archive::stored([("a", data.clone()), ("b", data.clone())]));
-    fs::set_permissions(&mount.archive, fs::Permissions::from_mode(0o400)).unwrap();
-    fs::rename(&mount.archive, mount.place().join("other")).unwrap();
-    assert!(mount.read("a") == data);
-    fs::remove_file(mount.place().join("other")).unwrap();
-    assert!(mount.read("b") == data);
-}

@@ -5,6 +5,7 @@ mod mounted;
 
 mod attributes;
 mod caching;
+mod changes;
 mod content;
 mod coreutils;
 mod documents;
