@@ -11,11 +11,16 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::map::Map;
 use crate::member::{Extent, Member, Problem};
+use crate::sys;
 
 /// How much of the archive may be in this process's page tables at a time, in bytes. The pages
 /// belong to the page cache, but they make the process look large, above all to the kernel when it
 /// runs out of memory.
 const MAPPED_MAX: u64 = 16 << 20;
+
+/// How far apart the bytes are that are looked at to tell whether all are cached: the readahead of
+/// most disks.
+const SAMPLE_STEP: usize = 128 << 10;
 
 /// Why bytes of a member cannot be had.
 #[derive(Debug)]
@@ -78,18 +83,36 @@ impl Content {
         Ok((content, receiver))
     }
 
-    /// The bytes of `member` from `offset` on, at most `len` of them and fewer at its end. They are
-    /// for a system call only: see [`Map`].
+    /// Where the bytes of `member` from `offset` on are, at most `len` of them and fewer at its end.
+    ///
+    /// # Errors
+    /// [`ReadError::Problem`].
+    pub fn extent(member: &Member, offset: u64, len: u64) -> Result<Extent, ReadError<'_>> {
+        if let Some(problem) = &member.problem {
+            return Err(ReadError::Problem(problem));
+        }
+        let offset = offset.min(member.size);
+        Ok(Extent {
+            start: member.extent.start + offset,
+            len: len.min(member.size - offset),
+        })
+    }
+
+    /// Whether the bytes of `extent` can be had without waiting for a disk, as far as samples of
+    /// them tell.
+    pub fn is_cached(&self, extent: Extent) -> bool {
+        let end = extent.start + extent.len;
+        (extent.start..end)
+            .step_by(SAMPLE_STEP)
+            .chain(end.checked_sub(1))
+            .all(|offset| sys::is_cached(&self.file, offset))
+    }
+
+    /// The bytes of `extent`, for a system call only: see [`Map`].
     ///
     /// # Errors
     /// [`ReadError`]: bytes that are not those that were indexed are never given out.
-    pub fn mapped<'a>(
-        &'a self,
-        member: &'a Member,
-        offset: u64,
-        len: u64,
-    ) -> Result<&'a [u8], ReadError<'a>> {
-        let extent = readable_part(member, offset, len)?;
+    pub fn mapped(&self, extent: Extent) -> Result<&[u8], ReadError<'static>> {
         self.check_version()?;
         if self.mapped.fetch_add(extent.len, Ordering::Relaxed) >= MAPPED_MAX {
             self.mapped.store(0, Ordering::Relaxed);
@@ -109,7 +132,7 @@ impl Content {
         member: &'a Member,
         buffer: &mut [u8],
     ) -> Result<usize, ReadError<'a>> {
-        let extent = readable_part(member, 0, buffer.len() as u64)?;
+        let extent = Self::extent(member, 0, buffer.len() as u64)?;
         self.check_version()?;
         let len = extent.len as usize;
         self.file
@@ -148,18 +171,6 @@ impl Content {
             Err(ReadError::Stale)
         }
     }
-}
-
-/// The part of the archive that holds the bytes of `member` from `offset` on, at most `len`.
-fn readable_part(member: &Member, offset: u64, len: u64) -> Result<Extent, ReadError<'_>> {
-    if let Some(problem) = &member.problem {
-        return Err(ReadError::Problem(problem));
-    }
-    let offset = offset.min(member.size);
-    Ok(Extent {
-        start: member.extent.start + offset,
-        len: len.min(member.size - offset),
-    })
 }
 
 #[cfg(test)]
@@ -201,10 +212,14 @@ mod tests {
     #[test]
     fn a_read_is_cut_at_the_end_of_the_member() {
         let (_file, content, member) = fixture(b"0123456789", Extent { start: 2, len: 5 });
-        assert_eq!(content.mapped(&member, 0, 100).unwrap(), b"23456");
-        assert_eq!(content.mapped(&member, 3, 1).unwrap(), b"5");
-        assert_eq!(content.mapped(&member, 5, 9).unwrap(), b"");
-        assert_eq!(content.mapped(&member, u64::MAX, 9).unwrap(), b"");
+        let mapped = |offset, len| {
+            let extent = Content::extent(&member, offset, len).unwrap();
+            content.mapped(extent).unwrap()
+        };
+        assert_eq!(mapped(0, 100), b"23456");
+        assert_eq!(mapped(3, 1), b"5");
+        assert_eq!(mapped(5, 9), b"");
+        assert_eq!(mapped(u64::MAX, 9), b"");
         let mut buffer = [0; 9];
         assert_eq!(content.read_start(&member, &mut buffer).unwrap(), 5);
         assert_eq!(&buffer, b"23456\0\0\0\0");
@@ -214,7 +229,7 @@ mod tests {
     fn a_changed_archive_is_told_of_once_and_never_read_again() {
         let extent = Extent { start: 2, len: 5 };
         let (mut file, content, changed, member) = fixture_with_changes(b"0123456789", extent);
-        let is_stale = || matches!(content.mapped(&member, 0, 1), Err(ReadError::Stale));
+        let is_stale = || matches!(content.mapped(member.extent), Err(ReadError::Stale));
         assert!(!is_stale() && !content.is_stale());
         assert!(changed.try_recv().is_err());
         file.write_all(b"x").unwrap();
@@ -228,10 +243,10 @@ mod tests {
 
     #[test]
     fn a_member_with_a_problem_is_not_read() {
-        let (_file, content, mut member) = fixture(b"0123456789", Extent { start: 2, len: 5 });
+        let (_file, _, mut member) = fixture(b"0123456789", Extent { start: 2, len: 5 });
         member.problem = Some(Box::new(Problem::Encrypted));
         assert!(matches!(
-            content.mapped(&member, 0, 1),
+            Content::extent(&member, 0, 1),
             Err(ReadError::Problem(Problem::Encrypted))
         ));
     }

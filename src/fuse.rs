@@ -21,8 +21,9 @@ use log::{error, warn};
 
 use crate::content::{Content, ReadError};
 use crate::human::Escaped;
-use crate::member::{Member, ProblemKind};
+use crate::member::{Extent, Member, ProblemKind};
 use crate::names::NAME_MAX;
+use crate::pool::Pool;
 use crate::stats::{Request, Stats};
 use crate::tree::{Attr, Ino, Kind, Tree};
 use crate::xattr::Attributes;
@@ -60,6 +61,8 @@ pub struct Npzfs {
     ownership: Ownership,
     archive_len: u64,
     stats: Stats,
+    /// Answers what has to wait for a disk.
+    pool: Pool,
     /// Whether OPEN needs no answer: the kernel can do without, and every member can be read.
     open_is_free: bool,
     opendir_is_free: bool,
@@ -85,6 +88,7 @@ impl Npzfs {
             ownership,
             archive_len,
             stats: Stats::default(),
+            pool: Pool::default(),
             open_is_free: all_readable,
             opendir_is_free: true,
             told: std::iter::repeat_with(AtomicBool::default)
@@ -180,6 +184,15 @@ impl Npzfs {
                 .zip(offset as u64 + 1..)
                 .map(|((name, attr), next)| (next, name, attr)),
         )
+    }
+}
+
+/// Answers a READ straight from the mapping. Should the disk fail, the kernel cannot copy, and has
+/// the reader get EIO.
+fn reply_data(content: &Content, extent: Extent, reply: ReplyData) {
+    match content.mapped(extent) {
+        Ok(bytes) => reply.data(bytes),
+        Err(_) => reply.error(Errno::EIO),
     }
 }
 
@@ -291,13 +304,16 @@ impl Filesystem for Npzfs {
         let Some(member) = self.tree.member(ino(number)) else {
             return reply.error(Errno::EISDIR);
         };
-        match self.content.mapped(member, offset, size.into()) {
-            Ok(bytes) => {
-                self.stats.count_bytes(bytes.len());
-                reply.data(bytes);
-            }
-            Err(error) => reply.error(self.refusal(ino(number), member, &error)),
+        let extent = match Content::extent(member, offset, size.into()) {
+            Ok(extent) => extent,
+            Err(error) => return reply.error(self.refusal(ino(number), member, &error)),
+        };
+        self.stats.count_bytes(extent.len);
+        if self.content.is_cached(extent) {
+            return reply_data(&self.content, extent, reply);
         }
+        let content = self.content.clone();
+        self.pool.run(move || reply_data(&content, extent, reply));
     }
 
     fn release(

@@ -25,6 +25,7 @@ pub mod mountinfo;
 pub mod names;
 pub mod npy;
 pub mod options;
+pub mod pool;
 pub mod stats;
 mod sys;
 pub mod tree;

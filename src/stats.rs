@@ -53,8 +53,8 @@ impl Stats {
     }
 
     /// Counts bytes that a READ was answered with.
-    pub fn count_bytes(&self, len: usize) {
-        self.bytes_read.fetch_add(len as u64, Ordering::Relaxed);
+    pub fn count_bytes(&self, len: u64) {
+        self.bytes_read.fetch_add(len, Ordering::Relaxed);
     }
 
     /// The counters by name, those that are not zero, and `bytes_read`.

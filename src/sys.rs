@@ -2,9 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::NixPath;
@@ -85,6 +86,22 @@ pub fn getxattr(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
     let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
     value.truncate(len);
     Ok(value)
+}
+
+/// Whether the byte at `offset` of a file can surely be read without waiting for a disk. Not all
+/// file systems can tell.
+pub fn is_cached(file: &File, offset: u64) -> bool {
+    let Ok(offset) = libc::off_t::try_from(offset) else {
+        return false;
+    };
+    let mut byte = 0u8;
+    let buffer = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    // SAFETY: the buffer is one byte that lives until the call returns.
+    let read = unsafe { libc::preadv2(file.as_raw_fd(), &buffer, 1, offset, libc::RWF_NOWAIT) };
+    read >= 0
 }
 
 #[cfg(test)]

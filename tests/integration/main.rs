@@ -1,5 +1,6 @@
 //! Real mounts of archives that are built byte by byte.
 
+mod faults;
 mod fixture;
 mod mounted;
 

@@ -1,0 +1,134 @@
+//! Threads for work that may wait for a disk.
+//!
+//! Requests are answered by a few threads, which must not all wait for one slow disk: else nobody
+//! could list a directory meanwhile. What may wait is done here.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The most threads there are. What comes when all of them wait has to wait, too.
+const THREADS_MAX: usize = 32;
+
+/// How long a thread stays when there is nothing to do.
+const IDLE: Duration = Duration::from_secs(10);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A pool of threads that come and go as they are needed.
+#[derive(Clone, Default)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    work_is_there: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Work>,
+    threads: usize,
+    /// How many of the threads have nothing to do.
+    idle: usize,
+}
+
+impl Pool {
+    /// Has `work` done, soon and by another thread; by this one where no thread can be had.
+    pub fn run(&self, work: impl FnOnce() + Send + 'static) {
+        let mut state = self.shared.lock();
+        if state.idle <= state.queue.len() && state.threads < THREADS_MAX {
+            let shared = self.shared.clone();
+            let thread = thread::Builder::new().name("reader".to_owned());
+            match thread.spawn(move || shared.serve()) {
+                Ok(_) => state.threads += 1,
+                Err(_) if state.threads == 0 => {
+                    drop(state);
+                    return work();
+                }
+                Err(_) => {}
+            }
+        }
+        state.queue.push_back(Box::new(work));
+        drop(state);
+        self.shared.work_is_there.notify_one();
+    }
+}
+
+impl Shared {
+    /// Nothing that can panic is done while the lock is held.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what there is to do until nothing has come for a while.
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(work) = state.queue.pop_front() {
+                drop(state);
+                work();
+                state = self.lock();
+                continue;
+            }
+            state.idle += 1;
+            let waited = self.work_is_there.wait_timeout(state, IDLE);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if timeout.timed_out() && state.queue.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn work_that_waits_does_not_hold_up_other_work() {
+        let pool = Pool::default();
+        let (release, wait) = mpsc::channel::<()>();
+        pool.run(move || {
+            let _ = wait.recv();
+        });
+        let (done, finished) = mpsc::channel();
+        for number in 0..100 {
+            let done = done.clone();
+            pool.run(move || done.send(number).unwrap());
+        }
+        let mut numbers: Vec<i32> = finished.iter().take(100).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+        drop(release);
+    }
+
+    #[test]
+    fn there_are_never_more_threads_than_the_limit() {
+        let pool = Pool::default();
+        let (release, wait) = mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        for _ in 0..100 {
+            let wait = wait.clone();
+            pool.run(move || {
+                let _ = wait.lock().map(|wait| wait.recv());
+            });
+        }
+        assert_eq!(pool.shared.lock().threads, THREADS_MAX);
+        drop(release);
+    }
+}
