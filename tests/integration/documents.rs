@@ -135,3 +135,42 @@ fn the_manual_page_is_clean_mdoc() {
         .filter(|line| !line.contains("referenced manual not found"));
     assert_eq!(findings.collect::<Vec<_>>(), [""; 0], "{}", mandoc.err);
 }
+
+/// A sentence as the name of a test has it.
+fn as_name(sentence: &str) -> String {
+    let words = sentence.to_lowercase();
+    let words = words.replace('\'', "");
+    let words = words.split(|letter: char| !letter.is_alphanumeric());
+    words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("_")
+}
+
+/// The names of the tests of one theme.
+fn tests_of(theme: &str) -> BTreeSet<String> {
+    let path = format!(
+        "{}/tests/integration/{theme}.rs",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let source = std::fs::read_to_string(path).expect("a module for each theme");
+    let tests = source.split("#[test]\nfn ").skip(1);
+    let name = |test: &str| test.split('(').next().unwrap_or_default().to_owned();
+    tests.map(name).collect()
+}
+
+#[test]
+fn each_promise_has_its_test_and_each_test_its_promise() {
+    let semantics = include_str!("../../docs/semantics.md");
+    let themes: Vec<_> = semantics.split("\n## ").skip(1).collect();
+    assert!(themes.len() >= 10);
+    for theme in themes {
+        let (name, text) = theme.split_once('\n').expect("a heading of its own line");
+        let promises: BTreeSet<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("- "))
+            .map(as_name)
+            .collect();
+        assert_eq!(promises, tests_of(name), "{name}");
+    }
+}

@@ -1,0 +1,18 @@
+//! Fuzzes the npy header.
+
+#![no_main]
+
+#[path = "../../tests/fuzzing/header.rs"]
+mod header;
+mod in_place;
+#[path = "../../tests/fuzzing/mutate.rs"]
+mod mutate;
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+
+fuzz_target!(|bytes: &[u8]| header::check(bytes));
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let size = fuzzer_mutate(data, size, max_size);
+    in_place::damage_in_place(data, size, seed, &header::NPY_HEADER)
+});

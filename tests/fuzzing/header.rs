@@ -1,0 +1,187 @@
+//! What must be true of the npy header that any bytes whatever start with.
+
+use ndarray_npy::npy::header::{Header, Layout};
+use npyz::Order;
+use npzfs::npy::NpyHeader;
+
+use crate::mutate::Format;
+
+/// Both other readers try twice or more what is nested once: their time doubles with each level.
+const ORACLES_DEPTH_MAX: usize = 8;
+
+/// Parses `bytes` and panics where the header is not what it promises to be.
+pub fn check(bytes: &[u8]) {
+    let ours = NpyHeader::parse(bytes);
+    let literal = literal(bytes);
+    if let Some(header) = &ours {
+        let end = header.data_offset as usize;
+        let (start, text) = literal.expect("the header ends in the file");
+        assert_eq!(end, start + text.len());
+        assert!(matches!(header.version, (1..=3, 0)));
+        assert_eq!(NpyHeader::parse(&bytes[..end]).as_ref(), Some(header));
+        assert_eq!(NpyHeader::parse(&bytes[..end - 1]), None);
+    }
+    if let Some((_, text)) = literal
+        && let Ok(text) = std::str::from_utf8(text)
+        && is_plain(text)
+    {
+        check_against_oracles(bytes, text, ours.as_ref());
+    }
+}
+
+/// Where the dictionary is, if it is all there. The oracles allocate its length before they look
+/// how much there is.
+fn literal(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (start, len) = match *bytes.get(6..)? {
+        [1, _, a, b, ..] => (10, u16::from_le_bytes([a, b]).into()),
+        [_, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
+        _ => return None,
+    };
+    Some((start, bytes.get(start..)?.get(..len)?))
+}
+
+/// Whether a dictionary is one that all three readers should understand, or should all refuse.
+///
+/// The oracles alone evaluate escapes, sums and numbers that are not decimal, and take the last of
+/// several equal keys, as Python does; npzfs alone knows the `u` and the `L` of Python 2 and line
+/// breaks between tokens. NumPy writes none of these, except for what Python 2 did.
+fn is_plain(text: &str) -> bool {
+    let Some(text) = text.strip_suffix('\n') else {
+        return false;
+    };
+    let mut quote = None;
+    let (mut depth, mut deepest) = (0usize, 0);
+    let mut bare = String::new();
+    for character in text.chars() {
+        match (quote, character) {
+            (_, '\\' | '\n' | '\r') => return false,
+            (Some(open), _) if open == character => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(character),
+            (None, '(' | '[' | '{') => depth += 1,
+            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
+            (None, _) => bare.push(character),
+        }
+        deepest = deepest.max(depth);
+    }
+    let bare = bare.replace("True", "").replace("False", "");
+    deepest <= ORACLES_DEPTH_MAX
+        && text.matches('{').count() == 1
+        && ["descr", "fortran_order", "shape"].map(|key| text.matches(key).count()) == [1; 3]
+        && bare
+            .chars()
+            .all(|character| matches!(character, '0'..='9' | ',' | ':' | ' ' | '\t' | '\x0c'))
+}
+
+fn check_against_oracles(bytes: &[u8], text: &str, ours: Option<&NpyHeader>) {
+    let ndarray = Header::from_reader(&mut &bytes[..]).ok();
+    // npyz multiplies the lengths without a look at what comes out.
+    let is_countable = |header: &&Header| has_countable_shape(&header.shape);
+    let npyz = ndarray
+        .as_ref()
+        .filter(is_countable)
+        .and_then(|_| npyz::NpyHeader::from_reader(bytes).ok());
+    if npyz.is_some() {
+        assert!(ours.is_some(), "both oracles read it");
+    }
+    let Some(ours) = ours else { return };
+    if let Some(theirs) = &ndarray {
+        let shape: Vec<u64> = theirs.shape.iter().map(|&len| len as u64).collect();
+        assert_eq!(ours.shape, shape);
+        assert_eq!(ours.fortran_order, theirs.layout == Layout::Fortran);
+        let descr = match theirs.type_descriptor.as_string() {
+            Some(simple) => simple == &ours.descr,
+            None => ours.descr.parse().ok().as_ref() == Some(&theirs.type_descriptor),
+        };
+        assert!(descr, "{} is not {}", ours.descr, theirs.type_descriptor);
+    } else {
+        // It refuses Latin-1, and fields in parentheses that are no tuples.
+        assert!(!text.is_ascii() || ours.descr.starts_with('['), "{ours:?}");
+    }
+    if let Some(theirs) = &npyz {
+        assert_eq!(ours.shape, theirs.shape());
+        assert_eq!(ours.fortran_order, theirs.order() == Order::Fortran);
+    }
+    if is_number(&ours.descr) && ndarray.as_ref().filter(is_countable).is_some() {
+        let theirs = npyz.expect("npyz knows all numbers");
+        assert_eq!(theirs.dtype().descr(), format!("'{}'", ours.descr));
+    }
+}
+
+fn has_countable_shape(shape: &[usize]) -> bool {
+    let mut lengths = shape.iter().map(|&len| len.max(1));
+    lengths.try_fold(1, usize::checked_mul).is_some()
+}
+
+/// Whether a dtype is one of those that every reader knows.
+fn is_number(descr: &str) -> bool {
+    let sized = [
+        "i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16",
+    ];
+    match descr.strip_prefix(['<', '>']) {
+        Some(rest) => sized.contains(&rest),
+        None => ["|b1", "|i1", "|u1"].contains(&descr),
+    }
+}
+
+/// How to damage an npy header.
+pub const NPY_HEADER: Format = Format {
+    starts_part: |bytes| bytes.starts_with(b"'") || b"{}[](),: ".contains(&bytes[0]),
+    tokens: &[
+        b"'descr'",
+        b"'fortran_order'",
+        b"'shape'",
+        b"True",
+        b"False",
+        b"None",
+        b"'<f8'",
+        b"'|b1'",
+        b"'|O'",
+        b"'>U3'",
+        b"(",
+        b")",
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b",",
+        b":",
+        b"'",
+        b"\"",
+        b"\\",
+        b"L",
+        b"u",
+        b"b",
+        b"0",
+        b"1",
+        b"18446744073709551615",
+        b"18446744073709551616",
+        b"-1",
+        b"1.5",
+        b"0x10",
+        b"()",
+        b"(3,)",
+        b"[('a', '<i4'), ('b', '|S2', (2,))]",
+        b"\n",
+        b"\x0c",
+        b"\xE9",
+        b"\xC3\xA9",
+        b"((((((((",
+        b"[[[[[[[[",
+    ],
+    mend,
+};
+
+/// Lets the length of the dictionary be that of what there is.
+fn mend(bytes: &mut [u8]) {
+    let len = bytes.len();
+    match bytes.get(6) {
+        Some(1) if len >= 10 => {
+            bytes[8..10].copy_from_slice(&((len - 10) as u16).to_le_bytes());
+        }
+        Some(2 | 3) if len >= 12 => {
+            bytes[8..12].copy_from_slice(&((len - 12) as u32).to_le_bytes());
+        }
+        _ => {}
+    }
+}

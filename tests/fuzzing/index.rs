@@ -1,0 +1,223 @@
+//! What must be true of the index of any bytes whatever, and of the tree made of it.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io::Cursor;
+
+use npzfs::archive::{self, Defect, Index};
+use npzfs::member::Member;
+use npzfs::names::NAME_MAX;
+use npzfs::tree::{Ino, Kind, Tree};
+use zip::ZipArchive;
+
+use crate::mutate::Format;
+
+const LOCAL_HEADER: &[u8] = b"PK\x03\x04";
+const CENTRAL_HEADER: &[u8] = b"PK\x01\x02";
+const END_RECORD: &[u8] = b"PK\x05\x06";
+
+/// Indexes `bytes` and panics where the index or the tree is not what it promises to be.
+pub fn check(bytes: &[u8]) {
+    let index = match archive::index(bytes, bytes.len() as u64, 0) {
+        Ok(index) => index,
+        Err(defect) => {
+            // All bytes are there to be read: an error of reading means a read past the end.
+            assert!(!matches!(defect, Defect::Read(_)), "{defect:?}");
+            assert_one_line(&defect.to_string());
+            return;
+        }
+    };
+    check_extents(bytes, &index);
+    check_against_zip(bytes, &index);
+    let members = index.members.len();
+    let tree = Tree::new(index, 0).expect("a small archive makes a tree");
+    check_tree(&tree, members);
+}
+
+fn assert_one_line(text: &str) {
+    assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+}
+
+/// Members that will be served, and for the others what is wrong.
+fn sound(index: &Index) -> impl Iterator<Item = &Member> {
+    index.members.iter().filter(|member| {
+        if let Some(problem) = &member.problem {
+            assert_one_line(&problem.to_string());
+        }
+        member.problem.is_none()
+    })
+}
+
+/// Each sound member starts with its local header, and none shares a byte with another one or with
+/// the central directory.
+fn check_extents(bytes: &[u8], index: &Index) {
+    let central = |member: &Member| 46 + index.names.bytes(member.name).len();
+    let directory_and_end: usize = index.members.iter().map(central).sum::<usize>() + 22;
+    let mut records = Vec::new();
+    for member in sound(index) {
+        let at = member.local_header_offset as usize;
+        let name = index.names.bytes(member.name);
+        let header = &bytes[at..at + 30];
+        let u16_at = |at: usize| usize::from(u16::from_le_bytes([header[at], header[at + 1]]));
+        assert!(header.starts_with(LOCAL_HEADER));
+        assert!(bytes[at + 30..].starts_with(name));
+        let start = at + 30 + u16_at(26) + u16_at(28);
+        assert_eq!(member.extent.start, start as u64);
+        assert_eq!(member.extent.len, member.size);
+        records.push((at as u64, member.extent.start + member.extent.len));
+    }
+    records.sort_unstable();
+    let limit = bytes.len().checked_sub(directory_and_end);
+    let limit = limit.expect("the central directory is in the file") as u64;
+    let starts = records[1.min(records.len())..]
+        .iter()
+        .map(|&(start, _)| start);
+    for (&(_, end), next) in records.iter().zip(starts.chain([limit])) {
+        assert!(end <= next, "{records:?}, limit {limit}");
+    }
+}
+
+/// Walks the tree as a client would.
+fn check_tree(tree: &Tree, members: usize) {
+    let mut seen = BTreeSet::from([Ino::ROOT]);
+    let mut pending = vec![Ino::ROOT];
+    let mut files = 0;
+    assert_eq!(tree.parent(Ino::ROOT), Some(Ino::ROOT));
+    while let Some(directory) = pending.pop() {
+        let mut names = HashSet::new();
+        let mut subdirectories = 0;
+        for entry in tree.entries(directory, 0).expect("it is a directory") {
+            let name = entry.name;
+            assert!((1..=NAME_MAX).contains(&name.len()), "{name:?}");
+            assert!(!name.contains(&b'/') && !name.contains(&0), "{name:?}");
+            assert!(!matches!(name, b"." | b".."));
+            assert!(names.insert(name), "{name:?} comes twice");
+            let ino = entry.attr.ino;
+            assert!(seen.insert(ino), "{ino:?} has two names");
+            assert_eq!(tree.lookup(directory, name), Some(entry.attr));
+            assert_eq!(tree.attr(ino), Some(entry.attr));
+            assert_eq!(tree.parent(ino), Some(directory));
+            match entry.attr.kind {
+                Kind::Directory => {
+                    assert_eq!(tree.member(ino).map(|member| member.size), None);
+                    subdirectories += 1;
+                    pending.push(ino);
+                }
+                Kind::File => {
+                    let member = tree.member(ino).expect("a file is a member");
+                    assert_eq!(entry.attr.size, member.size.min(i64::MAX as u64));
+                    assert_eq!(entry.attr.links, 1);
+                    assert!(tree.entries(ino, 0).is_none());
+                    files += 1;
+                }
+            }
+        }
+        let links = tree.attr(directory).expect("it is there").links;
+        assert_eq!(links, 2 + subdirectories);
+    }
+    assert_eq!(seen.len(), tree.len(), "all inodes have a name");
+    assert_eq!(files, tree.files().count());
+    assert!(files <= members);
+}
+
+/// Where the data of each member is, its size and its CRC, as the crate `zip` has it.
+fn check_against_zip(bytes: &[u8], index: &Index) {
+    let Ok(mut theirs) = ZipArchive::new(Cursor::new(bytes)) else {
+        return;
+    };
+    // Where it dislikes the last end record it falls back to one before it.
+    let from_directory = &bytes[theirs.central_directory_start() as usize..];
+    let ends = from_directory.windows(4).filter(|&it| it == END_RECORD);
+    // Of members with one name it knows the last alone, and it prefers the name of a Unicode path
+    // field to the one that all others go by.
+    let may_rename = bytes.windows(2).any(|id| id == b"up");
+    if ends.count() > 1 || theirs.has_duplicate_names() || may_rename {
+        return;
+    }
+    for member in sound(index) {
+        let name = index.names.bytes(member.name);
+        let at = theirs.index_for_name_raw(name).expect("name is there");
+        let file = theirs.by_index_raw(at).expect("member is there");
+        assert_eq!(
+            (file.data_start(), file.size(), file.crc32()),
+            (Some(member.extent.start), member.size, member.crc32),
+            "{member:?}"
+        );
+    }
+}
+
+/// How to damage an archive.
+pub const ARCHIVE: Format = Format {
+    starts_part: |bytes| bytes.starts_with(b"PK"),
+    tokens: &[
+        LOCAL_HEADER,
+        CENTRAL_HEADER,
+        END_RECORD,
+        b"PK\x06\x06",
+        b"PK\x06\x07",
+        b"PK\x07\x08",
+        b"\x01\0\x08\0\x01\0\0\0\0\0\0\0",
+        b"\x01\0\x10\0",
+        b"UT\x05\0\x01",
+        b"up\x06\0\x01",
+        b"/",
+        b"../",
+        b"./",
+        b"//",
+        b"a",
+        b" (1)",
+        b".npy",
+        b"\0",
+        b"\x81",
+        b"\xC3\xA9",
+    ],
+    mend,
+};
+
+/// Lets the end record tell of the central headers that there are, and each local header say what
+/// its central header says.
+fn mend(bytes: &mut [u8]) {
+    let all = |signature| {
+        let windows = bytes.windows(4).enumerate();
+        windows.filter_map(move |(at, window)| (window == signature).then_some(at))
+    };
+    let centrals: Vec<usize> = all(CENTRAL_HEADER).collect();
+    let first_local = all(LOCAL_HEADER).next().unwrap_or_default();
+    let end = all(END_RECORD).next_back();
+    for &central in &centrals {
+        let Some(header) = bytes.get(central..central + 46) else {
+            continue;
+        };
+        let header = header.to_vec();
+        let name_len = usize::from(header[28]) | usize::from(header[29]) << 8;
+        let offset = u32::from_le_bytes([header[42], header[43], header[44], header[45]]);
+        let local = first_local + offset as usize;
+        let name = central + 46..central + 46 + name_len;
+        let Some(fixed) = bytes.get_mut(local..local + 30) else {
+            continue;
+        };
+        if !fixed.starts_with(LOCAL_HEADER) {
+            continue;
+        }
+        fixed[4..26].copy_from_slice(&header[6..28]);
+        if fixed[26..28] == header[28..30] && name.end.max(local + 30 + name_len) <= bytes.len() {
+            bytes.copy_within(name, local + 30);
+        }
+    }
+    let (Some(&start), Some(end)) = (centrals.first(), end) else {
+        return;
+    };
+    if let Some(record) = bytes.get_mut(end..end + 22)
+        && start < end
+    {
+        let entries = (centrals.len() as u16).to_le_bytes();
+        record[4..8].fill(0);
+        record[8..10].copy_from_slice(&entries);
+        record[10..12].copy_from_slice(&entries);
+        record[12..16].copy_from_slice(&((end - start) as u32).to_le_bytes());
+        record[16..20].copy_from_slice(&(start.saturating_sub(first_local) as u32).to_le_bytes());
+    }
+    let comment_len = (bytes.len() - end).saturating_sub(22) as u16;
+    if let Some(len) = bytes.get_mut(end + 20..end + 22) {
+        len.copy_from_slice(&comment_len.to_le_bytes());
+    }
+}
