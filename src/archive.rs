@@ -12,6 +12,7 @@ mod fields;
 mod local;
 mod source;
 
+use std::collections::HashMap;
 use std::io;
 
 pub use defect::Defect;
@@ -25,6 +26,8 @@ use end::CentralDirectory;
 use local::{ENCRYPTED, Expected, LOCAL_HEADER_LEN, Mismatch};
 use source::Window;
 
+/// The most members that room is made for before they are seen.
+const RESERVED_MAX: u32 = 64 * 1024;
 /// How much of the archive is read at once where headers stand close together, in bytes.
 const READ_AHEAD: usize = 256 * 1024;
 /// Local headers at most this far apart, in bytes, are read together.
@@ -66,7 +69,8 @@ fn read_central_directory<S: Source + ?Sized>(
     }
     let told_len = u32::try_from(told).map_err(|_| Defect::TooLarge)?;
     let mut names = Names::default();
-    let mut members = Vec::with_capacity(told_len as usize);
+    // No more at once than a small archive needs: the number may be a lie, however long the file.
+    let mut members = Vec::with_capacity(told_len.min(RESERVED_MAX) as usize);
     let mut times = Times::new(modified);
     let mut window = Window::new(source, directory.end);
     let mut offset = directory.start;
@@ -82,8 +86,12 @@ fn read_central_directory<S: Source + ?Sized>(
         let bytes = window.at(offset, record_len, READ_AHEAD)?;
         let header = CentralHeader::parse(bytes).ok_or_else(missing)?;
         members.push(member(&header, directory, &mut names, &mut times)?);
+        if header.len as u64 > directory.end - offset {
+            return Err(missing());
+        }
         offset += header.len as u64;
     }
+    members.shrink_to_fit();
     let found = members.len() as u64;
     if found != told {
         return Err(Defect::EntryCount { told, found });
@@ -137,7 +145,7 @@ fn check_local_headers<S: Source + ?Sized>(
 ) -> Result<(), Defect> {
     let Index { names, members } = index;
     let mut order: Vec<u32> = (0..members.len() as u32)
-        .filter(|&at| members[at as usize].problem.is_none())
+        .filter(|&at| !is_nowhere(&members[at as usize]))
         .collect();
     // Nearly always sorted already, which the sort finds out in one pass.
     order.sort_by_key(|&at| members[at as usize].local_header_offset);
@@ -155,28 +163,34 @@ fn check_local_headers<S: Source + ?Sized>(
             ALONE
         };
         previous = offset;
-        let checked = check_local_header(
-            &mut window,
-            ahead,
-            directory,
-            names.bytes(members[at].name),
-            &members[at],
-        )?;
-        let extent = match checked {
-            Ok(extent) => extent,
+        let name = names.bytes(members[at].name);
+        let header = match find_local_header(&mut window, ahead, directory, name, offset)? {
+            Ok(header) => header,
             Err(problem) => {
-                members[at].problem = Some(Box::new(problem));
+                members[at].problem.get_or_insert(Box::new(problem));
                 continue;
             }
         };
-        members[at].extent = extent;
-        let end = extent.start + extent.len;
-        if let Some((other, reach)) = furthest
+        let end = if let Some((other, reach)) = furthest
             && offset < reach
         {
+            // Not looked at any closer: millions of headers may claim the same bytes.
             overlap(members, at, other);
             overlap(members, other, at);
-        }
+            header.end
+        } else {
+            let bytes = window.at(offset, header.len_bytes(), ahead)?;
+            match header.check(bytes, name, &members[at], directory.start) {
+                Ok(extent) => {
+                    members[at].extent = extent;
+                    extent.start + extent.len
+                }
+                Err(problem) => {
+                    members[at].problem.get_or_insert(Box::new(problem));
+                    header.end
+                }
+            }
+        };
         if furthest.is_none_or(|(_, reach)| end > reach) {
             furthest = Some((at, end));
         }
@@ -188,52 +202,86 @@ fn check_local_headers<S: Source + ?Sized>(
     Ok(())
 }
 
+/// Whether nothing is known of where a member is.
+fn is_nowhere(member: &Member) -> bool {
+    matches!(
+        member.problem.as_deref(),
+        Some(Problem::Zip64ValueMissing | Problem::OtherDisk(_))
+    )
+}
+
 fn overlap(members: &mut [Member], at: usize, other: usize) {
     let other = members[other].local_header_offset;
     members[at].problem = Some(Box::new(Problem::Overlap { other }));
 }
 
-/// Where the member's data is, or what is wrong with its local header. The outer error is one of
-/// reading the archive.
-fn check_local_header<S: Source + ?Sized>(
+/// Where a local header is.
+struct LocalHeader {
+    start: u64,
+    /// Where the data begins.
+    end: u64,
+}
+
+/// Finds the local header of the member `name` at `offset`. The outer error is one of reading the
+/// archive.
+fn find_local_header<S: Source + ?Sized>(
     window: &mut Window<'_, S>,
     ahead: usize,
     directory: &CentralDirectory,
     name: &[u8],
-    member: &Member,
-) -> io::Result<Result<Extent, Problem>> {
-    let offset = member.local_header_offset;
-    let limit = directory.start;
-    if offset < directory.prefix_len || offset >= limit {
+    offset: u64,
+) -> io::Result<Result<LocalHeader, Problem>> {
+    if offset >= directory.start {
         return Ok(Err(Problem::LocalHeaderOutside { offset }));
     }
-    let bytes = window.at(offset, LOCAL_HEADER_LEN, ahead)?;
-    let Some(record_len) = local::record_len(bytes) else {
+    let bytes = window.at(offset, LOCAL_HEADER_LEN + name.len(), ahead)?;
+    let Some((record_len, local_name)) = local::record_len_and_name(bytes, name.len()) else {
         return Ok(Err(Problem::LocalHeaderMissing { offset }));
     };
-    let expected = Expected {
-        name,
-        flags: member.flags,
-        method: member.method.0,
-        crc32: member.crc32,
-        size: member.size,
-        compressed_len: member.extent.len,
-    };
-    let bytes = window.at(offset, record_len, ahead)?;
-    Ok(match local::check(bytes, &expected) {
-        Err(Mismatch::Missing) => Err(Problem::LocalHeaderMissing { offset }),
-        Err(Mismatch::Field(field)) => Err(Problem::HeadersDisagree { field }),
-        Ok(()) => {
-            let extent = Extent {
-                start: offset + record_len as u64,
-                len: member.extent.len,
-            };
-            match extent.start.checked_add(extent.len) {
-                Some(end) if end <= limit => Ok(extent),
-                _ => Err(Problem::DataOutside { extent, limit }),
-            }
-        }
+    Ok(if local_name == Some(name) {
+        Ok(LocalHeader {
+            start: offset,
+            end: offset + record_len as u64,
+        })
+    } else {
+        Err(Problem::HeadersDisagree { field: "name" })
     })
+}
+
+impl LocalHeader {
+    fn len_bytes(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Where the member's data is, which must end before `limit`, or in what its headers disagree.
+    fn check(
+        &self,
+        bytes: &[u8],
+        name: &[u8],
+        member: &Member,
+        limit: u64,
+    ) -> Result<Extent, Problem> {
+        let expected = Expected {
+            name,
+            flags: member.flags,
+            method: member.method.0,
+            crc32: member.crc32,
+            size: member.size,
+            compressed_len: member.extent.len,
+        };
+        local::check(bytes, &expected).map_err(|mismatch| match mismatch {
+            Mismatch::Missing => Problem::LocalHeaderMissing { offset: self.start },
+            Mismatch::Field(field) => Problem::HeadersDisagree { field },
+        })?;
+        let extent = Extent {
+            start: self.end,
+            len: member.extent.len,
+        };
+        match extent.start.checked_add(extent.len) {
+            Some(end) if end <= limit => Ok(extent),
+            _ => Err(Problem::DataOutside { extent, limit }),
+        }
+    }
 }
 
 /// Why a member whose headers are sound cannot be served all the same.
@@ -253,8 +301,9 @@ fn unreadable(member: &Member) -> Option<Problem> {
 /// Turns MS-DOS dates and times into seconds since 1970 (UTC).
 struct Times {
     unset: i64,
-    /// The last one that was turned: an archive's members tend to share theirs.
-    last: Option<((u16, u16), i64)>,
+    /// When an hour began, by date and hour: to ask the time zone costs more than all else that is
+    /// done for a member.
+    hours: HashMap<(u16, u16), i64>,
 }
 
 impl Times {
@@ -262,7 +311,10 @@ impl Times {
     const UNSET: (u16, u16) = (1 << 5 | 1, 0);
 
     fn new(unset: i64) -> Self {
-        Self { unset, last: None }
+        Self {
+            unset,
+            hours: HashMap::new(),
+        }
     }
 
     /// APPNOTE 4.4.6: local time, in steps of two seconds.
@@ -270,22 +322,16 @@ impl Times {
         if (date, time) == Self::UNSET {
             return self.unset;
         }
-        match self.last {
-            Some((last, seconds)) if last == (date, time) => seconds,
-            _ => {
-                let seconds = sys::local_time(
-                    1980 + i32::from(date >> 9),
-                    i32::from(date >> 5 & 15),
-                    i32::from(date & 31),
-                    i32::from(time >> 11),
-                    i32::from(time >> 5 & 63),
-                    i32::from(time & 31) * 2,
-                )
-                .unwrap_or(self.unset);
-                self.last = Some(((date, time), seconds));
-                seconds
-            }
+        let hour = time >> 11;
+        let unset = self.unset;
+        let began = *self.hours.entry((date, hour)).or_insert_with(|| {
+            let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
+            sys::local_hour(year, month, day, hour).unwrap_or(i64::MIN)
+        });
+        if began == i64::MIN {
+            return unset;
         }
+        began + i64::from(time >> 5 & 63) * 60 + i64::from(time & 31) * 2
     }
 }
 

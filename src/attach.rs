@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSliceMut, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -57,7 +58,7 @@ impl Attachment<'_> {
         };
         match self.by_kernel(&device) {
             Ok(()) => Ok(device.into()),
-            Err(Errno::EPERM) => self.by_fusermount(),
+            Err(Errno::EPERM) if !getuid().is_root() => self.by_fusermount(),
             Err(error) => Err(Error::Fuse(FuseDefect::Mount(error.into()))),
         }
     }
@@ -95,6 +96,8 @@ impl Attachment<'_> {
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            // What the terminal sends to npzfs must not end it half-way.
+            .process_group(0)
             .spawn();
         let mut child = match child {
             Ok(child) => child,
@@ -110,9 +113,10 @@ impl Attachment<'_> {
             // Only words for an error message; without them it is a poorer one.
             let _ = stderr.read_to_end(&mut said);
         }
-        let status = child.wait().map_err(system)?;
+        child.wait().map_err(system)?;
+        // Once it has sent the connection, the mount is there, however it ends.
         match received {
-            Ok(Some(device)) if status.success() => Ok(device),
+            Ok(Some(device)) => Ok(device),
             _ => Err(self.fusermount_error(&said)),
         }
     }

@@ -83,7 +83,7 @@ pub struct MountArgs {
     pub allow_other: bool,
 
     /// Let root in, besides the user who mounts
-    #[arg(long, conflicts_with = "allow_other")]
+    #[arg(long, conflicts_with_all = ["allow_other", "uid"])]
     pub allow_root: bool,
 
     /// Unmount also when npzfs is killed
@@ -159,8 +159,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     // Options behind -o that are long options become long options, right behind the subcommand, so
     // that both spellings are one and those on the command line itself count last.
     let mut kernel = KernelOptions::default();
-    let subcommand = arguments.iter().position(|argument| argument == "mount");
-    let (subcommand, rest) = arguments.split_at(subcommand.map_or(0, |at| at + 1));
+    let subcommand = arguments
+        .iter()
+        .skip(1)
+        .position(|argument| argument == "mount");
+    let (subcommand, rest) = arguments.split_at(subcommand.map_or(0, |at| at + 2));
     let mut expanded = subcommand.to_vec();
     for option in first.o.iter().flat_map(|list| options::split(list)) {
         match long_option(&option).map_err(usage_error)? {

@@ -111,7 +111,7 @@ impl Content {
     /// The bytes of `extent`, for a system call only: see [`Map`].
     ///
     /// # Errors
-    /// [`ReadError`]: bytes that are not those that were indexed are never given out.
+    /// [`ReadError`]: an archive that is not the one that was indexed is not read.
     pub fn mapped(&self, extent: Extent) -> Result<&[u8], ReadError<'static>> {
         self.check_version()?;
         if self.mapped.fetch_add(extent.len, Ordering::Relaxed) >= MAPPED_MAX {
@@ -147,16 +147,8 @@ impl Content {
     }
 
     /// Looks whether the archive is still the one that was indexed. Once it was not, it never is.
-    pub fn is_unchanged(&self) -> bool {
-        let unchanged = |now: Metadata| Version::of(&now) == self.version;
-        if !self.is_stale() && self.file.metadata().is_ok_and(unchanged) {
-            return true;
-        }
-        if !self.stale.swap(true, Ordering::Relaxed) {
-            // If nobody listens, there is no mount to clean up.
-            let _ = self.changed.send(());
-        }
-        false
+    pub fn has_changed(&self) -> bool {
+        matches!(self.check_version(), Err(ReadError::Stale))
     }
 
     /// The open archive.
@@ -165,11 +157,17 @@ impl Content {
     }
 
     fn check_version(&self) -> Result<(), ReadError<'static>> {
-        if self.is_unchanged() {
-            Ok(())
-        } else {
-            Err(ReadError::Stale)
+        if !self.is_stale() {
+            let now = self.file.metadata().map_err(ReadError::Io)?;
+            if Version::of(&now) == self.version {
+                return Ok(());
+            }
         }
+        if !self.stale.swap(true, Ordering::Relaxed) {
+            // If nobody listens, there is no mount to clean up.
+            let _ = self.changed.send(());
+        }
+        Err(ReadError::Stale)
     }
 }
 

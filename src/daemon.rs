@@ -172,7 +172,7 @@ fn unmount_when_dead(mount_point: &Path, device: (u32, u32)) {
         && Instant::now() < deadline
     {
         // There is nobody left to tell of a failure.
-        let _ = umount::end_dead(mount_point, device);
+        let _ = umount::end_dead(mount_point);
         thread::sleep(Duration::from_millis(5));
     }
 }

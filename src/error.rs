@@ -140,6 +140,11 @@ pub enum UnmountDefect {
         /// By whom, as far as this user may know.
         holders: Vec<Holder>,
     },
+    /// Something else is mounted inside it.
+    MountInside {
+        /// Where.
+        inside: PathBuf,
+    },
     /// Another user has mounted it.
     NotYours,
     /// fusermount3 is needed but not there.
@@ -265,17 +270,20 @@ impl fmt::Display for FuseDefect {
                 "/dev/fuse does not exist: load the kernel's module (modprobe fuse), or let the \
                  container have the device",
             ),
-            Self::Device(error) => write!(
-                f,
-                "/dev/fuse cannot be opened: {}: it needs mode 0666",
-                text(error)
-            ),
+            Self::Device(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                f.write_str("/dev/fuse cannot be opened: permission denied: it needs mode 0666")
+            }
+            Self::Device(error) => write!(f, "/dev/fuse cannot be opened: {}", text(error)),
             Self::NoFusermount => f.write_str(
                 "mounting without root needs fusermount3, which was not found: install the \
                  package fuse3",
             ),
             Self::AllowOther => f.write_str(
                 "--allow-other and --allow-root need a line 'user_allow_other' in /etc/fuse.conf",
+            ),
+            Self::Mount(error) if error.kind() == io::ErrorKind::PermissionDenied => f.write_str(
+                "the kernel refused the mount: not permitted: root needs CAP_SYS_ADMIN, which \
+                 containers often take away",
             ),
             Self::Mount(error) => write!(f, "the kernel refused the mount: {}", text(error)),
             Self::Fusermount(reason) => write!(f, "fusermount3 failed: {reason}"),
@@ -307,6 +315,11 @@ impl fmt::Display for UnmountDefect {
                 }
                 f.write_str(" (--lazy unmounts all the same)")
             }
+            Self::MountInside { inside } => write!(
+                f,
+                "something is mounted inside it, at {}: unmount that first",
+                shown(inside)
+            ),
             Self::NotYours => f.write_str("mounted by another user"),
             Self::NoFusermount => f.write_str(
                 "unmounting without root needs fusermount3, which was not found: install the \

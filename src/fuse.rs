@@ -158,9 +158,7 @@ impl Npzfs {
     /// Answers GETXATTR and LISTXATTR, which ask for the length first.
     fn reply_xattr(reply: ReplyXattr, value: &[u8], size: u32) {
         if size == 0 {
-            // Counters may have grown by the time the value is fetched.
-            let slack = if value.starts_with(b"{") { 64 } else { 0 };
-            reply.size((value.len() + slack) as u32);
+            reply.size(value.len() as u32);
         } else if value.len() > size as usize {
             reply.error(Errno::ERANGE);
         } else {

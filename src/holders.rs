@@ -1,8 +1,11 @@
 //! Which processes keep a mount busy, from `/proc`.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::human::Escaped;
 use crate::mountinfo::MountInfo;
@@ -22,27 +25,42 @@ impl fmt::Display for Holder {
     }
 }
 
+/// How long to look. A process that is stuck in a page fault may not let its mappings be read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The processes that hold something of `mount`: an open file, a mapping, their working or root
-/// directory. Only those that this user may look into.
+/// directory. Only those that this user may look into, and that were found in two seconds.
 pub fn find(mount: &MountInfo) -> Vec<Holder> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
+    let (found, holders) = mpsc::channel();
+    let mount = mount.clone();
+    thread::spawn(move || {
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            if let Some(holder) = holder(&entry, &mount)
+                && found.send(holder).is_err()
+            {
+                return;
+            }
+        }
+    });
+    let deadline = Instant::now() + PATIENCE;
+    let next = || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        holders.recv_timeout(left).ok()
     };
-    let mut holders: Vec<Holder> = processes
-        .flatten()
-        .filter_map(|entry| {
-            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            holds(&entry.path(), mount).then(|| Holder {
-                pid,
-                command: fs::read(entry.path().join("comm"))
-                    .unwrap_or_default()
-                    .trim_ascii()
-                    .to_vec(),
-            })
-        })
-        .collect();
+    let mut holders: Vec<Holder> = std::iter::from_fn(next).collect();
     holders.sort_by_key(|holder| holder.pid);
     holders
+}
+
+fn holder(process: &DirEntry, mount: &MountInfo) -> Option<Holder> {
+    let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+    holds(&process.path(), mount).then(|| Holder {
+        pid,
+        command: fs::read(process.path().join("comm"))
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_vec(),
+    })
 }
 
 fn holds(process: &Path, mount: &MountInfo) -> bool {

@@ -1,6 +1,7 @@
 //! The program `npzfs`: runs a command, says what went wrong, and picks the exit status.
 
 use std::io::Write;
+use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use npzfs::cli::{self, Command};
@@ -35,9 +36,13 @@ fn run(command: &Command) -> u8 {
     match command {
         Command::Mount(arguments) => mount::mount(arguments).unwrap_or_else(|error| fail(&error)),
         Command::Umount(arguments) => {
-            let unmount = |mount_point| umount::umount(mount_point, arguments.lazy);
-            let statuses = arguments.mount_points.iter().map(|mount_point| {
-                unmount(mount_point).map_or_else(|error| fail(&error), |()| status::DONE)
+            let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_else(|_| path.clone());
+            let mount_points: Vec<_> = arguments.mount_points.iter().map(absolute).collect();
+            // The working directory may be inside one of them, which would then be in use.
+            let _ = std::env::set_current_dir("/");
+            let statuses = mount_points.iter().map(|mount_point| {
+                umount::umount(mount_point, arguments.lazy)
+                    .map_or_else(|error| fail(&error), |()| status::DONE)
             });
             statuses.max().unwrap_or(status::DONE)
         }

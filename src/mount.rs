@@ -19,7 +19,7 @@ use crate::attach::{self, Attachment};
 use crate::cli::MountArgs;
 use crate::content::Content;
 use crate::daemon::{self, Background, Launch, Watched};
-use crate::error::{Error, FuseDefect, status};
+use crate::error::{Error, FuseDefect, UnmountDefect, status};
 use crate::fuse::{Npzfs, Ownership};
 use crate::human::{Escaped, Quoted, Size};
 use crate::logging;
@@ -71,6 +71,10 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
             Watched::Server(server) => watcher = Some(server),
         }
     }
+    let mut own = OwnMount {
+        mount_point: &mount_point,
+        device: None,
+    };
     let device = Attachment {
         source: &source,
         mount_point: &mount_point.path,
@@ -78,9 +82,12 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
         kernel: &arguments.kernel,
     }
     .attach()?;
-    let own = OwnMount::at(&mount_point).map_err(session_error)?;
+    let place = Place::find(&mount_point.path).map_err(session_error)?;
+    let number = place.mount.device;
+    own.device = Some(number);
+    drop(place);
     if let Some(watcher) = &mut watcher {
-        watcher.mounted(own.device).map_err(session_error)?;
+        watcher.mounted(number).map_err(session_error)?;
     }
     let mut config = Config::default();
     config.n_threads = Some(arguments.threads.map_or_else(processors, usize::from));
@@ -172,7 +179,7 @@ fn file_system(
     };
     let watch = Watch {
         archive: archive.path.clone(),
-        content: content.clone(),
+        content: Arc::downgrade(&content),
         changed,
         inodes: tree.len() as u64,
     };
@@ -221,22 +228,24 @@ impl fmt::Display for Summary {
 /// This process's own mount, which is ended when this is dropped.
 struct OwnMount<'a> {
     mount_point: &'a MountPoint,
-    device: (u32, u32),
+    /// The number of its file system, as soon as it is known.
+    device: Option<(u32, u32)>,
 }
 
-impl<'a> OwnMount<'a> {
-    fn at(mount_point: &'a MountPoint) -> io::Result<Self> {
-        let device = Place::find(&mount_point.path)?.mount.device;
-        Ok(Self {
-            mount_point,
-            device,
-        })
+impl OwnMount<'_> {
+    /// Ends the mount, if it is there.
+    fn end(&self) -> Result<(), UnmountDefect> {
+        match self.device {
+            Some(device) => umount::end_own(&self.mount_point.path, device),
+            // The connection is closed already, so if there is a mount, it is dead.
+            None => umount::end_dead(&self.mount_point.path).map(drop),
+        }
     }
 
     /// What to do once the session has ended: nothing if that was because the mount was gone.
     /// Otherwise the connection was aborted, and the mount is still there, dead.
     fn session_ended(self) -> Result<(), Error> {
-        let left = umount::end_dead(&self.mount_point.path, self.device);
+        let left = umount::end_dead(&self.mount_point.path);
         // Its device number may be another mount's now, which must not be ended.
         std::mem::forget(self);
         match left {
@@ -248,7 +257,7 @@ impl<'a> OwnMount<'a> {
 
 impl Drop for OwnMount<'_> {
     fn drop(&mut self) {
-        if let Err(defect) = umount::end_own(&self.mount_point.path, self.device) {
+        if let Err(defect) = self.end() {
             let shown = Escaped(self.mount_point.path.as_os_str().as_encoded_bytes());
             error!("{shown}: {defect}");
         }
@@ -305,21 +314,28 @@ fn announce(arguments: &MountArgs, summary: &Summary, launch: Option<Launch>) ->
 
 /// Waits until the mount is to end, or has ended.
 fn wait(events: &Receiver<Event>, own: OwnMount<'_>) -> Result<(), Error> {
-    match events.recv() {
-        Ok(Event::Ended(result)) => {
-            let ended = own.session_ended();
-            result.map_err(system("serve")).and(ended)?;
-            info!("unmounted");
+    // An error would say that both threads are gone.
+    while let Ok(event) = events.recv() {
+        match event {
+            Event::Ended(result) => {
+                let ended = own.session_ended();
+                result.map_err(system("serve")).and(ended)?;
+                info!("unmounted");
+                return Ok(());
+            }
+            Event::Signal(signal) => {
+                info!("{signal}: unmounting");
+                // While the session lives: afterwards its device number may be another's.
+                if let Err(defect @ UnmountDefect::MountInside { .. }) = own.end() {
+                    let shown = Escaped(own.mount_point.path.as_os_str().as_encoded_bytes());
+                    error!("{shown}: {defect}");
+                    continue;
+                }
+                // Who still uses it may finish what is under way; a second signal ends the wait.
+                let _ = events.recv_timeout(GRACE);
+                return Ok(());
+            }
         }
-        Ok(Event::Signal(signal)) => {
-            info!("{signal}: unmounting");
-            // While the session lives: afterwards its device number may be another's.
-            drop(own);
-            // Who still uses it may finish what is under way; a second signal ends the wait.
-            let _ = events.recv_timeout(GRACE);
-        }
-        // Both threads would have to be gone.
-        Err(_) => {}
     }
     Ok(())
 }

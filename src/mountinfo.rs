@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub struct MountInfo {
     /// Identifies the mount, until it is gone.
     pub id: u64,
+    /// The mount that it is mounted on.
+    pub parent: u64,
     /// Major and minor number of the file system. No two file systems that live share them.
     pub device: (u32, u32),
     /// Where it is mounted.
@@ -37,7 +39,7 @@ impl MountInfo {
             Some((numbers.next()??, numbers.next().flatten()))
         };
         let (id, _) = number(b' ')?;
-        let (_parent, _) = number(b' ')?;
+        let (parent, _) = number(b' ')?;
         let (major, minor) = number(b':')?;
         let device = (u32::try_from(major).ok()?, u32::try_from(minor?).ok()?);
         let _root = fields.next()?;
@@ -46,6 +48,7 @@ impl MountInfo {
         let mut fields = fields.skip_while(|&field| field != b"-").skip(1);
         Some(Self {
             id,
+            parent,
             device,
             mount_point: PathBuf::from(mount_point),
             fs_type: unescape(fields.next()?),
@@ -78,6 +81,16 @@ fn unescape(field: &[u8]) -> OsString {
     OsString::from_vec(bytes)
 }
 
+/// Every mount that this process can see.
+///
+/// # Errors
+/// Those of reading `/proc/self/mountinfo`.
+pub fn all() -> io::Result<Vec<MountInfo>> {
+    let table = fs::read("/proc/self/mountinfo")?;
+    let lines = table.split(|&byte| byte == b'\n');
+    Ok(lines.filter_map(MountInfo::parse).collect())
+}
+
 /// A place in the file system, pinned, and the mount that it is on.
 ///
 /// It is found without a question to the file system that is mounted there, so it can be had of a
@@ -108,11 +121,9 @@ impl Place {
             .lines()
             .find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u64>().ok())
             .ok_or(io::ErrorKind::NotFound)?;
-        let mount = fs::read("/proc/self/mountinfo")?
-            .split(|&byte| byte == b'\n')
-            .filter_map(MountInfo::parse)
-            .find(|mount| mount.id == id)
-            .ok_or(io::ErrorKind::NotFound)?;
+        let mounts = all()?;
+        let mount = mounts.into_iter().find(|mount| mount.id == id);
+        let mount = mount.ok_or(io::ErrorKind::NotFound)?;
         Ok(Self { pin, path, mount })
     }
 
@@ -141,6 +152,7 @@ mod tests {
             parsed,
             Some(MountInfo {
                 id: 36,
+                parent: 35,
                 device: (0, 98),
                 mount_point: "/mnt/my frame".into(),
                 fs_type: "fuse.npzfs".into(),

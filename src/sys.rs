@@ -11,26 +11,18 @@ use std::path::Path;
 use nix::NixPath;
 use nix::unistd::ForkResult;
 
-/// Local time as seconds since 1970 (UTC); `None` for times that do not exist. Months count from 1.
-pub fn local_time(
-    year: i32,
-    month: i32,
-    day: i32,
-    hour: i32,
-    minute: i32,
-    second: i32,
-) -> Option<i64> {
+/// When an hour of local time begins, in seconds since 1970 (UTC); `None` for days that no calendar
+/// has. Months count from 1.
+pub fn local_hour(year: u16, month: u16, day: u16, hour: u16) -> Option<i64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
     // SAFETY: `tm` is a plain C struct, for which all zeroes are a valid value.
     let mut time: libc::tm = unsafe { mem::zeroed() };
-    time.tm_year = year - 1900;
-    time.tm_mon = month - 1;
-    time.tm_mday = day;
-    time.tm_hour = hour;
-    time.tm_min = minute;
-    time.tm_sec = second;
+    time.tm_year = i32::from(year) - 1900;
+    time.tm_mon = i32::from(month) - 1;
+    time.tm_mday = day.into();
+    time.tm_hour = hour.into();
     // Whether summer time was in force is for the time zone to say.
     time.tm_isdst = -1;
     // SAFETY: the pointer is to a live, exclusively borrowed `tm`.
@@ -109,11 +101,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn local_time_follows_the_time_zone_and_refuses_impossible_dates() {
-        assert_eq!(local_time(2024, 0, 1, 0, 0, 0), None);
-        assert_eq!(local_time(2024, 13, 1, 0, 0, 0), None);
-        let noon = local_time(2024, 6, 1, 12, 0, 0).unwrap();
-        let next_noon = local_time(2024, 6, 2, 12, 0, 0).unwrap();
+    fn impossible_dates_are_no_times() {
+        assert_eq!(local_hour(2024, 0, 1, 0), None);
+        assert_eq!(local_hour(2024, 13, 1, 0), None);
+        assert_eq!(local_hour(2024, 1, 0, 0), None);
+        let noon = local_hour(2024, 6, 1, 12).unwrap();
+        let next_noon = local_hour(2024, 6, 2, 12).unwrap();
         assert_eq!(next_noon - noon, 86_400);
     }
 

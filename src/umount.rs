@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::attach::{self, FUSERMOUNT};
 use crate::error::{Error, UnmountDefect};
 use crate::holders;
-use crate::mountinfo::Place;
+use crate::mountinfo::{self, MountInfo, Place};
 use crate::sys;
 
 /// How long to go on trying to unmount what is in use: a process that has just ended, or one that is
@@ -42,6 +42,37 @@ pub fn umount(given: &Path, lazy: bool) -> Result<(), Error> {
 }
 
 fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
+    let place = npzfs_at(given)?;
+    if lazy || is_dead(&place) {
+        return detach(&place);
+    }
+    let server = server(&place);
+    let mount = place.mount.clone();
+    let deadline = Instant::now() + BUSY_PATIENCE;
+    let mut next = Some(place);
+    while let Some(place) = next {
+        let path = place.path.clone();
+        // The kernel counts a pinned mount as in use.
+        drop(place);
+        match take_away(&path) {
+            Err(UnmountDefect::Busy { .. }) if Instant::now() < deadline => thread::sleep(POLL),
+            Err(UnmountDefect::Busy { .. }) => return Err(busy(&mount)),
+            result => {
+                result?;
+                break;
+            }
+        }
+        // Something else may be mounted there by now, which must stay.
+        next = Some(npzfs_at(given)?).filter(|place| place.mount == mount);
+    }
+    if let Some(pid) = server {
+        wait_for_end(pid);
+    }
+    Ok(())
+}
+
+/// The npzfs mount at `given`.
+fn npzfs_at(given: &Path) -> Result<Place, UnmountDefect> {
     let place = Place::find(given).map_err(UnmountDefect::Io)?;
     if !place.is_mount_point() {
         return Err(UnmountDefect::NotMounted);
@@ -50,28 +81,24 @@ fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
         let fs_type = place.mount.fs_type.to_string_lossy().into_owned();
         return Err(UnmountDefect::NotNpzfs { fs_type });
     }
-    if lazy || is_dead(&place) {
-        return detach(&place);
+    Ok(place)
+}
+
+/// Why a mount is in use.
+fn busy(mount: &MountInfo) -> UnmountDefect {
+    match mounted_inside(mount) {
+        Some(inside) => UnmountDefect::MountInside { inside },
+        None => UnmountDefect::Busy {
+            holders: holders::find(mount),
+        },
     }
-    let server = server(&place);
-    let deadline = Instant::now() + BUSY_PATIENCE;
-    let (path, mount) = (place.path.clone(), place.mount.clone());
-    // The kernel counts a pinned mount as in use.
-    drop(place);
-    while let Err(defect) = take_away(&path) {
-        if !matches!(defect, UnmountDefect::Busy { .. }) {
-            return Err(defect);
-        }
-        if Instant::now() >= deadline {
-            let holders = holders::find(&mount);
-            return Err(UnmountDefect::Busy { holders });
-        }
-        thread::sleep(POLL);
-    }
-    if let Some(pid) = server {
-        wait_for_end(pid);
-    }
-    Ok(())
+}
+
+/// Where something else is mounted inside a mount, if anything is.
+fn mounted_inside(mount: &MountInfo) -> Option<PathBuf> {
+    let mounts = mountinfo::all().unwrap_or_default();
+    let mut inside = mounts.into_iter().filter(|other| other.parent == mount.id);
+    inside.next().map(|other| other.mount_point)
 }
 
 /// Whether the process behind a FUSE mount is gone: "Transport endpoint is not connected". Asked
@@ -84,12 +111,16 @@ pub fn is_dead(place: &Place) -> bool {
     )
 }
 
-/// Takes the mount at a place away at once, in use or not. As root no other mount can be hit, not
-/// even one that has come over it meanwhile.
+/// Takes the mount at a place away at once, in use or not, unless something is mounted inside it,
+/// which would go with it. As root no other mount can be hit, not even one that has come over it
+/// meanwhile.
 ///
 /// # Errors
 /// Any [`UnmountDefect`] but that it is busy.
 pub fn detach(place: &Place) -> Result<(), UnmountDefect> {
+    if let Some(inside) = mounted_inside(&place.mount) {
+        return Err(UnmountDefect::MountInside { inside });
+    }
     match umount2(&place.pinned_path(), MntFlags::MNT_DETACH) {
         Ok(()) => Ok(()),
         Err(Errno::EPERM) => by_fusermount(&place.path, &["-u", "-z"]),
@@ -103,25 +134,30 @@ pub fn detach(place: &Place) -> Result<(), UnmountDefect> {
 /// # Errors
 /// Any [`UnmountDefect`] but that it is busy. That the mount is not there any more is no error.
 pub fn end_own(mount_point: &Path, device: (u32, u32)) -> Result<(), UnmountDefect> {
-    end_if(mount_point, device, |_| true).map(drop)
+    end_if(mount_point, |place| place.mount.device == device).map(drop)
 }
 
-/// Ends what is left of a mount whose process does not serve it any more; returns whether anything
-/// was. The device number may be another mount's by now, but not a dead one's.
+/// Ends what is left at `mount_point` of a mount that nobody serves any more; returns whether
+/// anything was. Nothing that is alive can be meant, so no device number is needed.
 ///
 /// # Errors
 /// Any [`UnmountDefect`] but that it is busy.
-pub fn end_dead(mount_point: &Path, device: (u32, u32)) -> Result<bool, UnmountDefect> {
-    end_if(mount_point, device, is_dead)
+pub fn end_dead(mount_point: &Path) -> Result<bool, UnmountDefect> {
+    end_if(mount_point, |place| {
+        place.mount.is_npzfs() && is_dead(place)
+    })
 }
 
 fn end_if(
     mount_point: &Path,
-    device: (u32, u32),
     condition: impl FnOnce(&Place) -> bool,
 ) -> Result<bool, UnmountDefect> {
-    let place = Place::find(mount_point).map_err(UnmountDefect::Io)?;
-    let is_it = place.is_mount_point() && place.mount.device == device && condition(&place);
+    let place = match Place::find(mount_point) {
+        Ok(place) => place,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(UnmountDefect::Io(error)),
+    };
+    let is_it = place.is_mount_point() && condition(&place);
     if is_it {
         detach(&place)?;
     }

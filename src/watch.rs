@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::Weak;
 use std::sync::mpsc::Receiver;
 use std::thread;
 
@@ -24,8 +24,9 @@ use crate::human::Escaped;
 pub struct Watch {
     /// The archive's absolute path.
     pub archive: PathBuf,
-    /// The archive.
-    pub content: Arc<Content>,
+    /// The archive. Not to be kept alive: it goes when the session ends, and then there is nothing
+    /// left to watch.
+    pub content: Weak<Content>,
     /// Receives a message when the archive is found changed, by a READ or by inotify.
     pub changed: Receiver<()>,
     /// The inodes of the mount are 1 to this.
@@ -39,48 +40,60 @@ impl Watch {
     /// # Errors
     /// Those of pthread_create(3).
     pub fn start(self, notifier: Notifier) -> io::Result<()> {
-        let content = self.content.clone();
-        let archive = self.archive.clone();
-        thread::Builder::new()
-            .name("inotify".to_owned())
-            .spawn(move || {
-                if let Err(error) = until_changed(&content) {
-                    let shown = Escaped(archive.as_os_str().as_encoded_bytes());
-                    warn!("{shown}: changes are noticed only by reads: {error}");
-                }
-            })?;
-        thread::Builder::new()
-            .name("forget".to_owned())
-            .spawn(move || self.forget_when_changed(&notifier))?;
+        let Self {
+            archive,
+            content,
+            changed,
+            inodes,
+        } = self;
+        let watched = archive.clone();
+        let watch = move || {
+            if let Err(error) = until_changed(&content) {
+                let shown = Escaped(watched.as_os_str().as_encoded_bytes());
+                warn!("{shown}: changes are noticed only by reads: {error}");
+            }
+        };
+        let forget = move || {
+            // An error says that the session has ended. Then the notifier must go, too: it keeps
+            // the connection open, and whoever uses the mount would wait for ever.
+            if changed.recv().is_ok() {
+                let shown = Escaped(archive.as_os_str().as_encoded_bytes());
+                error!("{shown}: changed while mounted; mount it again");
+                forget_all(&notifier, inodes);
+            }
+        };
+        let thread = |name: &str| thread::Builder::new().name(name.to_owned());
+        thread("inotify").spawn(watch)?;
+        thread("forget").spawn(forget)?;
         Ok(())
     }
+}
 
-    fn forget_when_changed(&self, notifier: &Notifier) {
-        if self.changed.recv().is_err() {
+fn forget_all(notifier: &Notifier, inodes: u64) {
+    for inode in 1..=inodes {
+        // An inode that the kernel does not know is no error; that there is no mount any more
+        // is the end.
+        if notifier.inval_inode(INodeNo(inode), 0, 0).is_err() {
             return;
-        }
-        let shown = Escaped(self.archive.as_os_str().as_encoded_bytes());
-        error!("{shown}: changed while mounted; mount it again");
-        for inode in 1..=self.inodes {
-            // An inode that the kernel does not know is no error; that there is no mount any more
-            // is the end.
-            if notifier.inval_inode(INodeNo(inode), 0, 0).is_err() {
-                return;
-            }
         }
     }
 }
 
 /// Looks at the archive whenever it is written to, truncated or given other attributes, until it
 /// has changed.
-fn until_changed(content: &Content) -> io::Result<()> {
+fn until_changed(content: &Weak<Content>) -> io::Result<()> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
-    // By its descriptor, since the path may name another file by now.
-    let opened = format!("/proc/self/fd/{}", content.file().as_raw_fd());
-    let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB;
-    inotify.add_watch(opened.as_str(), events)?;
+    if let Some(content) = content.upgrade() {
+        // By its descriptor, since the path may name another file by now.
+        let opened = format!("/proc/self/fd/{}", content.file().as_raw_fd());
+        let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB;
+        inotify.add_watch(opened.as_str(), events)?;
+    }
     // Looked at first: what happened before the watch began has to be found, too.
-    while content.is_unchanged() {
+    while content
+        .upgrade()
+        .is_some_and(|content| !content.has_changed())
+    {
         match inotify.read_events() {
             Err(Errno::EINTR) => {}
             events => drop(events?),

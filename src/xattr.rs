@@ -97,7 +97,10 @@ impl<'a> Attributes<'a> {
         let mut json = self.stats.to_json();
         json.insert("pid".to_owned(), std::process::id().into());
         json.insert("stale".to_owned(), self.content.is_stale().into());
-        Value::Object(json).to_string()
+        // Blanks up to a round length: the kernel asks for the length first, and by then a counter
+        // may have one digit more.
+        let text = Value::Object(json).to_string();
+        format!("{text:<width$}", width = text.len().next_multiple_of(256))
     }
 
     /// The npy header of a member, read anew each time: it is asked for too rarely to be kept.
@@ -111,7 +114,7 @@ impl<'a> Attributes<'a> {
             let read = self.content.read_start(member, &mut start)?;
             let header = NpyHeader::parse(&start[..read]);
             if header.is_some() || read < len || !start.starts_with(b"\x93NUMPY") {
-                return Ok(header);
+                return Ok(header.filter(|header| header.descr.len() <= npy::HEADER_MAX));
             }
         }
         Ok(None)

@@ -113,9 +113,13 @@ impl EndRecord {
         source: &S,
         offset: u64,
     ) -> Result<CentralDirectory, Defect> {
-        let (end, numbers) = match Zip64EndRecord::find(source, offset)? {
-            Some((zip64_offset, zip64)) => (zip64_offset, zip64.checked_against(self)?),
-            None => (offset, self.numbers()),
+        let (end, told_end, numbers) = match Zip64EndRecord::find(source, offset)? {
+            Some(found) => (
+                found.offset,
+                Some(found.told_offset),
+                found.record.checked_against(self)?,
+            ),
+            None => (offset, None, self.numbers()),
         };
         if numbers.disk != 0
             || numbers.directory_disk != 0
@@ -134,6 +138,11 @@ impl EndRecord {
         let Some(prefix_len) = start.checked_sub(numbers.directory_offset) else {
             return Err(outside);
         };
+        if let Some(told_offset) = told_end
+            && told_offset.checked_add(prefix_len) != Some(end)
+        {
+            return Err(Defect::Zip64EndRecordMissing { told_offset });
+        }
         Ok(CentralDirectory {
             start,
             end,
@@ -164,15 +173,23 @@ struct Numbers {
     directory_offset: u64,
 }
 
+/// A ZIP64 end record and where it is.
+struct Zip64Found {
+    record: Zip64EndRecord,
+    offset: u64,
+    /// Where its locator says that it is, not counting a prefix.
+    told_offset: u64,
+}
+
 /// The ZIP64 end of central directory record (APPNOTE 4.3.14).
 struct Zip64EndRecord(Numbers);
 
 impl Zip64EndRecord {
-    /// The record and its offset, where a locator (APPNOTE 4.3.15) stands before the end record.
+    /// The record, where a locator (APPNOTE 4.3.15) stands before the end record.
     fn find<S: Source + ?Sized>(
         source: &S,
         end_record_offset: u64,
-    ) -> Result<Option<(u64, Self)>, Defect> {
+    ) -> Result<Option<Zip64Found>, Defect> {
         let Some(locator_offset) = end_record_offset.checked_sub(ZIP64_LOCATOR_LEN) else {
             return Ok(None);
         };
@@ -199,7 +216,11 @@ impl Zip64EndRecord {
                     .and_then(|at| at.checked_add(rest_len))
                     == Some(locator_offset)
             {
-                return Ok(Some((offset, record)));
+                return Ok(Some(Zip64Found {
+                    record,
+                    offset,
+                    told_offset,
+                }));
             }
         }
         Err(Defect::Zip64EndRecordMissing { told_offset })

@@ -36,13 +36,18 @@ pub(super) enum Mismatch {
     Field(&'static str),
 }
 
-/// Length in bytes of the whole record, up to the first byte of the data; `None` where `bytes` do
-/// not start with a local header.
-pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
+/// Length in bytes of the whole record, up to the first byte of the data, and the name, if that is
+/// `name_len` bytes long; `None` where `bytes` do not start with a local header.
+pub(super) fn record_len_and_name(bytes: &[u8], name_len: usize) -> Option<(usize, Option<&[u8]>)> {
     let mut fields = Fields::new(bytes);
     fields.signature(LOCAL_HEADER)?;
     fields.bytes(22)?;
-    Some(LOCAL_HEADER_LEN + usize::from(fields.u16()?) + usize::from(fields.u16()?))
+    let local_name_len = usize::from(fields.u16()?);
+    let record_len = LOCAL_HEADER_LEN + local_name_len + usize::from(fields.u16()?);
+    let name = fields
+        .bytes(name_len)
+        .filter(|_| local_name_len == name_len);
+    Some((record_len, name))
 }
 
 /// Compares the local header in `bytes` with the central one.

@@ -13,6 +13,14 @@ use crate::human::Escaped;
 use crate::member::Member;
 use crate::names::{self, Component, Name, Names};
 
+/// The most directories that are made. No path of the kernel's is longer than 4096 bytes, but a name
+/// in an archive may ask for 32,000 directories in 64 KiB.
+const DIRECTORIES_MAX: usize = 1 << 20;
+
+/// The most lines that the log gets of names that are changed or hidden, and how much of each name.
+const NOTICES_MAX: usize = 1000;
+const NOTICE_NAME_MAX: usize = 200;
+
 /// A tree in the making.
 pub(super) struct Builder {
     names: Names,
@@ -23,6 +31,47 @@ pub(super) struct Builder {
     /// The number last put into a taken name, by directory and what is around the number: so that no
     /// number is tried twice, however many names an archive has that end up as one.
     numbers: HashMap<(u32, String), u32>,
+    notices: Notices,
+}
+
+/// What the log is told of names.
+#[derive(Default)]
+struct Notices {
+    count: usize,
+}
+
+impl Notices {
+    fn hidden(&mut self, raw: &[u8], reason: &str) {
+        if self.one_more() {
+            warn!("member '{}' is hidden: {reason}", shortened(raw));
+        }
+    }
+
+    fn changed(&mut self, raw: &[u8], path: &[u8]) {
+        if self.one_more() {
+            warn!(
+                "member '{}' is shown as '{}'",
+                shortened(raw),
+                shortened(path)
+            );
+        }
+    }
+
+    fn one_more(&mut self) -> bool {
+        self.count += 1;
+        self.count <= NOTICES_MAX
+    }
+
+    fn end(&self) {
+        if self.count > NOTICES_MAX {
+            let more = self.count - NOTICES_MAX;
+            warn!("{more} more members are hidden or shown under another name");
+        }
+    }
+}
+
+fn shortened(name: &[u8]) -> Escaped<'_> {
+    Escaped(&name[..name.len().min(NOTICE_NAME_MAX)])
 }
 
 impl Builder {
@@ -44,17 +93,26 @@ impl Builder {
             directories: vec![Directory::default()],
             table,
             numbers: HashMap::new(),
+            notices: Notices::default(),
         }
     }
 
     pub(super) fn build(mut self, modified: i64) -> Result<Tree, TooLarge> {
-        let hidden = self.hidden();
+        let mut hidden = self.hidden();
         // Directories come first, so that a file that claims the name of one is the one renamed,
         // whichever the archive has first.
         let mut parents = vec![0; self.members.len()];
         for at in 0..self.members.len() {
-            if !hidden[at] {
-                parents[at] = self.make_directories(at)?;
+            if hidden[at] {
+                continue;
+            }
+            match self.make_directories(at)? {
+                Some(parent) => parents[at] = parent,
+                None => {
+                    hidden[at] = true;
+                    let raw = self.names.bytes(self.members[at].name);
+                    self.notices.hidden(raw, "there are too many directories");
+                }
             }
         }
         for at in 0..self.members.len() {
@@ -62,6 +120,7 @@ impl Builder {
                 self.make_file(at, parents[at])?;
             }
         }
+        self.notices.end();
         let children = self.sort_into_directories();
         self.names.shrink_to_fit();
         Ok(Tree {
@@ -77,7 +136,7 @@ impl Builder {
 
     /// Which members are not shown: those whose name comes again later, since NumPy reads the last
     /// one, and those whose name no file can have.
-    fn hidden(&self) -> Vec<bool> {
+    fn hidden(&mut self) -> Vec<bool> {
         let name = |at: u32| self.names.bytes(self.members[at as usize].name);
         let hasher = RandomState::new();
         let hash = |at: u32| hasher.hash_one(name(at));
@@ -86,27 +145,28 @@ impl Builder {
         for at in (0..self.members.len() as u32).rev() {
             let raw = name(at);
             let reason = if raw.contains(&0) {
-                "has a NUL in its name"
+                "it has a NUL in its name"
             } else {
                 match last.entry(hash(at), |&other| name(other) == raw, |&at| hash(at)) {
-                    Slot::Occupied(_) => "comes again later in the archive",
+                    Slot::Occupied(_) => "it comes again later in the archive",
                     Slot::Vacant(slot) => {
                         slot.insert(at);
                         continue;
                     }
                 }
             };
-            warn!("member '{}' is hidden: it {reason}", Escaped(raw));
+            self.notices.hidden(raw, reason);
             hidden[at as usize] = true;
         }
         hidden
     }
 
-    /// Makes the directories that the name of a member needs and returns the last one.
-    fn make_directories(&mut self, member: usize) -> Result<u32, TooLarge> {
+    /// Makes the directories that the name of a member needs and returns the last one; `None` where
+    /// there are too many already.
+    fn make_directories(&mut self, member: usize) -> Result<Option<u32>, TooLarge> {
         let whole = self.members[member].name;
         if !self.names.bytes(whole).contains(&b'/') {
-            return Ok(0);
+            return Ok(Some(0));
         }
         let raw = self.names.bytes(whole).to_vec();
         let decoded = names::decode(&raw);
@@ -118,6 +178,7 @@ impl Builder {
         for component in components {
             parent = match self.find(parent, &component) {
                 Some(at) => at,
+                None if self.directories.len() >= DIRECTORIES_MAX => return Ok(None),
                 None => {
                     let number = u32::try_from(self.directories.len()).map_err(|_| TooLarge)?;
                     self.directories.push(Directory::default());
@@ -129,7 +190,7 @@ impl Builder {
                 }
             };
         }
-        Ok(parent)
+        Ok(Some(parent))
     }
 
     fn make_file(&mut self, member: usize, parent: u32) -> Result<(), TooLarge> {
@@ -146,20 +207,14 @@ impl Builder {
         let raw = self.names.bytes(whole).to_vec();
         if raw.ends_with(b"/") {
             if self.members[member].size > 0 {
-                warn!(
-                    "member '{}' is hidden: a directory has no data",
-                    Escaped(&raw)
-                );
+                self.notices.hidden(&raw, "a directory has no data");
             }
             return Ok(());
         }
         let decoded = names::decode(&raw);
         let mut path: Vec<_> = names::components(&raw, &decoded).collect();
         let Some(mut component) = path.pop() else {
-            warn!(
-                "member '{}' is hidden: no name is left of it",
-                Escaped(&raw)
-            );
+            self.notices.hidden(&raw, "no name is left of it");
             return Ok(());
         };
         let taken = self.find(parent, &component).is_some();
@@ -169,11 +224,7 @@ impl Builder {
         let name = self.names.component(whole, &component).ok_or(TooLarge)?;
         if taken || !names::is_kept(&raw) {
             path.push(component);
-            warn!(
-                "member '{}' is shown as '{}'",
-                Escaped(&raw),
-                Escaped(names::join(&path).as_bytes())
-            );
+            self.notices.changed(&raw, names::join(&path).as_bytes());
         }
         self.add(name, parent, what)?;
         Ok(())

@@ -60,9 +60,9 @@ fn every_file_tells_where_it_is_in_the_archive() {
         assert_eq!(of(file, "method"), "stored");
     }
     assert_eq!(of("z", "method"), "deflated");
-    // Where the data of a member is that nobody has looked for is not known.
-    let encrypted = Member::stored("e", "x").with(|member| member.flags = 1);
-    let mount = Mounted::new(&Archive::of([Member::stored("x", "x"), encrypted]));
+    // Where the data of a member without a sound local header is, is not known.
+    let damaged = Member::stored("e", "x").with(|member| member.local.method = Some(8));
+    let mount = Mounted::new(&Archive::of([Member::stored("x", "x"), damaged]));
     assert_eq!(mount.attribute("e", "user.npzfs.offset"), None);
     let names: Vec<_> = xattr::list(mount.path("e")).unwrap().collect();
     assert_eq!(

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use crate::fixture::{Archive, Member, UNSET_DATE, pattern};
-use crate::mounted::{Mounted, run};
+use crate::mounted::{Mounted, npzfs, run};
 
 /// Bytes around the sizes at which something changes: pages, readahead, requests.
 fn sizes() -> impl Iterator<Item = usize> {
@@ -190,10 +190,17 @@ fn times_come_from_the_timestamp_then_the_dos_time_then_the_archive() {
     for name in ["unset", "d/impossible", "d", "."] {
         assert_eq!(modified(name), of_archive, "{name}");
     }
-    let shown = run(std::process::Command::new("date")
-        .args(["+%Y-%m-%d %H:%M:%S", "-r"])
-        .arg(mount.path("dos")));
-    assert_eq!(shown.out, "2021-07-20 12:34:56\n");
+    // In a time zone three hours ahead of UTC.
+    let at = mount.place().join("zone");
+    let mut command = npzfs();
+    command
+        .env("TZ", "XYZ-3")
+        .arg("mount")
+        .args([&mount.archive, &at]);
+    assert_eq!(run(&mut command).status, Some(0));
+    let dos = fs::metadata(at.join("dos")).unwrap().mtime();
+    assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+    assert_eq!(dos, 1_626_773_696, "2021-07-20 09:34:56 UTC");
 }
 
 #[test]

@@ -67,12 +67,13 @@ fn the_manual_page_has_every_option_and_no_other() {
 fn the_help_has_every_option() {
     for subcommand in Cli::command().get_subcommands() {
         let help = run(npzfs().args([subcommand.get_name(), "--help"])).out;
+        let words: BTreeSet<_> = help
+            .split_whitespace()
+            .map(|word| word.trim_end_matches(','))
+            .collect();
         for option in defined(subcommand) {
-            assert!(
-                help.contains(&option),
-                "{option} of {}",
-                subcommand.get_name()
-            );
+            let told = words.contains(&*option);
+            assert!(told, "{option} of {}", subcommand.get_name());
         }
         assert!(help.contains("Example:"));
     }

@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -91,7 +92,8 @@ pub fn available(condition: bool, what: &str) -> bool {
             std::env::var("CI").as_deref() != Ok("true"),
             "CI needs {what}"
         );
-        eprintln!("SKIPPED: this test needs {what}");
+        // Not by eprintln!, which is shown only for tests that fail.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a test needs {what}");
     }
     condition
 }
@@ -297,6 +299,9 @@ impl Drop for Mounted {
 pub struct Foreground {
     pub child: Child,
     pub at: PathBuf,
+    /// The line that says what was mounted.
+    pub line: String,
+    rest: BufReader<ChildStdout>,
 }
 
 impl Foreground {
@@ -306,16 +311,27 @@ impl Foreground {
         command.args(["mount", "-f"]).arg(archive).arg(&at);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         change(&mut command);
-        let child = command.spawn().expect("npzfs starts");
-        let mounted = || !mounts_below(&at).is_empty();
-        wait_until("the mount", mounted);
-        wait_until("an answer", || nix::sys::statvfs::statvfs(&at).is_ok());
-        Self { child, at }
+        let mut child = command.spawn().expect("npzfs starts");
+        let mut rest = BufReader::new(child.stdout.take().expect("it was piped"));
+        let mut line = String::new();
+        rest.read_line(&mut line).expect("npzfs says something");
+        assert!(line.starts_with("mounted "), "{line}");
+        Self {
+            child,
+            at,
+            line,
+            rest,
+        }
     }
 
     /// Waits for the end, which somebody else has to bring about.
-    pub fn end(self) -> Said {
-        said(self.child.wait_with_output().expect("npzfs is waited for"))
+    pub fn end(mut self) -> Said {
+        let output = self.child.wait_with_output().expect("npzfs is waited for");
+        let mut said = said(output);
+        self.rest
+            .read_to_string(&mut said.out)
+            .expect("output is text");
+        said
     }
 }
 

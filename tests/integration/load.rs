@@ -1,0 +1,455 @@
+//! Many readers at once, all that they read compared, and the server short of descriptors or memory.
+//!
+//! Three seconds a test, or as many as `NPZFS_LOAD_SECONDS` says.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use memmap2::Mmap;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::signal::Signal;
+
+use crate::fixture::{Archive, Member};
+use crate::mounted::{
+    Foreground, Place, available, is_root, mounts_below, npzfs, run, send_signal,
+};
+
+const READERS: usize = 64;
+const MEMBERS: usize = 10_000;
+/// Those from here on lie in directories, so that there are long and short listings.
+const FIRST_IN_DIRECTORY: usize = 5_000;
+const DIRECTORIES: usize = 50;
+/// No member is longer, in bytes.
+const LEN_MAX: usize = 300 << 10;
+/// How far into the noise one member starts behind the one before it, in bytes.
+const STEP: usize = 389;
+/// Files that a reader keeps open while it goes on with others.
+const HELD_OPEN: usize = 4;
+/// What the server may take of memory, in bytes.
+const MEMORY_MAX: u64 = 64 << 20;
+
+#[test]
+fn under_load_64_readers_get_every_byte_right() {
+    load(true, |_| {});
+}
+
+#[test]
+fn under_load_a_server_with_64_descriptors_does_as_well() {
+    // With a member that cannot be read each open is the server's to answer.
+    load(false, |command| exec_after("ulimit -n 64", command));
+}
+
+#[test]
+fn under_load_a_server_with_64_mib_of_memory_does_as_well() {
+    let Some(group) = available(is_root(), "root").then(Cgroup::new).flatten() else {
+        return;
+    };
+    let enter = format!("echo $$ > {}", group.path.join("cgroup.procs").display());
+    load(true, |command| exec_after(&enter, command));
+    println!("{}", group.pressure());
+    assert_eq!(group.oom_kills(), 0);
+}
+
+/// Lets a shell run `first` in the process that becomes the program of `command`.
+fn exec_after(first: &str, command: &mut Command) {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{first} && exec \"$0\" \"$@\"")])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    *command = shell;
+}
+
+/// Mounts, lets the readers loose, and looks at what is left of the server.
+fn load(all_readable: bool, limit: impl FnOnce(&mut Command)) {
+    let seconds = std::env::var("NPZFS_LOAD_SECONDS").map_or(3, |seconds| {
+        seconds.parse().expect("NPZFS_LOAD_SECONDS is a number")
+    });
+    let place = Place::new();
+    let noise = Noise::new();
+    let archive = write_archive(&place, &noise, all_readable);
+    let mount = Foreground::start(&place, &archive, limit);
+    let server = mount.child.id();
+
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let done = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS as u64)
+            .map(|seed| {
+                let mut reader = Reader::new(&mount.at, &noise, seed);
+                scope.spawn(move || {
+                    while Instant::now() < end {
+                        reader.step();
+                    }
+                    reader.done
+                })
+            })
+            .collect();
+        while readers.iter().any(|reader| !reader.is_finished()) {
+            if Instant::now() > end + Duration::from_secs(60) {
+                // Readers that hang get an error now, and the test an end.
+                send_signal(server, Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        readers
+            .into_iter()
+            .map(|reader| reader.join().expect("no reader fails"))
+            .fold(Done::default(), Done::add)
+    });
+
+    let (resident, peak) = (memory(server, "VmRSS"), memory(server, "VmHWM"));
+    println!(
+        "{} operations, {} bytes compared in {seconds} s; server: {} MiB, at most {} MiB",
+        done.operations,
+        done.bytes,
+        resident >> 20,
+        peak >> 20
+    );
+    assert!(done.bytes > 0);
+    assert!(resident < MEMORY_MAX, "{resident} bytes");
+    let mut last = Reader::new(&mount.at, &noise, READERS as u64);
+    (0..10).for_each(|_| last.step());
+    drop(last);
+
+    let at = mount.at.clone();
+    let umount = run(npzfs().arg("umount").arg(&at));
+    assert_eq!((umount.status, umount.err.as_str()), (Some(0), ""));
+    assert_eq!(mounts_below(&at), [""; 0]);
+    let said = mount.end();
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+}
+
+/// A line of `/proc/PID/status` that tells of memory, in bytes.
+fn memory(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("server runs");
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes << 10
+}
+
+/// What all members are made of: each is a part of one long run of random bytes, so that any byte
+/// of any of them can be checked without a copy.
+struct Noise(Vec<u8>);
+
+impl Noise {
+    fn new() -> Self {
+        let mut random = Random::new(0);
+        let words = (MEMBERS * STEP + LEN_MAX).div_ceil(8);
+        Self(
+            (0..words)
+                .flat_map(|_| random.next().to_le_bytes())
+                .collect(),
+        )
+    }
+
+    fn member(&self, number: usize) -> &[u8] {
+        &self.0[number * STEP..][..len_of(number)]
+    }
+}
+
+/// Most members are small, as they are in frames of many columns; some are empty.
+fn len_of(number: usize) -> usize {
+    let random = Random::new(number as u64).next() as usize;
+    match number % 100 {
+        0 => 0,
+        1..=3 => random % (LEN_MAX + 1),
+        4..=9 => 4096 * (random % 16) + [4095, 0, 1][random % 3],
+        _ => random % 10_000,
+    }
+}
+
+fn name_of(number: usize) -> String {
+    if number < FIRST_IN_DIRECTORY {
+        format!("{number}.npy")
+    } else {
+        format!("{}/{number}.npy", number % DIRECTORIES)
+    }
+}
+
+fn write_archive(place: &Place, noise: &Noise, all_readable: bool) -> PathBuf {
+    let member = |number: usize| {
+        let data = noise.member(number).to_vec();
+        // Without its CRC, which npzfs does not check and 100 MB of which take their time.
+        Member::stored(name_of(number), "").with(|member| {
+            member.size = data.len() as u64;
+            member.data = data;
+        })
+    };
+    let mut archive = Archive::of((0..MEMBERS).map(member));
+    if !all_readable {
+        archive.members.push(Member::compressed("0/deflated", 8, 5));
+    }
+    let path = archive.write(place.path(), "a.npz");
+    // Whoever reads the archive next is charged for its pages, and that is the server.
+    let file = File::open(&path).unwrap();
+    file.sync_all().unwrap();
+    forget_pages(&file);
+    path
+}
+
+fn forget_pages(file: &File) {
+    posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("advice is taken");
+}
+
+/// Numbers that look random and come again at each run (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        let mut random = Self((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        random.next();
+        random
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 8
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.next() as usize % limit
+    }
+}
+
+/// What was done and found right.
+#[derive(Default)]
+struct Done {
+    operations: u64,
+    bytes: u64,
+}
+
+impl Done {
+    fn add(self, other: Self) -> Self {
+        Self {
+            operations: self.operations + other.operations,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+struct Reader<'a> {
+    at: &'a Path,
+    noise: &'a Noise,
+    random: Random,
+    held_open: Vec<(usize, File)>,
+    done: Done,
+}
+
+impl<'a> Reader<'a> {
+    fn new(at: &'a Path, noise: &'a Noise, seed: u64) -> Self {
+        Self {
+            at,
+            noise,
+            random: Random::new(seed),
+            held_open: Vec::new(),
+            done: Done::default(),
+        }
+    }
+
+    /// One operation, any of them.
+    fn step(&mut self) {
+        let number = self.random.below(MEMBERS);
+        match self.random.below(200) {
+            0 => self.list_root(),
+            1..10 => self.list_directory(number % DIRECTORIES),
+            10..20 => self.look_for_what_is_not_there(number),
+            20..60 => self.stat(number),
+            60..90 => self.read_what_is_held_open(),
+            90..130 => self.map(number),
+            130..160 => self.read_all(number),
+            _ => self.read_parts(number),
+        }
+        self.done.operations += 1;
+    }
+
+    fn path(&self, number: usize) -> PathBuf {
+        self.at.join(name_of(number))
+    }
+
+    /// Opens a member; what the kernel has of it is often forgotten, or the server would soon have
+    /// nothing to do.
+    fn open(&mut self, number: usize) -> File {
+        let file = File::open(self.path(number)).expect("member is opened");
+        if self.random.below(2) == 0 {
+            forget_pages(&file);
+        }
+        file
+    }
+
+    fn compare(&mut self, number: usize, offset: usize, read: &[u8], asked: usize) {
+        let expected = self.noise.member(number);
+        let expected = expected.get(offset..).unwrap_or_default();
+        let expected = &expected[..expected.len().min(asked)];
+        // Not assert_eq, which would print them all.
+        assert!(read == expected, "member {number}: {asked} at {offset}");
+        self.done.bytes += read.len() as u64;
+    }
+
+    fn read_part(&mut self, number: usize, file: &File) {
+        let offset = self.random.below(len_of(number) + 10);
+        let asked = 1 + self.random.below(20_000);
+        let mut buffer = vec![0; asked];
+        let read = file.read_at(&mut buffer, offset as u64).expect("pread");
+        self.compare(number, offset, &buffer[..read], asked);
+    }
+
+    fn read_parts(&mut self, number: usize) {
+        let file = self.open(number);
+        (0..4).for_each(|_| self.read_part(number, &file));
+        if self.held_open.len() == HELD_OPEN {
+            let oldest = self.random.below(HELD_OPEN);
+            self.held_open.swap_remove(oldest);
+        }
+        self.held_open.push((number, file));
+    }
+
+    fn read_what_is_held_open(&mut self) {
+        if let Some((number, file)) = self.held_open.pop() {
+            self.read_part(number, &file);
+            self.held_open.insert(0, (number, file));
+        }
+    }
+
+    fn read_all(&mut self, number: usize) {
+        let mut file = self.open(number);
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut file, &mut bytes).expect("member is read");
+        self.compare(number, 0, &bytes, usize::MAX);
+    }
+
+    fn map(&mut self, number: usize) {
+        let file = self.open(number);
+        let mapping = map(&file);
+        self.compare(number, 0, &mapping, usize::MAX);
+    }
+
+    fn stat(&mut self, number: usize) {
+        let metadata = fs::metadata(self.path(number)).expect("member is there");
+        assert!(metadata.is_file());
+        assert_eq!(metadata.len(), len_of(number) as u64);
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o444);
+    }
+
+    fn look_for_what_is_not_there(&mut self, number: usize) {
+        let missing = self.path(number).with_extension("missing");
+        let error = File::open(missing).expect_err("nothing is there");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    }
+
+    fn list_root(&mut self) {
+        let files = (0..FIRST_IN_DIRECTORY).map(name_of);
+        let directories = (0..DIRECTORIES).map(|number| number.to_string());
+        assert!(list(self.at) == files.chain(directories).collect());
+    }
+
+    fn list_directory(&mut self, number: usize) {
+        let at = self.at.join(number.to_string());
+        let mut listed = list(&at);
+        listed.remove("deflated");
+        let expected = (FIRST_IN_DIRECTORY..MEMBERS)
+            .filter(|member| member % DIRECTORIES == number)
+            .map(|member| format!("{member}.npy"))
+            .collect();
+        assert_eq!(listed, expected);
+    }
+}
+
+/// The names in a directory, none of them twice.
+fn list(directory: &Path) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(directory).expect("directory is opened") {
+        let name = entry.expect("directory is read").file_name();
+        let name = name.into_string().expect("name is text");
+        assert!(names.insert(name));
+    }
+    names
+}
+
+#[allow(unsafe_code)]
+fn map(file: &File) -> Mmap {
+    // SAFETY: the file is part of a read-only mount of an archive that nobody changes.
+    unsafe { Mmap::map(file) }.expect("member is mapped")
+}
+
+/// A control group for the server that limits its memory, the page cache of what it reads included.
+struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// `None` where there can be none, of which the test says so.
+    fn new() -> Option<Self> {
+        let places = [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ];
+        let found = places
+            .into_iter()
+            .find(|(root, _)| Path::new(root).join("cgroup.procs").exists());
+        let limited = found.and_then(|(root, limit)| {
+            let path = Path::new(root).join(format!("npzfs-test-{}", std::process::id()));
+            fs::create_dir(&path).ok()?;
+            let group = Self { path };
+            fs::write(group.path.join(limit), MEMORY_MAX.to_string()).ok()?;
+            // Only version 2 has this file, and only where there is swap.
+            let _ = fs::write(group.path.join("memory.swap.max"), "0");
+            Some(group)
+        });
+        available(limited.is_some(), "a control group with a limit of memory");
+        limited
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.path.join(file)).ok()
+    }
+
+    fn oom_kills(&self) -> u64 {
+        ["memory.oom_control", "memory.events"]
+            .into_iter()
+            .filter_map(|file| self.read(file))
+            .find_map(|text| {
+                let mut lines = text.lines();
+                lines.find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+            })
+            .expect("the kernel counts them")
+    }
+
+    /// How hard the limit was met.
+    fn pressure(&self) -> String {
+        [
+            "memory.max_usage_in_bytes",
+            "memory.failcnt",
+            "memory.peak",
+            "memory.events",
+        ]
+        .into_iter()
+        .filter_map(|file| Some(format!("{file}: {}", self.read(file)?.trim())))
+        .collect::<Vec<_>>()
+        .join("; ")
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // The server may still be on its way out, above all if the test has failed.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut removed = fs::remove_dir(&self.path);
+        while removed.is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+            removed = fs::remove_dir(&self.path);
+        }
+        if !std::thread::panicking() {
+            removed.expect("the control group is removed");
+        }
+    }
+}
