@@ -11,7 +11,9 @@ RELEASE = target/release/npzfs
 VENV = target/venv
 REQUIREMENTS = tests/clients/requirements.txt
 
-.PHONY: all build demo test check unit clients bench install uninstall clean
+FUZZ_RUNS = 10000000
+
+.PHONY: all build demo test check unit clients bench fuzz install uninstall clean
 
 all: build
 
@@ -31,6 +33,7 @@ test:
 
 check:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
@@ -43,6 +46,16 @@ clients: build $(VENV)/done
 # QUICK=1 for a short run.
 bench:
 	$(CARGO) bench --locked --bench bench
+
+# FUZZ_RUNS=N for another number of executions. What is found goes to fuzz/target/corpus.
+fuzz:
+	@$(CARGO) fuzz --version > /dev/null 2>&1 || \
+		{ echo "fuzz: please install it: cargo install --locked cargo-fuzz" >&2; exit 1; }
+	for target in index header; do \
+		mkdir -p fuzz/target/corpus/$$target && \
+		$(CARGO) fuzz run --sanitizer none $$target fuzz/target/corpus/$$target \
+			fuzz/corpus/$$target -- -runs=$(FUZZ_RUNS) -max_len=4096 -print_final_stats=1 || exit 1; \
+	done
 
 $(VENV)/done: $(REQUIREMENTS)
 	python3 -m venv --clear $(VENV)

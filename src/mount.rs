@@ -1,6 +1,7 @@
 //! `npzfs mount`: from the command line to a live mount, and to its end.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -71,10 +72,7 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
             Watched::Server(server) => watcher = Some(server),
         }
     }
-    let mut own = OwnMount {
-        mount_point: &mount_point,
-        device: None,
-    };
+    let mut own = OwnMount::new(&mount_point).map_err(system("open /dev/null"))?;
     let device = Attachment {
         source: &source,
         mount_point: &mount_point.path,
@@ -230,11 +228,23 @@ struct OwnMount<'a> {
     mount_point: &'a MountPoint,
     /// The number of its file system, as soon as it is known.
     device: Option<(u32, u32)>,
+    /// Descriptors that are kept for the end: to look at a place takes two, and there may be no
+    /// others left by then.
+    spare: Option<[File; 2]>,
 }
 
-impl OwnMount<'_> {
+impl<'a> OwnMount<'a> {
+    fn new(mount_point: &'a MountPoint) -> io::Result<Self> {
+        Ok(Self {
+            mount_point,
+            device: None,
+            spare: Some([File::open("/dev/null")?, File::open("/dev/null")?]),
+        })
+    }
+
     /// Ends the mount, if it is there.
-    fn end(&self) -> Result<(), UnmountDefect> {
+    fn end(&mut self) -> Result<(), UnmountDefect> {
+        self.spare = None;
         match self.device {
             Some(device) => umount::end_own(&self.mount_point.path, device),
             // The connection is closed already, so if there is a mount, it is dead.
@@ -244,7 +254,8 @@ impl OwnMount<'_> {
 
     /// What to do once the session has ended: nothing if that was because the mount was gone.
     /// Otherwise the connection was aborted, and the mount is still there, dead.
-    fn session_ended(self) -> Result<(), Error> {
+    fn session_ended(mut self) -> Result<(), Error> {
+        self.spare = None;
         let left = umount::end_dead(&self.mount_point.path);
         // Its device number may be another mount's now, which must not be ended.
         std::mem::forget(self);
@@ -313,7 +324,7 @@ fn announce(arguments: &MountArgs, summary: &Summary, launch: Option<Launch>) ->
 }
 
 /// Waits until the mount is to end, or has ended.
-fn wait(events: &Receiver<Event>, own: OwnMount<'_>) -> Result<(), Error> {
+fn wait(events: &Receiver<Event>, mut own: OwnMount<'_>) -> Result<(), Error> {
     // An error would say that both threads are gone.
     while let Ok(event) = events.recv() {
         match event {

@@ -22,6 +22,10 @@ use crate::sys;
 /// just starting another, holds a mount for a moment.
 const BUSY_PATIENCE: Duration = Duration::from_millis(200);
 
+/// How often to try again to unmount what is in use. Each try is a moment in which something else
+/// might come to the same place.
+const RETRY: Duration = Duration::from_millis(40);
+
 /// How often to look again.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -55,7 +59,7 @@ fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
         // The kernel counts a pinned mount as in use.
         drop(place);
         match take_away(&path) {
-            Err(UnmountDefect::Busy { .. }) if Instant::now() < deadline => thread::sleep(POLL),
+            Err(UnmountDefect::Busy { .. }) if Instant::now() < deadline => thread::sleep(RETRY),
             Err(UnmountDefect::Busy { .. }) => return Err(busy(&mount)),
             result => {
                 result?;

@@ -201,20 +201,20 @@ impl Zip64EndRecord {
         if disks > 1 {
             return Err(Defect::Split);
         }
+        let missing = Defect::Zip64EndRecordMissing { told_offset };
+        let Some(directly_before) = locator_offset.checked_sub(ZIP64_END_RECORD_LEN) else {
+            return Err(missing);
+        };
         // The offset told does not count a prefix; directly before the locator is where every
         // writer puts a record without an extensible data sector.
-        let directly_before = locator_offset.checked_sub(ZIP64_END_RECORD_LEN);
-        for offset in directly_before.into_iter().chain([told_offset]) {
-            if offset > locator_offset.saturating_sub(ZIP64_END_RECORD_LEN) {
+        for offset in [directly_before, told_offset] {
+            if offset > directly_before {
                 continue;
             }
             let mut bytes = [0; ZIP64_END_RECORD_LEN as usize];
             source.read_exact_at(&mut bytes, offset)?;
             if let Some((record, rest_len)) = Self::parse(&bytes)
-                && offset
-                    .checked_add(12)
-                    .and_then(|at| at.checked_add(rest_len))
-                    == Some(locator_offset)
+                && rest_len.checked_add(offset + 12) == Some(locator_offset)
             {
                 return Ok(Some(Zip64Found {
                     record,
@@ -223,7 +223,7 @@ impl Zip64EndRecord {
                 }));
             }
         }
-        Err(Defect::Zip64EndRecordMissing { told_offset })
+        Err(missing)
     }
 
     fn parse(bytes: &[u8]) -> Option<(Self, u64)> {

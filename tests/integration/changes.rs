@@ -128,12 +128,14 @@ fn the_log_tells_of_the_change_once() {
 #[test]
 fn pages_that_a_process_has_mapped_are_taken_from_it() {
     let mount = cached();
-    let script = "import mmap, sys\n\
+    let script = "import mmap, sys, time\n\
                   file = open(sys.argv[1], 'rb')\n\
                   pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)\n\
                   print(pages[:4].hex(), flush=True)\n\
                   sys.stdin.readline()\n\
-                  print(pages[:4].hex(), flush=True)\n";
+                  for _ in range(500):\n\
+                  \x20   pages[0]\n\
+                  \x20   time.sleep(0.01)\n";
     let mut python = Command::new("python3")
         .args(["-c", script])
         .arg(mount.path("a"))

@@ -69,7 +69,7 @@ fn the_help_has_every_option() {
         let help = run(npzfs().args([subcommand.get_name(), "--help"])).out;
         let words: BTreeSet<_> = help
             .split_whitespace()
-            .map(|word| word.trim_end_matches(','))
+            .map(|word| word.trim_end_matches([',', '.']))
             .collect();
         for option in defined(subcommand) {
             let told = words.contains(&*option);
