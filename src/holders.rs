@@ -34,11 +34,14 @@ pub fn find(mount: &MountInfo) -> Vec<Holder> {
     let (found, holders) = mpsc::channel();
     let mount = mount.clone();
     thread::spawn(move || {
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            if let Some(holder) = holder(&entry, &mount)
-                && found.send(holder).is_err()
-            {
-                return;
+        // Mappings last: with them a stuck process could hide all the others.
+        for holds in [uses, has_mapped] {
+            for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+                if let Some(holder) = holder(&entry, |process| holds(process, &mount))
+                    && found.send(holder).is_err()
+                {
+                    return;
+                }
             }
         }
     });
@@ -49,12 +52,13 @@ pub fn find(mount: &MountInfo) -> Vec<Holder> {
     };
     let mut holders: Vec<Holder> = std::iter::from_fn(next).collect();
     holders.sort_by_key(|holder| holder.pid);
+    holders.dedup();
     holders
 }
 
-fn holder(process: &DirEntry, mount: &MountInfo) -> Option<Holder> {
+fn holder(process: &DirEntry, holds: impl FnOnce(&Path) -> bool) -> Option<Holder> {
     let pid: u32 = process.file_name().to_str()?.parse().ok()?;
-    holds(&process.path(), mount).then(|| Holder {
+    holds(&process.path()).then(|| Holder {
         pid,
         command: fs::read(process.path().join("comm"))
             .unwrap_or_default()
@@ -63,11 +67,10 @@ fn holder(process: &DirEntry, mount: &MountInfo) -> Option<Holder> {
     })
 }
 
-fn holds(process: &Path, mount: &MountInfo) -> bool {
+fn uses(process: &Path, mount: &MountInfo) -> bool {
     is_below(&process.join("cwd"), mount)
         || is_below(&process.join("root"), mount)
         || has_open(process, mount)
-        || has_mapped(process, mount)
 }
 
 /// Links of `/proc` are compared as texts: to follow one could block on a file system that hangs.

@@ -72,7 +72,7 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
             Watched::Server(server) => watcher = Some(server),
         }
     }
-    let mut own = OwnMount::new(&mount_point).map_err(system("open /dev/null"))?;
+    let mut own = OwnMount::new(&mount_point).map_err(system("open a descriptor"))?;
     let device = Attachment {
         source: &source,
         mount_point: &mount_point.path,
@@ -238,7 +238,7 @@ impl<'a> OwnMount<'a> {
         Ok(Self {
             mount_point,
             device: None,
-            spare: Some([File::open("/dev/null")?, File::open("/dev/null")?]),
+            spare: Some([File::open("/")?, File::open("/")?]),
         })
     }
 
