@@ -13,7 +13,7 @@ REQUIREMENTS = tests/clients/requirements.txt
 
 FUZZ_RUNS = 10000000
 
-.PHONY: all build demo test check unit clients bench fuzz install uninstall clean
+.PHONY: all build demo test check unit clients bench fuzz soak install uninstall clean
 
 all: build
 
@@ -56,6 +56,11 @@ fuzz:
 		$(CARGO) fuzz run --sanitizer none $$target fuzz/target/corpus/$$target \
 			fuzz/corpus/$$target -- -runs=$(FUZZ_RUNS) -max_len=4096 -print_final_stats=1 || exit 1; \
 	done
+
+# The load test for a minute each way, and many more cases of the model test.
+soak:
+	NPZFS_LOAD_SECONDS=60 NPZFS_MODEL_CASES=3000 \
+		$(CARGO) test --locked --release --test integration -- load model --nocapture
 
 $(VENV)/done: $(REQUIREMENTS)
 	python3 -m venv --clear $(VENV)

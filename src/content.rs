@@ -16,7 +16,10 @@ use crate::sys;
 /// How much of the archive may be in this process's page tables at a time, in bytes. The pages
 /// belong to the page cache, but they make the process look large, above all to the kernel when it
 /// runs out of memory.
-const MAPPED_MAX: u64 = 16 << 20;
+const MAPPED_MAX: u64 = 32 << 20;
+
+/// How much more than what is asked for a page fault may map, in bytes: a whole large folio.
+const FOLIO_MAX: u64 = 2 << 20;
 
 /// How far apart the bytes are that are looked at to tell whether all are cached: the readahead of
 /// most disks.
@@ -114,7 +117,11 @@ impl Content {
     /// [`ReadError`]: an archive that is not the one that was indexed is not read.
     pub fn mapped(&self, extent: Extent) -> Result<&[u8], ReadError<'static>> {
         self.check_version()?;
-        if self.mapped.fetch_add(extent.len, Ordering::Relaxed) >= MAPPED_MAX {
+        if self
+            .mapped
+            .fetch_add(extent.len + FOLIO_MAX, Ordering::Relaxed)
+            >= MAPPED_MAX
+        {
             self.mapped.store(0, Ordering::Relaxed);
             self.map.release();
         }

@@ -11,6 +11,8 @@ mod content;
 mod coreutils;
 mod documents;
 mod ending;
+mod load;
+mod model;
 mod mounting;
 mod names;
 mod oracle;
