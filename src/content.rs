@@ -111,6 +111,20 @@ impl Content {
             .all(|offset| sys::is_cached(&self.file, offset))
     }
 
+    /// A copy of the bytes of `extent`, which may take the time that a disk takes. To have a page
+    /// fault fetch them would read megabytes around them, and keep this process locked meanwhile.
+    ///
+    /// # Errors
+    /// [`ReadError`]: an archive that is not the one that was indexed is not read.
+    pub fn read(&self, extent: Extent) -> Result<Vec<u8>, ReadError<'static>> {
+        let mut bytes = vec![0; extent.len as usize];
+        self.file
+            .read_exact_at(&mut bytes, extent.start)
+            .map_err(ReadError::Io)?;
+        self.check_version()?;
+        Ok(bytes)
+    }
+
     /// The bytes of `extent`, for a system call only: see [`Map`].
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use log::{error, warn};
 
 use crate::content::{Content, ReadError};
 use crate::human::Escaped;
-use crate::member::{Extent, Member, ProblemKind};
+use crate::member::{Member, ProblemKind};
 use crate::names::NAME_MAX;
 use crate::pool::Pool;
 use crate::stats::{Request, Stats};
@@ -185,15 +185,6 @@ impl Npzfs {
     }
 }
 
-/// Answers a READ straight from the mapping. Should the disk fail, the kernel cannot copy, and has
-/// the reader get EIO.
-fn reply_data(content: &Content, extent: Extent, reply: ReplyData) {
-    match content.mapped(extent) {
-        Ok(bytes) => reply.data(bytes),
-        Err(_) => reply.error(Errno::EIO),
-    }
-}
-
 fn system_time(seconds: i64) -> SystemTime {
     let since = Duration::from_secs(seconds.unsigned_abs());
     let time = if seconds < 0 {
@@ -308,10 +299,16 @@ impl Filesystem for Npzfs {
         };
         self.stats.count_bytes(extent.len);
         if self.content.is_cached(extent) {
-            return reply_data(&self.content, extent, reply);
+            return match self.content.mapped(extent) {
+                Ok(bytes) => reply.data(bytes),
+                Err(error) => reply.error(self.refusal(ino(number), member, &error)),
+            };
         }
         let content = self.content.clone();
-        self.pool.run(move || reply_data(&content, extent, reply));
+        self.pool.run(move || match content.read(extent) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(_) => reply.error(Errno::EIO),
+        });
     }
 
     fn release(

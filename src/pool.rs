@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 /// The most threads there are. What comes when all of them wait has to wait, too.
-const THREADS_MAX: usize = 32;
+const THREADS_MAX: usize = 16;
 
 /// How long a thread stays when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(10);

@@ -39,7 +39,10 @@ impl Home {
         let at = place.join("mnt");
         // The user may not be allowed to look into the directory of the sources.
         let program = place.join("npzfs");
-        fs::copy(npzfs().get_program(), &program).unwrap();
+        // Copied by another process: a descriptor of this one, open for writing, could be in a child
+        // of another test when the program is to run.
+        let copied = run(Command::new("cp").arg(npzfs().get_program()).arg(&program));
+        assert_eq!(copied.status, Some(0));
         Some(Self {
             place,
             user,
