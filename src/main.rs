@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use npzfs::cli::{self, Command};
 use npzfs::error::{Error, status};
+use npzfs::human::Escaped;
 use npzfs::{mount, umount};
 
 fn main() -> ExitCode {
@@ -17,7 +18,13 @@ fn main() -> ExitCode {
         Err(error) => {
             let text = error.render().to_string();
             if error.use_stderr() {
-                say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+                let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+                // Line by line, since it quotes arguments as they were given.
+                let lines: Vec<_> = text
+                    .lines()
+                    .map(|line| Escaped(line.as_bytes()).to_string())
+                    .collect();
+                say(&lines.join("\n"));
                 return ExitCode::from(status::USAGE);
             }
             // Help or version. Whoever closed standard output does not want to know.

@@ -146,6 +146,13 @@ fn a_wrong_command_line_is_a_usage_error() {
         assert_eq!(said.status, Some(2), "{arguments:?}");
         assert!(!said.err.is_empty() && said.out.is_empty());
     }
+    let said = run(npzfs().args(["mount", "a", "b", "\x1b[31mX"]));
+    assert!(
+        said.err
+            .starts_with("npzfs: unexpected argument '\\u{1b}[31mX'"),
+        "{}",
+        said.err
+    );
     let said = run(npzfs().arg("moun"));
     assert!(said.err.contains("'mount'"), "{}", said.err);
     for arguments in [&["--help"][..], &["--version"], &["mount", "--help"]] {
