@@ -301,9 +301,9 @@ fn unreadable(member: &Member) -> Option<Problem> {
 /// Turns MS-DOS dates and times into seconds since 1970 (UTC).
 struct Times {
     unset: i64,
-    /// When an hour began, by date and hour: to ask the time zone costs more than all else that is
-    /// done for a member.
-    hours: HashMap<(u16, u16), i64>,
+    /// When the first and the last hour of a day began: to ask the time zone costs more than all
+    /// else that is done for a member.
+    days: HashMap<u16, Option<(i64, i64)>>,
 }
 
 impl Times {
@@ -313,7 +313,7 @@ impl Times {
     fn new(unset: i64) -> Self {
         Self {
             unset,
-            hours: HashMap::new(),
+            days: HashMap::new(),
         }
     }
 
@@ -322,16 +322,21 @@ impl Times {
         if (date, time) == Self::UNSET {
             return self.unset;
         }
+        let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
+        let local_hour = |hour| sys::local_hour(year, month, day, hour);
+        let of_day = || local_hour(0).zip(local_hour(23));
         let hour = time >> 11;
-        let unset = self.unset;
-        let began = *self.hours.entry((date, hour)).or_insert_with(|| {
-            let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
-            sys::local_hour(year, month, day, hour).unwrap_or(i64::MIN)
-        });
-        if began == i64::MIN {
-            return unset;
-        }
-        began + i64::from(time >> 5 & 63) * 60 + i64::from(time & 31) * 2
+        let began = match *self.days.entry(date).or_insert_with(of_day) {
+            Some((first, last)) if last - first == 23 * 3600 => {
+                Some(first + i64::from(hour) * 3600)
+            }
+            // A day on which the clocks are changed.
+            Some(_) => local_hour(hour),
+            None => None,
+        };
+        began.map_or(self.unset, |began| {
+            began + i64::from(time >> 5 & 63) * 60 + i64::from(time & 31) * 2
+        })
     }
 }
 
