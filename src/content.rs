@@ -1,7 +1,8 @@
 //! Where the bytes of a file come from.
 //!
-//! Every member that can be read is stored, so there is one lane so far: a slice of the archive's
-//! mapping, which the reply copies straight into the kernel's page cache.
+//! Every member that can be read is stored, so its bytes are a range of the archive: a slice of the
+//! mapping, which the reply copies straight into the kernel's page cache, or, where a disk has to be
+//! waited for, a copy that was read.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -118,10 +119,9 @@ impl Content {
     /// [`ReadError`]: an archive that is not the one that was indexed is not read.
     pub fn read(&self, extent: Extent) -> Result<Vec<u8>, ReadError<'static>> {
         let mut bytes = vec![0; extent.len as usize];
-        self.file
-            .read_exact_at(&mut bytes, extent.start)
-            .map_err(ReadError::Io)?;
+        let read = self.file.read_exact_at(&mut bytes, extent.start);
         self.check_version()?;
+        read.map_err(ReadError::Io)?;
         Ok(bytes)
     }
 
@@ -142,24 +142,6 @@ impl Content {
         self.map
             .bytes(extent)
             .ok_or_else(|| ReadError::Io(io::ErrorKind::UnexpectedEof.into()))
-    }
-
-    /// Copies bytes of `member` from its start into `buffer`; returns how many.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn read_start<'a>(
-        &self,
-        member: &'a Member,
-        buffer: &mut [u8],
-    ) -> Result<usize, ReadError<'a>> {
-        let extent = Self::extent(member, 0, buffer.len() as u64)?;
-        self.check_version()?;
-        let len = extent.len as usize;
-        self.file
-            .read_exact_at(&mut buffer[..len], extent.start)
-            .map_err(ReadError::Io)?;
-        Ok(len)
     }
 
     /// Whether the archive was found changed.
@@ -239,9 +221,8 @@ mod tests {
         assert_eq!(mapped(3, 1), b"5");
         assert_eq!(mapped(5, 9), b"");
         assert_eq!(mapped(u64::MAX, 9), b"");
-        let mut buffer = [0; 9];
-        assert_eq!(content.read_start(&member, &mut buffer).unwrap(), 5);
-        assert_eq!(&buffer, b"23456\0\0\0\0");
+        let start = Content::extent(&member, 0, 9).unwrap();
+        assert_eq!(content.read(start).unwrap(), b"23456");
     }
 
     #[test]

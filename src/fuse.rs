@@ -21,7 +21,7 @@ use log::{error, warn};
 
 use crate::content::{Content, ReadError};
 use crate::human::Escaped;
-use crate::member::{Member, ProblemKind};
+use crate::member::ProblemKind;
 use crate::names::NAME_MAX;
 use crate::pool::Pool;
 use crate::stats::{Request, Stats};
@@ -131,10 +131,14 @@ impl Npzfs {
         }
     }
 
-    /// The error number for a member that cannot be read, after a line in the log.
-    fn refusal(&self, ino: Ino, member: &Member, error: &ReadError<'_>) -> Errno {
+    /// The error number for a file whose member cannot be read, after a line in the log.
+    fn refusal(&self, ino: Ino, error: &ReadError<'_>) -> Errno {
         let archive = Escaped(self.archive.as_os_str().as_bytes());
-        let name = Escaped(self.tree.name_of(member));
+        let name = self
+            .tree
+            .member(ino)
+            .map(|member| self.tree.name_of(member));
+        let name = Escaped(name.unwrap_or_default());
         match error {
             ReadError::Problem(problem) => {
                 let told = self.told.get(ino.0.wrapping_sub(1) as usize);
@@ -269,7 +273,7 @@ impl Filesystem for Npzfs {
         match &member.problem {
             Some(problem) => {
                 let error = ReadError::Problem(problem);
-                reply.error(self.refusal(ino(number), member, &error));
+                reply.error(self.refusal(ino(number), &error));
             }
             None => reply.opened(
                 FileHandle(0),
@@ -295,13 +299,13 @@ impl Filesystem for Npzfs {
         };
         let extent = match Content::extent(member, offset, size.into()) {
             Ok(extent) => extent,
-            Err(error) => return reply.error(self.refusal(ino(number), member, &error)),
+            Err(error) => return reply.error(self.refusal(ino(number), &error)),
         };
         self.stats.count_bytes(extent.len);
         if self.content.is_cached(extent) {
             return match self.content.mapped(extent) {
                 Ok(bytes) => reply.data(bytes),
-                Err(error) => reply.error(self.refusal(ino(number), member, &error)),
+                Err(error) => reply.error(self.refusal(ino(number), &error)),
             };
         }
         let content = self.content.clone();
@@ -422,10 +426,7 @@ impl Filesystem for Npzfs {
         match self.attributes().value(ino(number), name.as_bytes()) {
             Ok(Some(value)) => Self::reply_xattr(reply, &value, size),
             Ok(None) => reply.error(Errno::NO_XATTR),
-            Err(error) => match self.tree.member(ino(number)) {
-                Some(member) => reply.error(self.refusal(ino(number), member, &error)),
-                None => reply.error(Errno::EIO),
-            },
+            Err(error) => reply.error(self.refusal(ino(number), &error)),
         }
     }
 
@@ -433,10 +434,7 @@ impl Filesystem for Npzfs {
         self.stats.count(Request::Listxattr);
         match self.attributes().list(ino(number)) {
             Ok(names) => Self::reply_xattr(reply, &names, size),
-            Err(error) => match self.tree.member(ino(number)) {
-                Some(member) => reply.error(self.refusal(ino(number), member, &error)),
-                None => reply.error(Errno::EIO),
-            },
+            Err(error) => reply.error(self.refusal(ino(number), &error)),
         }
     }
 

@@ -80,12 +80,13 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
         kernel: &arguments.kernel,
     }
     .attach()?;
-    let place = Place::find(&mount_point.path).map_err(session_error)?;
-    let number = place.mount.device;
-    own.device = Some(number);
-    drop(place);
+    let device_number = Place::find(&mount_point.path)
+        .map_err(session_error)?
+        .mount
+        .device;
+    own.device = Some(device_number);
     if let Some(watcher) = &mut watcher {
-        watcher.mounted(number).map_err(session_error)?;
+        watcher.mounted(device_number).map_err(session_error)?;
     }
     let mut config = Config::default();
     config.n_threads = Some(arguments.threads.map_or_else(processors, usize::from));

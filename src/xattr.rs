@@ -110,10 +110,9 @@ impl<'a> Attributes<'a> {
         }
         // Nearly every header fits into the first read.
         for len in [512, npy::HEADER_MAX] {
-            let mut start = vec![0; len];
-            let read = self.content.read_start(member, &mut start)?;
-            let header = NpyHeader::parse(&start[..read]);
-            if header.is_some() || read < len || !start.starts_with(b"\x93NUMPY") {
+            let start = self.content.read(Content::extent(member, 0, len as u64)?)?;
+            let header = NpyHeader::parse(&start);
+            if header.is_some() || start.len() < len || !start.starts_with(b"\x93NUMPY") {
                 return Ok(header.filter(|header| header.descr.len() <= npy::HEADER_MAX));
             }
         }
