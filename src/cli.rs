@@ -1,11 +1,16 @@
 //! The command line, as plain values.
 
+mod mount;
+mod umount;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use mount::{MountArgs, MountOptions};
+pub use umount::UmountArgs;
 
 use crate::options::{self, KernelOptions};
 
@@ -20,16 +25,6 @@ Exit status:
   21  the archive is not a ZIP archive
   22  the archive is damaged
   23  refused because of members that cannot be read";
-
-const MOUNT_EXAMPLE: &str = "\
-Example:
-  $ npzfs mount frame.npz /mnt/frame
-  $ python3 -c 'import numpy; print(numpy.load(\"/mnt/frame/x.npy\", mmap_mode=\"r\"))'
-  $ npzfs umount /mnt/frame";
-
-const UMOUNT_EXAMPLE: &str = "\
-Example:
-  $ npzfs umount /mnt/frame";
 
 /// Mount a NumPy .npz archive as a directory of memory-mappable .npy files
 #[derive(Debug, Parser)]
@@ -56,95 +51,14 @@ pub enum Command {
     Umount(UmountArgs),
 }
 
-/// The arguments of `npzfs mount`.
-#[derive(Debug, Args)]
-#[command(
-    args_override_self = true,
-    after_help = format!("{MOUNT_EXAMPLE}\n\n{EXIT_STATUS}")
-)]
-pub struct MountArgs {
-    /// The .npz archive, or any other ZIP archive
-    pub archive: PathBuf,
-
-    /// The directory to mount it on; made if it is missing, and then removed at the end
-    #[arg(value_name = "MOUNTPOINT")]
-    pub mount_point: PathBuf,
-
-    /// Stay in the foreground
-    #[arg(short, long)]
-    pub foreground: bool,
-
-    /// Options as in fstab: those of the kernel, and each long option here by its name
-    #[arg(short, value_name = "OPT[,OPT...]", action = ArgAction::Append)]
-    pub o: Vec<OsString>,
-
-    /// Let all users in
-    #[arg(long)]
-    pub allow_other: bool,
-
-    /// Let root in, besides the user who mounts
-    #[arg(long, conflicts_with_all = ["allow_other", "uid"])]
-    pub allow_root: bool,
-
-    /// Unmount also when npzfs is killed
-    #[arg(long)]
-    pub auto_unmount: bool,
-
-    /// How many threads answer requests [default: the processors, at most 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub threads: Option<u8>,
-
-    /// Owner of the files [default: the user who mounts]
-    #[arg(long, value_name = "UID")]
-    pub uid: Option<u32>,
-
-    /// Group of the files [default: the group of the user who mounts]
-    #[arg(long, value_name = "GID")]
-    pub gid: Option<u32>,
-
-    /// Permissions to take from 0444 and 0555, in octal [default: 0]
-    #[arg(long, value_name = "MASK", value_parser = octal)]
-    pub umask: Option<u16>,
-
-    /// Refuse the mount if any member cannot be read
-    #[arg(long)]
-    pub strict: bool,
-
-    /// Say more, in the log; twice for each request
-    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
-    pub verbose: u8,
-
-    /// Say nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-
-    /// Log to FILE [default: syslog; in the foreground standard error]
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
-
-    /// The options behind `-o` that are for the kernel.
-    #[arg(skip)]
-    pub kernel: KernelOptions,
-}
-
-/// The arguments of `npzfs umount`.
-#[derive(Debug, Args)]
-#[command(after_help = UMOUNT_EXAMPLE)]
-pub struct UmountArgs {
-    /// Take the mount away at once, and end it when nobody uses it any more
-    #[arg(short, long)]
-    pub lazy: bool,
-
-    /// Where npzfs has mounted
-    #[arg(value_name = "MOUNTPOINT", required = true)]
-    pub mount_points: Vec<PathBuf>,
-}
-
-fn octal(text: &str) -> Result<u16, String> {
-    u16::from_str_radix(text, 8)
-        .ok()
-        .filter(|&mask| mask <= 0o777)
-        .ok_or_else(|| "an octal number up to 777 is wanted".to_owned())
+impl Command {
+    /// The name of a subcommand that mounts, and the options that it mounts with.
+    fn mounts(&mut self) -> Option<(&'static str, &mut MountOptions)> {
+        match self {
+            Self::Mount(arguments) => Some(("mount", &mut arguments.options)),
+            Self::Umount(_) => None,
+        }
+    }
 }
 
 /// Makes sense of a command line; `arguments` starts with the program's own name.
@@ -152,8 +66,8 @@ fn octal(text: &str) -> Result<u16, String> {
 /// # Errors
 /// What is wrong with it; the help and the version count as errors, too.
 pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
-    let command = Cli::try_parse_from(&arguments)?.command;
-    let Command::Mount(first) = &command else {
+    let mut command = Cli::try_parse_from(&arguments)?.command;
+    let Some((name, first)) = command.mounts() else {
         return Ok(command);
     };
     // Options behind -o that are long options become long options, right behind the subcommand, so
@@ -162,34 +76,36 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     let subcommand = arguments
         .iter()
         .skip(1)
-        .position(|argument| argument == "mount");
+        .position(|argument| argument == name);
     let (subcommand, rest) = arguments.split_at(subcommand.map_or(0, |at| at + 2));
     let mut expanded = subcommand.to_vec();
     for option in first.o.iter().flat_map(|list| options::split(list)) {
-        match long_option(&option).map_err(usage_error)? {
+        match long_option(name, &option).map_err(|reason| usage_error(name, reason))? {
             Some(long) => expanded.push(long),
-            None => kernel.apply(&option).map_err(usage_error)?,
+            None => kernel
+                .apply(&option)
+                .map_err(|reason| usage_error(name, reason))?,
         }
     }
     expanded.extend_from_slice(rest);
-    match Cli::try_parse_from(expanded)?.command {
-        Command::Mount(arguments) => Ok(Command::Mount(MountArgs {
-            kernel,
-            ..arguments
-        })),
-        other => Ok(other),
+    let mut command = Cli::try_parse_from(expanded)?.command;
+    if let Some((_, options)) = command.mounts() {
+        options.kernel = kernel;
     }
+    Ok(command)
 }
 
-/// The long option of `mount` that an option behind `-o` is another spelling of, if it is one.
-fn long_option(option: &OsStr) -> Result<Option<OsString>, String> {
+/// The long option of a subcommand that an option behind `-o` is another spelling of, if it is one.
+fn long_option(subcommand: &str, option: &OsStr) -> Result<Option<OsString>, String> {
     let bytes = option.as_bytes();
     let equals = bytes.iter().position(|&byte| byte == b'=');
     let (name, value) = bytes.split_at(equals.unwrap_or(bytes.len()));
     let name = String::from_utf8_lossy(name).replace('_', "-");
     let cli = Cli::command();
-    let mount = cli.find_subcommand("mount");
-    let arguments = mount.into_iter().flat_map(clap::Command::get_arguments);
+    let subcommand = cli.find_subcommand(subcommand);
+    let arguments = subcommand
+        .into_iter()
+        .flat_map(clap::Command::get_arguments);
     let mut known = arguments.filter(|argument| argument.get_long() == Some(&name));
     let Some(argument) = known.next() else {
         return Ok(None);
@@ -202,17 +118,19 @@ fn long_option(option: &OsStr) -> Result<Option<OsString>, String> {
     Ok(Some(long))
 }
 
-fn usage_error(reason: String) -> clap::Error {
+fn usage_error(subcommand: &str, reason: String) -> clap::Error {
     let mut cli = Cli::command();
     cli.build();
-    match cli.find_subcommand_mut("mount") {
-        Some(mount) => mount.error(ErrorKind::InvalidValue, reason),
+    match cli.find_subcommand_mut(subcommand) {
+        Some(subcommand) => subcommand.error(ErrorKind::InvalidValue, reason),
         None => cli.error(ErrorKind::InvalidValue, reason),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn mount(line: &str) -> Result<MountArgs, String> {
@@ -235,20 +153,31 @@ mod tests {
              -o uid=7,gid=8,umask=027,strict,verbose,log=/a=b a.npz /mnt",
         )
         .unwrap();
-        assert!(arguments.foreground && arguments.allow_other && arguments.auto_unmount);
-        assert!(arguments.strict && !arguments.allow_root && !arguments.quiet);
+        assert!(
+            arguments.foreground && arguments.options.allow_other && arguments.options.auto_unmount
+        );
+        assert!(
+            arguments.options.strict && !arguments.options.allow_root && !arguments.options.quiet
+        );
         assert_eq!(
-            (arguments.threads, arguments.uid, arguments.gid),
+            (
+                arguments.options.threads,
+                arguments.options.uid,
+                arguments.options.gid
+            ),
             (Some(3), Some(7), Some(8))
         );
-        assert_eq!((arguments.umask, arguments.verbose), (Some(0o27), 1));
-        assert_eq!(arguments.log, Some("/a=b".into()));
+        assert_eq!(
+            (arguments.options.umask, arguments.options.verbose),
+            (Some(0o27), 1)
+        );
+        assert_eq!(arguments.options.log, Some("/a=b".into()));
         assert_eq!(arguments.archive, PathBuf::from("a.npz"));
         let cli = Cli::command();
         for argument in cli.find_subcommand("mount").unwrap().get_arguments() {
             if let Some(long) = argument.get_long() {
                 let option = OsString::from(long.replace('-', "_") + "=1");
-                assert!(long_option(&option).unwrap().is_some());
+                assert!(long_option("mount", &option).unwrap().is_some());
             }
         }
     }
@@ -256,14 +185,14 @@ mod tests {
     #[test]
     fn a_long_option_on_the_command_line_counts_more_than_one_behind_o() {
         let arguments = mount("npzfs mount --threads 2 -o threads=3 a.npz /mnt").unwrap();
-        assert_eq!(arguments.threads, Some(2));
+        assert_eq!(arguments.options.threads, Some(2));
     }
 
     #[test]
     fn kernel_options_are_not_taken_for_long_ones() {
         let arguments = mount("npzfs mount -o ro,noatime,nonempty a.npz /mnt").unwrap();
-        assert!(arguments.kernel.nonempty);
-        assert!(arguments.kernel.words().contains(&"noatime"));
+        assert!(arguments.options.kernel.nonempty);
+        assert!(arguments.options.kernel.words().contains(&"noatime"));
     }
 
     #[test]
@@ -296,7 +225,7 @@ mod tests {
         let Command::Mount(parsed) = parse(arguments).unwrap() else {
             panic!("not a mount");
         };
-        assert_eq!(parsed.log, Some(PathBuf::from(&odd)));
+        assert_eq!(parsed.options.log, Some(PathBuf::from(&odd)));
         assert_eq!(parsed.archive, PathBuf::from(odd));
     }
 }

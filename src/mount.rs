@@ -17,7 +17,7 @@ use nix::unistd::{getgid, getuid};
 use crate::archive::Defect;
 use crate::archive_file::ArchiveFile;
 use crate::attach::{self, Attachment};
-use crate::cli::MountArgs;
+use crate::cli::{MountArgs, MountOptions};
 use crate::content::Content;
 use crate::daemon::{self, Background, Launch, Watched};
 use crate::error::{Error, FuseDefect, UnmountDefect, status};
@@ -45,6 +45,7 @@ const THREADS_MAX: usize = 8;
 /// # Errors
 /// Any [`Error`]; then nothing is mounted, or not any more.
 pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
+    let options = &arguments.options;
     let mut launch = None;
     if !arguments.foreground {
         match daemon::background().map_err(system("start a process in the background"))? {
@@ -52,8 +53,8 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
             Background::Server(server) => launch = Some(server),
         }
     }
-    let log = arguments.log.as_deref();
-    logging::start(log_level(arguments), log, launch.is_some())?;
+    let log = options.log.as_deref();
+    logging::start(log_level(options), log, launch.is_some())?;
     let archive = ArchiveFile::open(&arguments.archive)?;
     let source = archive.path.clone();
     let (npzfs, watch, summary) = file_system(arguments, archive)?;
@@ -63,9 +64,9 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     let blocked = signals.thread_block().map_err(io::Error::from);
     blocked.map_err(system("block signals"))?;
     // What follows is undone in the opposite order, however this function is left.
-    let mount_point = MountPoint::prepare(&arguments.mount_point, arguments.kernel.nonempty)?;
+    let mount_point = MountPoint::prepare(&arguments.mount_point, options.kernel.nonempty)?;
     let mut watcher = None;
-    if arguments.auto_unmount {
+    if options.auto_unmount {
         let watched = daemon::watch(&mount_point.path, &mut launch);
         match watched.map_err(system("start a process that watches"))? {
             Watched::Watcher => return Ok(status::DONE),
@@ -76,8 +77,8 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     let device = Attachment {
         source: &source,
         mount_point: &mount_point.path,
-        allow_other: acl(arguments) != SessionACL::Owner,
-        kernel: &arguments.kernel,
+        allow_other: acl(options) != SessionACL::Owner,
+        kernel: &options.kernel,
     }
     .attach()?;
     let device_number = Place::find(&mount_point.path)
@@ -89,10 +90,15 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
         watcher.mounted(device_number).map_err(session_error)?;
     }
     let mut config = Config::default();
-    config.n_threads = Some(arguments.threads.map_or_else(processors, usize::from));
+    config.n_threads = Some(
+        arguments
+            .options
+            .threads
+            .map_or_else(processors, usize::from),
+    );
     // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
     config.clone_fd = attach::open_device().is_ok();
-    let session = Session::from_fd(npzfs, device, acl(arguments), config);
+    let session = Session::from_fd(npzfs, device, acl(options), config);
     let session = session.map_err(session_error)?;
     let watched = watch.start(session.notifier());
     watched.map_err(system("start a thread"))?;
@@ -119,8 +125,8 @@ fn session_error(error: io::Error) -> Error {
     Error::Fuse(FuseDefect::Session(error))
 }
 
-fn log_level(arguments: &MountArgs) -> LevelFilter {
-    match (arguments.quiet, arguments.verbose) {
+fn log_level(options: &MountOptions) -> LevelFilter {
+    match (options.quiet, options.verbose) {
         (true, _) => LevelFilter::Error,
         (false, 0) => LevelFilter::Warn,
         (false, 1) => LevelFilter::Info,
@@ -128,10 +134,10 @@ fn log_level(arguments: &MountArgs) -> LevelFilter {
     }
 }
 
-fn acl(arguments: &MountArgs) -> SessionACL {
-    if arguments.allow_root {
+fn acl(options: &MountOptions) -> SessionACL {
+    if options.allow_root {
         SessionACL::RootAndOwner
-    } else if arguments.allow_other {
+    } else if options.allow_other {
         SessionACL::All
     } else {
         SessionACL::Owner
@@ -147,13 +153,14 @@ fn file_system(
     arguments: &MountArgs,
     archive: ArchiveFile,
 ) -> Result<(Npzfs, Watch, Summary), Error> {
+    let options = &arguments.options;
     let modified = archive.modified();
     let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
         archive: arguments.archive.clone(),
         defect: Defect::TooLarge,
     })?;
     let summary = Summary::of(&tree);
-    if summary.unreadable > 0 && (arguments.strict || summary.unreadable == summary.members) {
+    if summary.unreadable > 0 && (options.strict || summary.unreadable == summary.members) {
         let mut files = tree.files();
         let first = files.find_map(|member| Some((member, member.problem.as_deref()?)));
         if let Some((member, problem)) = first {
@@ -161,7 +168,7 @@ fn file_system(
                 archive: arguments.archive.clone(),
                 member: tree.name_of(member).to_vec(),
                 problem: problem.clone(),
-                strict: arguments.strict,
+                strict: options.strict,
             });
         }
     }
@@ -170,11 +177,11 @@ fn file_system(
     let content = Arc::new(content);
     // The kernel cannot let root in and keep the others out; but the modes can, which root may
     // pass by.
-    let umask = if arguments.allow_root { 0o077 } else { 0 };
+    let umask = if options.allow_root { 0o077 } else { 0 };
     let ownership = Ownership {
-        uid: arguments.uid.unwrap_or(getuid().as_raw()),
-        gid: arguments.gid.unwrap_or(getgid().as_raw()),
-        umask: arguments.umask.unwrap_or(0) | umask,
+        uid: options.uid.unwrap_or(getuid().as_raw()),
+        gid: options.gid.unwrap_or(getgid().as_raw()),
+        umask: options.umask.unwrap_or(0) | umask,
     };
     let watch = Watch {
         archive: archive.path.clone(),
@@ -308,7 +315,7 @@ fn send_signals(signals: &SigSet, events: &Sender<Event>) {
 
 /// Tells the user that the mount is live, and lets the caller go.
 fn announce(arguments: &MountArgs, summary: &Summary, launch: Option<Launch>) -> Result<(), Error> {
-    if !arguments.quiet {
+    if !arguments.options.quiet {
         let archive = Escaped(arguments.archive.as_os_str().as_encoded_bytes());
         let mount_point = Quoted(&arguments.mount_point);
         // Whoever closed standard output does not want to know.

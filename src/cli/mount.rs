@@ -1,0 +1,101 @@
+//! The command line of `npzfs mount`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+
+use super::EXIT_STATUS;
+use crate::options::KernelOptions;
+
+const EXAMPLE: &str = "\
+Example:
+  $ npzfs mount frame.npz /mnt/frame
+  $ python3 -c 'import numpy; print(numpy.load(\"/mnt/frame/x.npy\", mmap_mode=\"r\"))'
+  $ npzfs umount /mnt/frame";
+
+/// The arguments of `npzfs mount`.
+#[derive(Debug, Args)]
+#[command(
+    args_override_self = true,
+    after_help = format!("{EXAMPLE}\n\n{EXIT_STATUS}")
+)]
+pub struct MountArgs {
+    /// The .npz archive, or any other ZIP archive
+    pub archive: PathBuf,
+
+    /// The directory to mount it on; made if it is missing, and then removed at the end
+    #[arg(value_name = "MOUNTPOINT")]
+    pub mount_point: PathBuf,
+
+    /// Stay in the foreground
+    #[arg(short, long)]
+    pub foreground: bool,
+
+    /// How to mount.
+    #[command(flatten)]
+    pub options: MountOptions,
+}
+
+/// The options of every command that mounts.
+#[derive(Debug, Clone, Args)]
+pub struct MountOptions {
+    /// Options as in fstab: those of the kernel, and each long option here by its name
+    #[arg(short, value_name = "OPT[,OPT...]", action = ArgAction::Append)]
+    pub o: Vec<OsString>,
+
+    /// Let all users in
+    #[arg(long)]
+    pub allow_other: bool,
+
+    /// Let root in, besides the user who mounts
+    #[arg(long, conflicts_with_all = ["allow_other", "uid"])]
+    pub allow_root: bool,
+
+    /// Unmount also when npzfs is killed
+    #[arg(long)]
+    pub auto_unmount: bool,
+
+    /// How many threads answer requests [default: the processors, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub threads: Option<u8>,
+
+    /// Owner of the files [default: the user who mounts]
+    #[arg(long, value_name = "UID")]
+    pub uid: Option<u32>,
+
+    /// Group of the files [default: the group of the user who mounts]
+    #[arg(long, value_name = "GID")]
+    pub gid: Option<u32>,
+
+    /// Permissions to take from 0444 and 0555, in octal [default: 0]
+    #[arg(long, value_name = "MASK", value_parser = octal)]
+    pub umask: Option<u16>,
+
+    /// Refuse the mount if any member cannot be read
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Say more, in the log; twice for each request
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Log to FILE [default: syslog; in the foreground standard error]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+
+    /// The options behind `-o` that are for the kernel.
+    #[arg(skip)]
+    pub kernel: KernelOptions,
+}
+
+fn octal(text: &str) -> Result<u16, String> {
+    u16::from_str_radix(text, 8)
+        .ok()
+        .filter(|&mask| mask <= 0o777)
+        .ok_or_else(|| "an octal number up to 777 is wanted".to_owned())
+}

@@ -1,0 +1,22 @@
+//! The command line of `npzfs umount`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+const EXAMPLE: &str = "\
+Example:
+  $ npzfs umount /mnt/frame";
+
+/// The arguments of `npzfs umount`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub struct UmountArgs {
+    /// Take the mount away at once, and end it when nobody uses it any more
+    #[arg(short, long)]
+    pub lazy: bool,
+
+    /// Where npzfs has mounted
+    #[arg(value_name = "MOUNTPOINT", required = true)]
+    pub mount_points: Vec<PathBuf>,
+}
