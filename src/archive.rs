@@ -44,6 +44,18 @@ pub struct Index {
     pub members: Vec<Member>,
 }
 
+impl Index {
+    /// Has compressed members count as such that cannot be read.
+    pub fn refuse_compressed(&mut self) {
+        for member in &mut self.members {
+            if member.method != Method::STORED {
+                let problem = Problem::Method(member.method);
+                member.problem.get_or_insert(Box::new(problem));
+            }
+        }
+    }
+}
+
 /// Indexes the archive in `source`, which is `len` bytes long. Members without a time of their own
 /// get `modified`, in seconds since 1970 (UTC).
 ///
@@ -286,9 +298,9 @@ impl LocalHeader {
 
 /// Why a member whose headers are sound cannot be served all the same.
 fn unreadable(member: &Member) -> Option<Problem> {
-    if member.method != Method::STORED {
+    if !member.method.is_known() {
         Some(Problem::Method(member.method))
-    } else if member.extent.len != member.size {
+    } else if member.method == Method::STORED && member.extent.len != member.size {
         Some(Problem::StoredSizesDiffer {
             stored: member.extent.len,
             size: member.size,
@@ -500,11 +512,14 @@ mod tests {
             problem(|_, central| central[34] = 2),
             Some(Problem::OtherDisk(2))
         );
-        let deflated = problem(|local, central| {
-            local[8] = 8;
-            central[10] = 8;
-        });
-        assert_eq!(deflated, Some(Problem::Method(Method::DEFLATED)));
+        let method = |number| {
+            problem(|local, central| {
+                local[8] = number;
+                central[10] = number;
+            })
+        };
+        assert_eq!(method(8), None);
+        assert_eq!(method(9), Some(Problem::Method(Method(9))));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod attach;
 pub mod cli;
 pub mod content;
 pub mod daemon;
+pub mod decode;
 pub mod error;
 pub mod fuse;
 pub mod holders;

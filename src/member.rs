@@ -22,19 +22,37 @@ impl Method {
     pub const STORED: Self = Self(0);
     /// The member is compressed with DEFLATE.
     pub const DEFLATED: Self = Self(8);
+    /// The member is compressed with bzip2.
+    pub const BZIP2: Self = Self(12);
+    /// The member is compressed with LZMA.
+    pub const LZMA: Self = Self(14);
+    /// The member is compressed with Zstandard.
+    pub const ZSTD: Self = Self(93);
+
+    /// Whether npzfs can read what is compressed so: all methods that Python's `zipfile` writes.
+    pub fn is_known(self) -> bool {
+        [
+            Self::STORED,
+            Self::DEFLATED,
+            Self::BZIP2,
+            Self::LZMA,
+            Self::ZSTD,
+        ]
+        .contains(&self)
+    }
 }
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("stored"),
-            8 => f.write_str("deflated"),
-            9 => f.write_str("deflate64"),
-            12 => f.write_str("bzip2"),
-            14 => f.write_str("lzma"),
-            93 => f.write_str("zstd"),
-            95 => f.write_str("xz"),
-            number => write!(f, "method {number}"),
+        match *self {
+            Self::STORED => f.write_str("stored"),
+            Self::DEFLATED => f.write_str("deflated"),
+            Self(9) => f.write_str("deflate64"),
+            Self::BZIP2 => f.write_str("bzip2"),
+            Self::LZMA => f.write_str("lzma"),
+            Self::ZSTD => f.write_str("zstd"),
+            Self(95) => f.write_str("xz"),
+            Self(number) => write!(f, "method {number}"),
         }
     }
 }

@@ -55,7 +55,8 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     }
     let log = options.log.as_deref();
     logging::start(log_level(options), log, launch.is_some())?;
-    let archive = ArchiveFile::open(&arguments.archive)?;
+    let mut archive = ArchiveFile::open(&arguments.archive)?;
+    archive.index.refuse_compressed();
     let source = archive.path.clone();
     let (npzfs, watch, summary) = file_system(arguments, archive)?;
 

@@ -1,10 +1,11 @@
 //! What must be true of the index of any bytes whatever, and of the tree made of it.
 
 use std::collections::{BTreeSet, HashSet};
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use npzfs::archive::{self, Defect, Index};
-use npzfs::member::Member;
+use npzfs::decode::Decoder;
+use npzfs::member::{Member, Method};
 use npzfs::names::NAME_MAX;
 use npzfs::tree::{Ino, Kind, Tree};
 use zip::ZipArchive;
@@ -14,6 +15,9 @@ use crate::mutate::Format;
 const LOCAL_HEADER: &[u8] = b"PK\x03\x04";
 const CENTRAL_HEADER: &[u8] = b"PK\x01\x02";
 const END_RECORD: &[u8] = b"PK\x05\x06";
+
+/// How much of a member is decompressed, in bytes.
+const CONTENTS_MAX: u64 = 1 << 20;
 
 /// Indexes `bytes` and panics where the index or the tree is not what it promises to be.
 pub fn check(bytes: &[u8]) {
@@ -62,7 +66,10 @@ fn check_extents(bytes: &[u8], index: &Index) {
         assert!(bytes[at + 30..].starts_with(name));
         let start = at + 30 + u16_at(26) + u16_at(28);
         assert_eq!(member.extent.start, start as u64);
-        assert_eq!(member.extent.len, member.size);
+        if member.method == Method::STORED {
+            assert_eq!(member.extent.len, member.size);
+        }
+        check_contents(bytes, member);
         records.push((at as u64, member.extent.start + member.extent.len));
     }
     records.sort_unstable();
@@ -73,6 +80,24 @@ fn check_extents(bytes: &[u8], index: &Index) {
         .map(|&(start, _)| start);
     for (&(_, end), next) in records.iter().zip(starts.chain([limit])) {
         assert!(end <= next, "{records:?}, limit {limit}");
+    }
+}
+
+/// What a member's data is decompressed to has the size and the CRC that the archive tells, or is
+/// an error.
+fn check_contents(bytes: &[u8], member: &Member) {
+    let mut contents = Vec::new();
+    let decoder = Decoder::new(bytes, member);
+    // A few bytes may stand for gigabytes.
+    let read = decoder.and_then(|decoder| decoder.take(CONTENTS_MAX).read_to_end(&mut contents));
+    assert!(contents.len() as u64 <= member.size);
+    match read {
+        Ok(len) if (len as u64) < CONTENTS_MAX => {
+            assert_eq!(len as u64, member.size);
+            assert_eq!(crc32fast::hash(&contents), member.crc32);
+        }
+        Ok(_) => {}
+        Err(error) => assert_one_line(&error.to_string()),
     }
 }
 
