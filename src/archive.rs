@@ -26,8 +26,13 @@ use end::CentralDirectory;
 use local::{ENCRYPTED, Expected, LOCAL_HEADER_LEN, Mismatch};
 use source::Window;
 
+/// The most members of an archive that is indexed: each takes some 150 bytes of memory.
+const MEMBERS_MAX: u64 = 1 << 20;
+/// The longest central directory that is read, in bytes. One of a million members takes a fifth of
+/// it, and the holes of a sparse file would make up any length.
+const DIRECTORY_LEN_MAX: u64 = 512 << 20;
 /// The most members that room is made for before they are seen.
-const RESERVED_MAX: u32 = 64 * 1024;
+const RESERVED_MAX: u64 = 64 * 1024;
 /// How much of the archive is read at once where headers stand close together, in bytes.
 const READ_AHEAD: usize = 256 * 1024;
 /// Local headers at most this far apart, in bytes, are read together.
@@ -75,14 +80,17 @@ fn read_central_directory<S: Source + ?Sized>(
     modified: i64,
 ) -> Result<Index, Defect> {
     let told = directory.entries;
-    let fit = (directory.end - directory.start) / CENTRAL_HEADER_LEN as u64;
+    let directory_len = directory.end - directory.start;
+    let fit = directory_len / CENTRAL_HEADER_LEN as u64;
     if told > fit {
         return Err(Defect::EntryCount { told, found: fit });
     }
-    let told_len = u32::try_from(told).map_err(|_| Defect::TooLarge)?;
+    if told > MEMBERS_MAX || directory_len > DIRECTORY_LEN_MAX {
+        return Err(Defect::TooLarge);
+    }
     let mut names = Names::default();
     // No more at once than a small archive needs: the number may be a lie, however long the file.
-    let mut members = Vec::with_capacity(told_len.min(RESERVED_MAX) as usize);
+    let mut members = Vec::with_capacity(told.min(RESERVED_MAX) as usize);
     let mut times = Times::new(modified);
     let mut window = Window::new(source, directory.end);
     let mut offset = directory.start;
@@ -175,8 +183,7 @@ fn check_local_headers<S: Source + ?Sized>(
             ALONE
         };
         previous = offset;
-        let name = names.bytes(members[at].name);
-        let header = match find_local_header(&mut window, ahead, directory, name, offset)? {
+        let header = match find_local_header(&mut window, ahead, directory, offset)? {
             Ok(header) => header,
             Err(problem) => {
                 members[at].problem.get_or_insert(Box::new(problem));
@@ -191,7 +198,9 @@ fn check_local_headers<S: Source + ?Sized>(
             overlap(members, other, at);
             header.end
         } else {
-            let bytes = window.at(offset, header.len_bytes(), ahead)?;
+            let name = names.bytes(members[at].name);
+            let checked_len = local::checked_len(header.len_bytes(), name);
+            let bytes = window.at(offset, checked_len, ahead)?;
             match header.check(bytes, name, &members[at], directory.start) {
                 Ok(extent) => {
                     members[at].extent = extent;
@@ -234,29 +243,24 @@ struct LocalHeader {
     end: u64,
 }
 
-/// Finds the local header of the member `name` at `offset`. The outer error is one of reading the
+/// Finds the local header at `offset`, whosever it is. The outer error is one of reading the
 /// archive.
 fn find_local_header<S: Source + ?Sized>(
     window: &mut Window<'_, S>,
     ahead: usize,
     directory: &CentralDirectory,
-    name: &[u8],
     offset: u64,
 ) -> io::Result<Result<LocalHeader, Problem>> {
     if offset >= directory.start {
         return Ok(Err(Problem::LocalHeaderOutside { offset }));
     }
-    let bytes = window.at(offset, LOCAL_HEADER_LEN + name.len(), ahead)?;
-    let Some((record_len, local_name)) = local::record_len_and_name(bytes, name.len()) else {
-        return Ok(Err(Problem::LocalHeaderMissing { offset }));
-    };
-    Ok(if local_name == Some(name) {
-        Ok(LocalHeader {
+    let bytes = window.at(offset, LOCAL_HEADER_LEN, ahead)?;
+    Ok(match local::record_len(bytes) {
+        Some(record_len) => Ok(LocalHeader {
             start: offset,
             end: offset + record_len as u64,
-        })
-    } else {
-        Err(Problem::HeadersDisagree { field: "name" })
+        }),
+        None => Err(Problem::LocalHeaderMissing { offset }),
     })
 }
 
@@ -354,6 +358,8 @@ impl Times {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const DATA: &[u8] = b"0123456789";
@@ -541,6 +547,46 @@ mod tests {
                 Some(&Problem::Overlap { other: 0 })
             );
         }
+    }
+
+    struct Counting<'a> {
+        bytes: &'a [u8],
+        read: Cell<usize>,
+    }
+
+    impl Source for Counting<'_> {
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.read.set(self.read.get() + buffer.len());
+            self.bytes.read_exact_at(buffer, offset)
+        }
+    }
+
+    #[test]
+    fn the_padding_of_local_headers_is_not_read() {
+        let padded = |name: &str| {
+            let mut record = local(name);
+            record[28..30].fill(0xFF);
+            let data = record.split_off(31);
+            [record, vec![0; 0xFFFF], data].concat()
+        };
+        let len = padded("x").len();
+        let names: Vec<String> = ('a'..='z').map(String::from).collect();
+        let locals: Vec<u8> = names.iter().flat_map(|name| padded(name)).collect();
+        let centrals = names.iter().enumerate();
+        let centrals: Vec<_> = centrals
+            .map(|(at, name)| central(name, (at * len) as u32))
+            .collect();
+        let bytes = archive(&locals, &centrals);
+        let source = Counting {
+            bytes: &bytes,
+            read: Cell::new(0),
+        };
+        let index = index(&source, bytes.len() as u64, 5).unwrap();
+        assert!(index.members.iter().all(|member| member.problem.is_none()));
+        let last = index.members[25].extent.start as usize;
+        assert_eq!(&bytes[last..][..10], DATA);
+        // What the end of the archive is looked for in, and one read ahead.
+        assert!(source.read.get() < 22 + 0xFFFF + READ_AHEAD + (64 << 10));
     }
 
     #[test]

@@ -214,7 +214,7 @@ impl fmt::Display for Error {
                 problem,
                 strict,
             } => {
-                let member = Escaped(member);
+                let member = Escaped::member(member);
                 write!(f, "{}: member '{member}': {problem}", shown(archive))?;
                 if !strict {
                     f.write_str(" (no member of the archive can be read)")?;

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -37,6 +37,9 @@ const REQUEST_MAX: u32 = 1024 * 1024;
 
 /// How many background requests (readahead, above all) the kernel may have under way.
 const MAX_BACKGROUND: u16 = 128;
+
+/// The most members of which the log tells why they cannot be read.
+const REASONS_MAX: usize = 1000;
 
 /// Python reads this much of a file at once when it looks for the npy header.
 const BLOCK_SIZE: u32 = 4096;
@@ -68,6 +71,8 @@ pub struct Npzfs {
     opendir_is_free: bool,
     /// By inode: whether the log has the reason why a member cannot be read.
     told: Vec<AtomicBool>,
+    /// Of how many members it was to be told.
+    reasons: AtomicUsize,
 }
 
 impl Npzfs {
@@ -94,6 +99,7 @@ impl Npzfs {
             told: std::iter::repeat_with(AtomicBool::default)
                 .take(told)
                 .collect(),
+            reasons: AtomicUsize::new(0),
         }
     }
 
@@ -138,12 +144,16 @@ impl Npzfs {
             .tree
             .member(ino)
             .map(|member| self.tree.name_of(member));
-        let name = Escaped(name.unwrap_or_default());
+        let name = Escaped::member(name.unwrap_or_default());
         match error {
             ReadError::Problem(problem) => {
                 let told = self.told.get(ino.0.wrapping_sub(1) as usize);
                 if told.is_none_or(|told| !told.swap(true, Ordering::Relaxed)) {
-                    warn!("{archive}: member '{name}': {problem}");
+                    match self.reasons.fetch_add(1, Ordering::Relaxed) {
+                        ..REASONS_MAX => warn!("{archive}: member '{name}': {problem}"),
+                        REASONS_MAX => warn!("{archive}: more members cannot be read"),
+                        _ => {}
+                    }
                 }
                 match problem.kind() {
                     ProblemKind::Damaged => Errno::EIO,

@@ -8,6 +8,16 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
+/// The most bytes of a member's name that are shown.
+const NAME_SHOWN_MAX: usize = 200;
+
+impl<'a> Escaped<'a> {
+    /// The start of a member's name: the whole may be 64 KiB long, and six times that once escaped.
+    pub fn member(name: &'a [u8]) -> Self {
+        Self(&name[..name.len().min(NAME_SHOWN_MAX)])
+    }
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {

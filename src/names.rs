@@ -6,6 +6,10 @@ use std::borrow::Cow;
 /// The longest name of a directory entry, in bytes (`NAME_MAX`).
 pub const NAME_MAX: usize = 255;
 
+/// How long the names of an archive may be, all told, in bytes. Whoever makes an archive decides how
+/// much memory they take; those of a million members come to a fraction of it.
+pub(crate) const NAMES_LEN_MAX: usize = 128 << 20;
+
 /// A name in a [`Names`] arena: at most 65,535 bytes, as in a ZIP header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Name {
@@ -31,11 +35,13 @@ pub struct Names {
 }
 
 impl Names {
-    /// Adds a name; `None` where it is longer than 65,535 bytes or the arena would pass 4 GiB.
+    /// Adds a name; `None` where it is longer than 65,535 bytes or the arena would pass 128 MiB.
     pub fn push(&mut self, name: &[u8]) -> Option<Name> {
         let start = u32::try_from(self.bytes.len()).ok()?;
         let len = u16::try_from(name.len()).ok()?;
-        start.checked_add(len.into())?;
+        if name.len() > NAMES_LEN_MAX - self.bytes.len() {
+            return None;
+        }
         self.bytes.extend_from_slice(name);
         Some(Name { start, len })
     }
@@ -79,15 +85,21 @@ pub fn decode(raw: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// The upper half of code page 437.
+const CP437_UPPER: [char; 128] = [
+    'Ç', 'ü', 'é', 'â', 'ä', 'à', 'å', 'ç', 'ê', 'ë', 'è', 'ï', 'î', 'ì', 'Ä', 'Å', 'É', 'æ', 'Æ',
+    'ô', 'ö', 'ò', 'û', 'ù', 'ÿ', 'Ö', 'Ü', '¢', '£', '¥', '₧', 'ƒ', 'á', 'í', 'ó', 'ú', 'ñ', 'Ñ',
+    'ª', 'º', '¿', '⌐', '¬', '½', '¼', '¡', '«', '»', '░', '▒', '▓', '│', '┤', '╡', '╢', '╖', '╕',
+    '╣', '║', '╗', '╝', '╜', '╛', '┐', '└', '┴', '┬', '├', '─', '┼', '╞', '╟', '╚', '╔', '╩', '╦',
+    '╠', '═', '╬', '╧', '╨', '╤', '╥', '╙', '╘', '╒', '╓', '╫', '╪', '┘', '┌', '█', '▄', '▌', '▐',
+    '▀', 'α', 'ß', 'Γ', 'π', 'Σ', 'σ', 'µ', 'τ', 'Φ', 'Θ', 'Ω', 'δ', '∞', 'φ', 'ε', '∩', '≡', '±',
+    '≥', '≤', '⌠', '⌡', '÷', '≈', '°', '∙', '·', '√', 'ⁿ', '²', '■', '\u{a0}',
+];
+
 fn cp437(byte: u8) -> char {
-    const UPPER: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐\
-                         └┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
     match byte.checked_sub(0x80) {
         None => byte.into(),
-        Some(upper) => UPPER
-            .chars()
-            .nth(upper.into())
-            .unwrap_or(char::REPLACEMENT_CHARACTER),
+        Some(upper) => CP437_UPPER[usize::from(upper)],
     }
 }
 

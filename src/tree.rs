@@ -97,7 +97,7 @@ impl Tree {
     /// on the way is logged.
     ///
     /// # Errors
-    /// [`TooLarge`] where the names do not fit into 4 GiB or the inodes into 32 bits.
+    /// [`TooLarge`] where the names do not fit into 128 MiB or the inodes into 32 bits.
     pub fn new(index: Index, modified: i64) -> Result<Self, TooLarge> {
         Builder::new(index).build(modified)
     }

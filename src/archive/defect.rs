@@ -128,7 +128,10 @@ impl fmt::Display for Defect {
                 f,
                 "the end record tells of {told} entries, the central directory holds {found}"
             ),
-            Self::TooLarge => f.write_str("more members or longer names than npzfs can index"),
+            Self::TooLarge => f.write_str(
+                "more than npzfs can index, which is 1048576 members with 128 MiB of names: \
+                 split it",
+            ),
         }
     }
 }

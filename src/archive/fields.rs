@@ -39,6 +39,13 @@ impl<'a> Fields<'a> {
         Some(field)
     }
 
+    /// At most `len` bytes, fewer where the record ends too soon.
+    pub(super) fn up_to(&mut self, len: usize) -> &'a [u8] {
+        let (field, rest) = self.0.split_at(len.min(self.0.len()));
+        self.0 = rest;
+        field
+    }
+
     /// Consumes a four-byte signature; `None` where the record does not start with it.
     pub(super) fn signature(&mut self, expected: [u8; 4]) -> Option<()> {
         (self.array()? == expected).then_some(())

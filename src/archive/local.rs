@@ -11,6 +11,10 @@ use super::fields::Fields;
 pub(super) const LOCAL_HEADER_LEN: usize = 30;
 const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
 
+/// How much of an extra field is looked at, in bytes. What matters comes first; the rest is padding,
+/// and each of a million members may have 64 KiB of it.
+const EXTRA_MAX: usize = 1024;
+
 /// Sizes and CRC follow the data in a data descriptor and may be 0 here (APPNOTE 4.4.4, bit 3).
 const HAS_DATA_DESCRIPTOR: u16 = 1 << 3;
 /// Encrypted, strongly encrypted, header masked (APPNOTE 4.4.4, bits 0, 6 and 13).
@@ -36,21 +40,23 @@ pub(super) enum Mismatch {
     Field(&'static str),
 }
 
-/// Length in bytes of the whole record, up to the first byte of the data, and the name, if that is
-/// `name_len` bytes long; `None` where `bytes` do not start with a local header.
-pub(super) fn record_len_and_name(bytes: &[u8], name_len: usize) -> Option<(usize, Option<&[u8]>)> {
+/// Length in bytes of the whole record, up to the first byte of the data; `None` where `bytes` do
+/// not start with a local header.
+pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
     let mut fields = Fields::new(bytes);
     fields.signature(LOCAL_HEADER)?;
     fields.bytes(22)?;
-    let local_name_len = usize::from(fields.u16()?);
-    let record_len = LOCAL_HEADER_LEN + local_name_len + usize::from(fields.u16()?);
-    let name = fields
-        .bytes(name_len)
-        .filter(|_| local_name_len == name_len);
-    Some((record_len, name))
+    let variable = [fields.u16()?, fields.u16()?];
+    Some(LOCAL_HEADER_LEN + variable.map(usize::from).iter().sum::<usize>())
 }
 
-/// Compares the local header in `bytes` with the central one.
+/// How many bytes [`check`] looks at of a record of `record_len` bytes, up to its member's data.
+pub(super) fn checked_len(record_len: usize, expected_name: &[u8]) -> usize {
+    record_len.min(LOCAL_HEADER_LEN + expected_name.len() + EXTRA_MAX)
+}
+
+/// Compares the local header at the start of `bytes`, as many as [`checked_len`] says, with the
+/// central one.
 pub(super) fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<(), Mismatch> {
     let local = LocalHeader::parse(bytes).ok_or(Mismatch::Missing)?;
     let described = local.flags & HAS_DATA_DESCRIPTOR != 0;
@@ -60,7 +66,7 @@ pub(super) fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<(), Mismatc
     let size = zip64.widen(local.size);
     let compressed_len = zip64.widen(local.compressed_len);
     for (agree, field) in [
-        (local.name == expected.name, "name"),
+        (local.name == Some(expected.name), "name"),
         ((local.flags ^ expected.flags) & MEANINGFUL == 0, "flags"),
         (local.method == expected.method, "method"),
         (
@@ -86,7 +92,8 @@ struct LocalHeader<'a> {
     crc32: u32,
     compressed_len: u32,
     size: u32,
-    name: &'a [u8],
+    /// `None` where it is longer than the name that is expected.
+    name: Option<&'a [u8]>,
     extra: &'a [u8],
 }
 
@@ -109,8 +116,8 @@ impl<'a> LocalHeader<'a> {
             crc32,
             compressed_len,
             size,
-            name: fields.bytes(name_len.into())?,
-            extra: fields.bytes(extra_len.into())?,
+            name: fields.bytes(name_len.into()),
+            extra: fields.up_to(extra_len.into()),
         })
     }
 }

@@ -17,9 +17,8 @@ use crate::names::{self, Component, Name, Names};
 /// in an archive may ask for 32,000 directories in 64 KiB.
 const DIRECTORIES_MAX: usize = 1 << 20;
 
-/// The most lines that the log gets of names that are changed or hidden, and how much of each name.
+/// The most lines that the log gets of names that are changed or hidden.
 const NOTICES_MAX: usize = 1000;
-const NOTICE_NAME_MAX: usize = 200;
 
 /// A tree in the making.
 pub(super) struct Builder {
@@ -43,7 +42,7 @@ struct Notices {
 impl Notices {
     fn hidden(&mut self, raw: &[u8], reason: &str) {
         if self.one_more() {
-            warn!("member '{}' is hidden: {reason}", shortened(raw));
+            warn!("member '{}' is hidden: {reason}", Escaped::member(raw));
         }
     }
 
@@ -51,8 +50,8 @@ impl Notices {
         if self.one_more() {
             warn!(
                 "member '{}' is shown as '{}'",
-                shortened(raw),
-                shortened(path)
+                Escaped::member(raw),
+                Escaped::member(path)
             );
         }
     }
@@ -68,10 +67,6 @@ impl Notices {
             warn!("{more} more members are hidden or shown under another name");
         }
     }
-}
-
-fn shortened(name: &[u8]) -> Escaped<'_> {
-    Escaped(&name[..name.len().min(NOTICE_NAME_MAX)])
 }
 
 impl Builder {

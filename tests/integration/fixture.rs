@@ -22,6 +22,10 @@ pub struct Member {
     pub zip64: bool,
     /// Sizes and CRC come behind the data, in a data descriptor.
     pub descriptor: bool,
+    /// The data descriptor has no signature, which it need not have.
+    pub bare_descriptor: bool,
+    /// What both headers say in place of the length of the data.
+    pub claimed_len: Option<u64>,
     /// What the local header says in place of the central one.
     pub local: LocalLies,
     /// What the central header says in place of the truth.
@@ -60,6 +64,8 @@ impl Member {
             extra: Vec::new(),
             zip64: true,
             descriptor: false,
+            bare_descriptor: false,
+            claimed_len: None,
             local: LocalLies::default(),
             local_header_offset: None,
             disk: 0,
@@ -73,6 +79,10 @@ impl Member {
             size,
             ..Self::stored(name, b"not really compressed".to_vec())
         }
+    }
+
+    fn compressed_len(&self) -> u64 {
+        self.claimed_len.unwrap_or(self.data.len() as u64)
     }
 
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
@@ -119,7 +129,9 @@ impl Archive {
             local_header(&mut out, member);
             out.extend(&member.data);
             if member.descriptor {
-                out.extend(b"PK\x07\x08");
+                if !member.bare_descriptor {
+                    out.extend(b"PK\x07\x08");
+                }
                 out.extend(member.crc32.to_le_bytes());
                 out.extend((member.data.len() as u32).to_le_bytes());
                 out.extend((member.size as u32).to_le_bytes());
@@ -129,12 +141,14 @@ impl Archive {
         }
         let start = out.len() as u64 - prefix;
         out.extend(&directory);
-        self.end_records(&mut out, start, directory.len() as u64);
+        let entries = self.members.len() as u64;
+        self.end_records(&mut out, entries, start, directory.len() as u64);
         out
     }
 
-    fn end_records(&self, out: &mut Vec<u8>, start: u64, len: u64) {
-        let entries = self.members.len() as u64;
+    /// What ends an archive whose central directory of `entries` headers starts at `start` and is
+    /// `len` bytes long.
+    pub fn end_records(&self, out: &mut Vec<u8>, entries: u64, start: u64, len: u64) {
         let zip64 = self.zip64_end || entries >= 0xFFFF || start + len >= 0xFFFF_FFFF;
         if zip64 {
             let offset = start + len;
@@ -183,11 +197,11 @@ fn local_header(out: &mut Vec<u8>, member: &Member) {
     let name = lies.name.as_ref().unwrap_or(&member.name);
     let flags = member.flags | u16::from(member.descriptor) << 3;
     let mut extra = Vec::new();
-    let (mut compressed, mut size) = (member.data.len() as u32, member.size as u32);
+    let (mut compressed, mut size) = (member.compressed_len() as u32, member.size as u32);
     if member.zip64 {
         extra.extend([1, 0, 16, 0]);
         extra.extend(member.size.to_le_bytes());
-        extra.extend((member.data.len() as u64).to_le_bytes());
+        extra.extend(member.compressed_len().to_le_bytes());
         (compressed, size) = (u32::MAX, u32::MAX);
     }
     if member.descriptor {
@@ -210,6 +224,13 @@ fn local_header(out: &mut Vec<u8>, member: &Member) {
     out.extend(extra);
 }
 
+/// The central header of a member whose local header is at `offset`.
+pub fn central_record(member: &Member, offset: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    central_header(&mut out, member, offset);
+    out
+}
+
 fn central_header(out: &mut Vec<u8>, member: &Member, offset: u64) {
     let mut extra = Vec::new();
     let mut narrow = |number: u64| {
@@ -220,7 +241,7 @@ fn central_header(out: &mut Vec<u8>, member: &Member, offset: u64) {
         u32::MAX
     };
     let size = narrow(member.size);
-    let compressed = narrow(member.data.len() as u64);
+    let compressed = narrow(member.compressed_len());
     let offset = narrow(offset);
     if !extra.is_empty() {
         let len = extra.len() as u8;

@@ -11,6 +11,7 @@ mod content;
 mod coreutils;
 mod documents;
 mod ending;
+mod hostile;
 mod load;
 mod model;
 mod mounting;

@@ -33,19 +33,31 @@ fn a_member_compressed_by_any_method_is_not_supported() {
 
 #[test]
 fn an_encrypted_member_is_not_permitted() {
-    for flags in [1, 1 << 6 | 1, 1 << 13 | 1] {
-        assert_eq!(
-            open_error(bad(|member| member.flags = flags)),
-            Some(libc::EACCES)
-        );
+    for flags in [1, 1 << 6, 1 << 13, 1 << 6 | 1, 1 << 13 | 1] {
+        let error = open_error(bad(|member| member.flags = flags));
+        assert_eq!(error, Some(libc::EACCES), "{flags:x}");
     }
+    // A masked local header: its name is a number, and what else tells of the data is 0.
+    let masked = bad(|member| {
+        member.flags = 1 << 13;
+        member.zip64 = false;
+        member.local.name = Some(b"1".to_vec());
+        member.local.crc32 = Some(0);
+        member.local.size = Some(0);
+    });
+    assert_eq!(open_error(masked), Some(libc::EACCES));
 }
 
 #[test]
 fn a_local_header_that_disagrees_is_an_error() {
-    let lies: [fn(&mut Member); 6] = [
+    let lies: [fn(&mut Member); 11] = [
         |member| member.local.name = Some(b"abd".to_vec()),
+        |member| member.local.name = Some(b"ba".to_vec()),
+        |member| member.local.name = Some(b"badly".to_vec()),
         |member| member.local.method = Some(8),
+        |member| member.local.flags = Some(1),
+        |member| member.local.flags = Some(1 << 6),
+        |member| member.local.flags = Some(1 << 13),
         |member| member.local.flags = Some(1 << 11),
         |member| member.local.size = Some(9),
         |member| member.local.crc32 = Some(1),
@@ -70,6 +82,49 @@ fn a_size_that_lies_is_an_error() {
         let error = open_error(bad(|member| member.size = size));
         assert_eq!(error, Some(libc::EIO), "{size}");
     }
+    // Both headers lie, and in the same way.
+    for len in [1 << 20, 1 << 32, i64::MAX as u64, 1 << 63, u64::MAX] {
+        for size in [len, 10] {
+            let error = open_error(bad(|member| {
+                member.claimed_len = Some(len);
+                member.size = size;
+            }));
+            assert_eq!(error, Some(libc::EIO), "{len} {size}");
+        }
+    }
+}
+
+#[test]
+fn a_member_that_reaches_into_the_central_directory_is_an_error() {
+    // The last byte of it is the first one of the central directory.
+    let reaching = bad(|member| {
+        member.claimed_len = Some(11);
+        member.size = 11;
+    });
+    assert_eq!(open_error(reaching), Some(libc::EIO));
+    // Its local header and its data are in an extra field of another one's central header.
+    let good = Member::stored("good", "data");
+    let inside = bad(|_| {});
+    let quoting = Member::stored("quoting", "").with(|member| {
+        let record = local_record(&inside);
+        member.extra = [vec![0xFE, 0xCA, record.len() as u8, 0], record].concat();
+    });
+    let archive = |offset| {
+        let inside = inside.clone().with(|member| {
+            member.data.clear();
+            member.claimed_len = Some(10);
+            member.local_header_offset = offset;
+        });
+        Archive::of([good.clone(), quoting.clone(), inside])
+    };
+    let bytes = archive(None).bytes();
+    let quoted = bytes.windows(10).rposition(|part| part == b"0123456789");
+    let offset = quoted.unwrap() - (local_record(&inside).len() - 10);
+    assert_eq!(bytes[offset..][..4], *b"PK\x03\x04");
+    let mount = Mounted::new(&archive(Some(offset as u64)));
+    assert_eq!(mount.read("good"), b"data");
+    let error = fs::read(mount.path("bad")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EIO));
 }
 
 #[test]
@@ -91,6 +146,46 @@ fn members_that_overlap_are_refused_and_the_others_served() {
         let error = fs::read(mount.path(name)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EIO), "{name}");
     }
+}
+
+#[test]
+fn members_with_the_same_local_header_are_all_refused() {
+    let first = Member::stored("first", "data");
+    let at = |offset: usize| {
+        move |member: &mut Member| {
+            member.data.clear();
+            member.claimed_len = Some(4);
+            member.local_header_offset = Some(offset as u64);
+        }
+    };
+    let good = Member::stored("good", "data");
+    let used_twice = local_record(&first).len() + local_record(&good).len();
+    let members = [
+        first,
+        good,
+        Member::stored("twice", "data"),
+        Member::stored("again", "data").with(at(used_twice)),
+        Member::stored("later", "data").with(at(used_twice)),
+    ];
+    let mount = Mounted::new(&Archive::of(members.clone()));
+    for name in ["twice", "again", "later"] {
+        let error = fs::read(mount.path(name)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EIO), "{name}");
+    }
+    assert_eq!(
+        (mount.read("first"), mount.read("good")),
+        (b"data".into(), b"data".into())
+    );
+    // One name twice: the last one counts, and it is refused like the first.
+    let same = Member::stored("twice", "data").with(at(used_twice));
+    let mount = Mounted::new(&Archive::of(members.into_iter().take(3).chain([same])));
+    assert!(
+        mount.said.contains("3 members (1 cannot be read), 8 B"),
+        "{}",
+        mount.said
+    );
+    let error = fs::read(mount.path("twice")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EIO));
 }
 
 #[test]

@@ -1,0 +1,416 @@
+//! Archives that are made to take all the memory, all the time or all the disk that there is.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::fixture::{Archive, Member, central_record, local_record, pattern};
+use crate::mounted::{Mounted, Place, Said, npzfs, run};
+
+const MILLION: u32 = 1_000_000;
+/// What the server may take of memory, in bytes.
+const MEMORY_MAX: u64 = 512 << 20;
+/// How long it may take to mount or refuse an archive: on a busy machine, and not optimised.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How much may be written to the log, in bytes.
+const LOG_MAX: u64 = 4 << 20;
+
+/// The central directory of an archive, and what is in front of it.
+struct Headers {
+    members: Vec<u8>,
+    directory: Vec<u8>,
+    entries: u64,
+}
+
+impl Headers {
+    /// Of an archive that has one good member.
+    fn new() -> Self {
+        let good = Member::stored("good", "data");
+        Self {
+            members: local_record(&good),
+            directory: central_record(&good, 0),
+            entries: 1,
+        }
+    }
+
+    /// Adds the central headers of `count` members that are all `member`, but that the first six
+    /// digits of the name of each are its number.
+    fn add_numbered(&mut self, member: &Member, offset: usize, count: u32) {
+        let header = central_record(member, offset as u64);
+        let digits = 46
+            + member
+                .name
+                .windows(6)
+                .position(|part| part == b"000000")
+                .unwrap();
+        for number in 0..count {
+            let start = self.directory.len() + digits;
+            self.directory.extend(&header);
+            let mut rest = number;
+            for digit in self.directory[start..start + 6].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        self.entries += u64::from(count);
+    }
+
+    fn write(&self, place: &Place) -> PathBuf {
+        let mut end = Vec::new();
+        let (start, len) = (self.members.len() as u64, self.directory.len() as u64);
+        Archive::default().end_records(&mut end, self.entries, start, len);
+        let path = place.join("a.npz");
+        let file = File::create(&path).unwrap();
+        file.write_all_at(&self.members, 0).unwrap();
+        file.write_all_at(&self.directory, start).unwrap();
+        file.write_all_at(&end, start + len).unwrap();
+        path
+    }
+}
+
+/// Runs `npzfs mount` with no more memory than it may take, and no more time. The log goes to `log`
+/// in `place`.
+fn try_mount(place: &Place, archive: &Path) -> Said {
+    let script = format!(
+        "ulimit -d {} && exec \"$0\" mount --log \"$1\" \"$2\" \"$3\"",
+        MEMORY_MAX >> 10
+    );
+    let begin = Instant::now();
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(npzfs().get_program());
+    let said = run(command.args([&place.join("log"), archive, &place.join("mnt")]));
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+    said
+}
+
+/// Mounts an archive, and reads its good member.
+fn mount(place: Place, archive: PathBuf) -> Mounted {
+    let said = try_mount(&place, &archive);
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let mount = Mounted::adopt(place, archive, said.out);
+    assert_eq!(mount.read("good"), b"data");
+    mount
+}
+
+/// Nothing that was asked of a mount has made it big, nor its log.
+fn assert_small(mount: &Mounted) {
+    let status = fs::read_to_string(format!("/proc/{}/status", mount.server())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.unwrap().trim().strip_suffix(" kB").unwrap();
+    let peak = peak.parse::<u64>().unwrap() << 10;
+    assert!(peak < MEMORY_MAX, "{peak} bytes");
+    let log = fs::metadata(mount.place().join("log")).unwrap().len();
+    assert!(log < LOG_MAX, "{log} bytes");
+}
+
+fn refused(place: &Place, archive: &Path) -> (Option<i32>, String) {
+    let said = try_mount(place, archive);
+    assert_eq!(said.out, "");
+    assert!(!place.join("mnt").exists());
+    let prefix = format!("npzfs: {}: ", archive.display());
+    (said.status, said.err.replace(&prefix, ""))
+}
+
+const TOO_LARGE: &str = "more than npzfs can index, which is 1048576 members with 128 MiB of \
+                         names: split it\n";
+
+fn open_error(mount: &Mounted, name: &str) -> Option<i32> {
+    File::open(mount.path(name)).unwrap_err().raw_os_error()
+}
+
+#[test]
+fn a_million_members_with_one_local_header_are_all_refused() {
+    let mut headers = Headers::new();
+    let offset = headers.members.len();
+    let member = Member::stored("000000", "x");
+    // Its extra field is as long as one can be, so that the header is long to look at.
+    let mut record = local_record(&member);
+    let len = record.len() - 1 - 20 + 0xFFFF;
+    record[28..30].fill(0xFF);
+    record.resize(len, 0);
+    headers.members.extend(record);
+    headers.add_numbered(&member, offset, MILLION);
+    let place = Place::new();
+    let path = headers.write(&place);
+    let mount = mount(place, path);
+    let told = "1000001 members (1000000 cannot be read), 4 B";
+    assert!(mount.said.contains(told), "{}", mount.said);
+    for name in ["000000", "000001", "999999"] {
+        assert_eq!(open_error(&mount, name), Some(libc::EIO), "{name}");
+    }
+    assert_small(&mount);
+}
+
+#[test]
+fn the_log_tells_of_a_thousand_members_why_they_cannot_be_read() {
+    let mut headers = Headers::new();
+    headers.add_numbered(&Member::stored("000000", "x"), 1 << 30, 2000);
+    let place = Place::new();
+    let path = headers.write(&place);
+    let mount = mount(place, path);
+    for number in 0..2000 {
+        let name = format!("{number:06}");
+        assert_eq!(open_error(&mount, &name), Some(libc::EIO), "{name}");
+    }
+    assert_eq!(mount.umount().status, Some(0));
+    let log = fs::read_to_string(mount.place().join("log")).unwrap();
+    assert_eq!(log.lines().count(), 1001);
+    assert!(log.ends_with(": more members cannot be read\n"));
+}
+
+#[test]
+fn a_million_odd_names_fill_neither_the_memory_nor_the_log() {
+    let mut headers = Headers::new();
+    let member = Member::stored(b"/\x1b\xff000000\n", "x");
+    headers.add_numbered(&member, 1 << 30, MILLION);
+    let place = Place::new();
+    let path = headers.write(&place);
+    let mount = mount(place, path);
+    let told = "1000001 members (1000000 cannot be read), 4 B";
+    assert!(mount.said.contains(told), "{}", mount.said);
+    // Not UTF-8, and so code page 437.
+    assert_eq!(open_error(&mount, "\u{1b}\u{a0}999999\n"), Some(libc::EIO));
+    assert_small(&mount);
+    assert_eq!(mount.umount().status, Some(0));
+    let log = fs::read_to_string(mount.place().join("log")).unwrap();
+    assert_eq!(log.lines().count(), 1002);
+    let more = "] 999000 more members are hidden or shown under another name";
+    assert!(log.lines().any(|line| line.ends_with(more)));
+}
+
+#[test]
+fn a_name_that_comes_a_million_times_is_one_file() {
+    let mut headers = Headers::new();
+    let member = Member::stored("000000", "last");
+    let offset = headers.members.len();
+    headers.members.extend(local_record(&member));
+    let elsewhere = Member::stored("000000", "x").with(|member| member.disk = 1);
+    let header = central_record(&elsewhere, 0);
+    headers.directory.extend(header.repeat(MILLION as usize));
+    headers.entries += u64::from(MILLION);
+    headers.add_numbered(&member, offset, 1);
+    let place = Place::new();
+    let path = headers.write(&place);
+    let mount = mount(place, path);
+    assert!(mount.said.contains(": 2 members, 8 B;"), "{}", mount.said);
+    assert_eq!(mount.read("000000"), b"last");
+    assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 2);
+    assert_small(&mount);
+}
+
+#[test]
+fn names_of_32_000_directories_each_end_at_a_million_directories() {
+    let mut headers = Headers::new();
+    let name = format!("000000{}x", "/d".repeat(32_000) + "/");
+    headers.add_numbered(&Member::stored(&name, "x"), 1 << 30, 400);
+    let place = Place::new();
+    let path = headers.write(&place);
+    let mount = mount(place, path);
+    // 32 of them fit.
+    let told = "33 members (32 cannot be read), 4 B";
+    assert!(mount.said.contains(told), "{}", mount.said);
+    let inodes = nix::sys::statvfs::statvfs(&mount.at).unwrap().files() as u64;
+    assert!((1 << 20..(1 << 20) + 100).contains(&inodes), "{inodes}");
+    // Nearly as deep as a path may be for the kernel.
+    assert!(fs::metadata(mount.path(&name[..4000])).unwrap().is_dir());
+    let log = fs::read_to_string(mount.place().join("log")).unwrap();
+    let hidden = "is hidden: there are too many directories";
+    assert_eq!(
+        log.lines().filter(|line| line.ends_with(hidden)).count(),
+        368
+    );
+    assert_small(&mount);
+}
+
+#[test]
+fn names_that_would_fill_the_memory_are_refused() {
+    // Half a gigabyte of names, most of it in the holes of a sparse file.
+    let name = [b"000000".to_vec(), vec![0; 65_529]].concat();
+    let header = central_record(&Member::stored(&name, ""), 0);
+    let mut end = Vec::new();
+    let (count, len) = (8100, header.len() as u64);
+    Archive::default().end_records(&mut end, count, 0, count * len);
+    let place = Place::new();
+    let path = place.join("a.npz");
+    let file = File::create(&path).unwrap();
+    for at in 0..count {
+        file.write_all_at(&header[..60], at * len).unwrap();
+    }
+    file.write_all_at(&end, count * len).unwrap();
+    assert_eq!(refused(&place, &path), (Some(22), TOO_LARGE.into()));
+    // Names that become longer by being shown as text: each byte is one of three here.
+    let component = [vec![b'/'], vec![0xB0; 77]].concat();
+    let name = ["000000".into(), component.repeat(840)].concat();
+    let mut headers = Headers::new();
+    for number in 0..60u8 {
+        let distinct = name.chunks(78).flat_map(|part| [part, &[number]].concat());
+        let name: Vec<_> = distinct.take(65_000).collect();
+        headers
+            .directory
+            .extend(central_record(&Member::stored(name, ""), 0));
+        headers.entries += 1;
+    }
+    let path = headers.write(&place);
+    assert_eq!(try_mount(&place, &path).status, Some(22));
+}
+
+#[test]
+fn a_sparse_file_of_200_gib_with_numbers_that_lie_is_refused() {
+    let place = Place::new();
+    let path = place.join("a.npz");
+    let file = File::create(&path).unwrap();
+    let len = 200u64 << 30;
+    let ends_with = |entries: u64, start: u64, directory_len: u64| {
+        let mut end = Vec::new();
+        let archive = Archive {
+            zip64_end: true,
+            ..Archive::default()
+        };
+        archive.end_records(&mut end, entries, start, directory_len);
+        file.set_len(len).unwrap();
+        file.write_all_at(&end, len).unwrap();
+        refused(&place, &path)
+    };
+    let too_large = (Some(22), TOO_LARGE.to_owned());
+    for entries in [1 << 20, (1 << 20) + 1, 1 << 31, 1 << 32, len / 46] {
+        assert_eq!(ends_with(entries, 0, len), too_large, "{entries}");
+    }
+    for gib in [1, 2, 199] {
+        assert_eq!(ends_with(1, len - (gib << 30), gib << 30), too_large);
+    }
+    let directory_len = 400 << 20;
+    let start = len - directory_len;
+    let no_header = format!("entry 0 of the central directory, at {start}, is no central header\n");
+    assert_eq!(
+        ends_with(1 << 20, start, directory_len),
+        (Some(22), no_header)
+    );
+    let (status, reason) = ends_with(u64::MAX, start, directory_len);
+    assert_eq!(status, Some(22));
+    assert!(reason.starts_with("the end record tells of 18446744073709551615 entries"));
+}
+
+#[test]
+fn a_sparse_file_of_200_gib_that_is_sound_is_served() {
+    let members = [
+        Member::stored("good", "data"),
+        Member::stored("far", "away"),
+    ];
+    let records = members.each_ref().map(local_record);
+    let mut directory = central_record(&members[0], 0);
+    let (far, start) = (100u64 << 30, 200u64 << 30);
+    directory.extend(central_record(&members[1], far));
+    let mut end = Vec::new();
+    Archive::default().end_records(&mut end, 2, start, directory.len() as u64);
+    let place = Place::new();
+    let path = place.join("a.npz");
+    let file = File::create(&path).unwrap();
+    file.write_all_at(&records[0], 0).unwrap();
+    file.write_all_at(&records[1], far).unwrap();
+    file.write_all_at(&[directory, end].concat(), start)
+        .unwrap();
+    let mount = mount(place, path);
+    assert_eq!(mount.read("far"), b"away");
+    assert_small(&mount);
+}
+
+/// A zip bomb: each member holds the local headers and the data of all those that come after it.
+/// A decompressor that believes it writes the last data once for each member.
+fn quoted_overlap(method: u16, claimed_size: Option<u64>) -> Headers {
+    let mut headers = Headers::new();
+    let kernel = pattern(10_000, 5);
+    let numbered = |number: u32, len: usize| {
+        Member::stored(format!("{number:06}"), "").with(|member| {
+            member.method = method;
+            member.claimed_len = Some(len as u64);
+            member.size = claimed_size.unwrap_or(len as u64);
+        })
+    };
+    // From the last to the first, since each one tells the length of those after it.
+    let mut records: Vec<Vec<u8>> = Vec::new();
+    let mut len = kernel.len();
+    for number in (0..1000).rev() {
+        records.push(local_record(&numbered(number, len)));
+        let record_len = records.last().unwrap().len();
+        len += record_len;
+    }
+    let mut offset = headers.members.len();
+    for (number, record) in (0..1000).zip(records.iter().rev()) {
+        let inside = len - record.len();
+        headers
+            .directory
+            .extend(central_record(&numbered(number, inside), offset as u64));
+        headers.members.extend(record);
+        offset += record.len();
+        len = inside;
+    }
+    headers.members.extend(kernel);
+    headers.entries += 1000;
+    headers
+}
+
+#[test]
+fn the_members_of_a_zip_bomb_are_refused() {
+    // Files that quote one another, as they are and with the sizes of a bomb of petabytes.
+    let mut bombs: Vec<_> = [
+        (0, None),
+        (8, Some(4 << 30)),
+        (8, Some(1 << 47)),
+        (93, Some(1 << 62)),
+    ]
+    .map(|(method, size)| quoted_overlap(method, size))
+    .into();
+    // And files that are all one and the same.
+    for (method, size) in [(0, 1000), (8, 1 << 47)] {
+        let member = Member::stored("000000", vec![7; 1000]).with(|member| {
+            member.method = method;
+            member.size = size;
+        });
+        let mut full = Headers::new();
+        let offset = full.members.len();
+        full.members.extend(local_record(&member));
+        full.add_numbered(&member, offset, 1000);
+        bombs.push(full);
+    }
+    for bomb in bombs {
+        let place = Place::new();
+        let path = bomb.write(&place);
+        let mount = mount(place, path);
+        let told = "1001 members (1000 cannot be read), 4 B";
+        assert!(mount.said.contains(told), "{}", mount.said);
+        for number in 0..1000 {
+            let name = format!("{number:06}");
+            assert_eq!(open_error(&mount, &name), Some(libc::EIO), "{name}");
+        }
+        assert_small(&mount);
+    }
+}
+
+#[test]
+fn a_name_of_64_kib_is_not_shown_whole_in_messages() {
+    let name = "\u{1b}".repeat(65_535);
+    let bad = Member::stored(&name, "x").with(|member| member.size = 9);
+    let place = Place::new();
+    let path = Archive::of([bad.clone()]).write(place.path(), "a.npz");
+    let (status, reason) = refused(&place, &path);
+    assert_eq!(status, Some(22));
+    let shown = r"\u{1b}".repeat(200);
+    assert_eq!(
+        reason,
+        format!(
+            "member '{shown}': stored as 1 bytes but 9 bytes long \
+             (no member of the archive can be read)\n"
+        )
+    );
+    let place = Place::new();
+    let path = Archive::of([Member::stored("good", "data"), bad]).write(place.path(), "a.npz");
+    let mount = mount(place, path);
+    let shown_as = "\u{1b}".repeat(255);
+    assert_eq!(open_error(&mount, &shown_as), Some(libc::EIO));
+    assert_eq!(mount.umount().status, Some(0));
+    let log = fs::read_to_string(mount.place().join("log")).unwrap();
+    assert_eq!(log.lines().count(), 2);
+    assert!(log.len() < 5000, "{log}");
+}
