@@ -10,6 +10,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 
+use nix::sys::statvfs::fstatvfs;
+
 use crate::map::Map;
 use crate::member::{Extent, Member, Problem};
 use crate::sys;
@@ -121,8 +123,11 @@ impl Content {
         let mut bytes = vec![0; extent.len as usize];
         let read = self.file.read_exact_at(&mut bytes, extent.start);
         self.check_version()?;
-        read.map_err(ReadError::Io)?;
-        Ok(bytes)
+        match read {
+            Ok(()) => Ok(bytes),
+            Err(_) if self.is_gone() => Err(self.found_changed()),
+            Err(error) => Err(ReadError::Io(error)),
+        }
     }
 
     /// The bytes of `extent`, for a system call only: see [`Map`].
@@ -161,16 +166,27 @@ impl Content {
 
     fn check_version(&self) -> Result<(), ReadError<'static>> {
         if !self.is_stale() {
-            let now = self.file.metadata().map_err(ReadError::Io)?;
-            if Version::of(&now) == self.version {
-                return Ok(());
+            match self.file.metadata() {
+                Ok(now) if Version::of(&now) == self.version => return Ok(()),
+                Err(error) if !self.is_gone() => return Err(ReadError::Io(error)),
+                _ => {}
             }
         }
+        Err(self.found_changed())
+    }
+
+    fn found_changed(&self) -> ReadError<'static> {
         if !self.stale.swap(true, Ordering::Relaxed) {
             // If nobody listens, there is no mount to clean up.
             let _ = self.changed.send(());
         }
-        Err(ReadError::Stale)
+        ReadError::Stale
+    }
+
+    /// Whether the file system that the archive is on is gone for good: its server was killed, or
+    /// has forgotten the file. A disk that fails may recover, and its file system still answers.
+    fn is_gone(&self) -> bool {
+        fstatvfs(&self.file).is_err()
     }
 }
 

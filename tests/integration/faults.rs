@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -15,8 +15,10 @@ use fuser::{
     LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, Request,
 };
 
+use nix::sys::signal::Signal;
+
 use crate::fixture::{Archive, pattern};
-use crate::mounted::{Mounted, Place};
+use crate::mounted::{Mounted, Place, is_dead, send_signal, wait_until};
 
 /// What happens to reads of one part of the file.
 #[derive(Clone, Default)]
@@ -232,7 +234,7 @@ fn a_disk_that_stalls_one_read_holds_up_nobody_else() {
             thread::spawn(move || fs::read(path))
         })
         .collect();
-    crate::mounted::wait_until("a stalled read", || faulty.disk.hit.load(Ordering::Relaxed));
+    wait_until("a stalled read", || faulty.disk.hit.load(Ordering::Relaxed));
     thread::sleep(Duration::from_millis(100));
     assert!(mount.read("good") == pattern(LEN, 1));
     assert!(mount.read("other") == pattern(LEN, 3));
@@ -248,4 +250,32 @@ fn a_disk_that_stalls_one_read_holds_up_nobody_else() {
     for reader in stalled {
         assert!(reader.join().unwrap().unwrap() == pattern(LEN, 2));
     }
+}
+
+#[test]
+fn an_archive_whose_file_system_is_gone_is_not_served_any_more() {
+    let archive = Archive::stored([("x", pattern(LEN, 1)), ("y", pattern(LEN, 2))]);
+    let lower = Mounted::new(&Archive::stored([("a.npz", archive.bytes())]));
+    let place = Place::new();
+    let log = place.join("log");
+    let options = [Path::new("--log"), &log];
+    let mount = Mounted::in_place(place, lower.path("a.npz"), options);
+    let server = mount.server();
+    assert!(mount.read("x") == pattern(LEN, 1));
+    send_signal(lower.server(), Signal::SIGKILL);
+    wait_until("the file system is gone", || is_dead(&lower.at));
+    for _ in 0..3 {
+        let error = fs::read(mount.path("y")).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EIO));
+    }
+    wait_until("pages are dropped", || fs::read(mount.path("x")).is_err());
+    assert_eq!(mount.stats()["stale"], true);
+    assert_eq!(mount.server(), server);
+    assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 2);
+    assert_eq!(mount.umount().status, Some(0));
+    let shown = mount.archive.display();
+    let log = fs::read_to_string(log).unwrap();
+    assert_eq!(log.lines().count(), 1, "{log}");
+    let message = format!("] {shown}: changed while mounted; mount it again\n");
+    assert!(log.ends_with(&message), "{log}");
 }
