@@ -107,7 +107,7 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
 
     // An answer from the mount itself: only now it is live.
     statvfs(&mount_point.path).map_err(|error| session_error(error.into()))?;
-    announce(arguments, &summary, launch)?;
+    announce(arguments, &summary, mount_point.cleaned_up, launch)?;
     wait(&events, own)
         .map(|()| status::DONE)
         .inspect_err(|error| {
@@ -315,14 +315,24 @@ fn send_signals(signals: &SigSet, events: &Sender<Event>) {
 }
 
 /// Tells the user that the mount is live, and lets the caller go.
-fn announce(arguments: &MountArgs, summary: &Summary, launch: Option<Launch>) -> Result<(), Error> {
+fn announce(
+    arguments: &MountArgs,
+    summary: &Summary,
+    cleaned_up: bool,
+    launch: Option<Launch>,
+) -> Result<(), Error> {
     if !arguments.options.quiet {
         let archive = Escaped(arguments.archive.as_os_str().as_encoded_bytes());
         let mount_point = Quoted(&arguments.mount_point);
+        let after = if cleaned_up {
+            ", after cleaning up what a killed npzfs had left there"
+        } else {
+            ""
+        };
         // Whoever closed standard output does not want to know.
         let _ = writeln!(
             io::stdout(),
-            "mounted {archive} at {mount_point}: {summary}; \
+            "mounted {archive} at {mount_point}{after}: {summary}; \
              unmount with: npzfs umount {mount_point}",
         );
     }

@@ -16,6 +16,8 @@ use crate::umount;
 pub struct MountPoint {
     /// Its absolute path, without symbolic links.
     pub path: PathBuf,
+    /// Whether the mount of a killed npzfs was there, and was taken away.
+    pub cleaned_up: bool,
     /// Whether npzfs made it.
     created: bool,
 }
@@ -43,7 +45,9 @@ impl MountPoint {
                 umount::detach(&place).map_err(MountPointDefect::LeftOver)?;
                 let shown = Escaped(given.as_os_str().as_encoded_bytes());
                 warn!("{shown}: cleaned up after an npzfs that was killed");
-                return Self::prepare_or_defect(given, nonempty);
+                let mut prepared = Self::prepare_or_defect(given, nonempty)?;
+                prepared.cleaned_up = true;
+                return Ok(prepared);
             }
             return Err(MountPointDefect::Mounted {
                 fs_type: place.mount.fs_type.to_string_lossy().into_owned(),
@@ -62,6 +66,7 @@ impl MountPoint {
         }
         Ok(Self {
             path: place.path,
+            cleaned_up: false,
             created: false,
         })
     }
@@ -71,6 +76,7 @@ impl MountPoint {
         let path = fs::canonicalize(given).map_err(MountPointDefect::Io)?;
         Ok(Self {
             path,
+            cleaned_up: false,
             created: true,
         })
     }

@@ -1,9 +1,10 @@
 //! How a mount ends.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -327,6 +328,75 @@ fn what_is_no_npzfs_mount_is_left_alone() {
     );
 }
 
+/// A process that has mapped a file and touched its first page, which is then in memory. Each line
+/// that it gets is the number of a byte that it touches.
+struct Client {
+    child: Child,
+    touch: ChildStdin,
+    touched: Lines<BufReader<ChildStdout>>,
+}
+
+impl Client {
+    fn start(file: &Path) -> Self {
+        let script = "import mmap, sys\n\
+                      file = open(sys.argv[1], 'rb')\n\
+                      pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)\n\
+                      pages.madvise(mmap.MADV_RANDOM)\n\
+                      pages[0]\n\
+                      for line in sys.stdin:\n\
+                      \x20   at = int(line)\n\
+                      \x20   print(pages[at:at + 4096].hex(), flush=True)\n";
+        let mut child = Command::new("python3")
+            .args(["-c", script])
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            touch: child.stdin.take().unwrap(),
+            touched: BufReader::new(child.stdout.take().unwrap()).lines(),
+            child,
+        }
+    }
+
+    /// The page at `offset` in hexadecimal digits; `None` if the client has died of it.
+    fn page(&mut self, offset: usize) -> Option<String> {
+        writeln!(self.touch, "{offset}").unwrap();
+        self.touched.next().map(|line| line.unwrap())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn after_kill_9_mapped_pages_in_memory_stay_others_give_sigbus() {
+    let mount = Mounted::new(&archive());
+    let data = pattern(3 << 20, 1);
+    let hex = |at: usize| -> String {
+        let page = &data[at..at + 4096];
+        page.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let mut client = Client::start(&mount.path("x"));
+    assert_eq!(client.page(0), Some(hex(0)));
+    assert_eq!(client.page(1 << 20), Some(hex(1 << 20)));
+    send_signal(mount.server(), Signal::SIGKILL);
+    wait_until("a dead endpoint", || is_dead(&mount.at));
+    // Names and attributes that the kernel knows it goes on telling, so a new one is asked for.
+    let error = fs::metadata(mount.path("new")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
+    assert_eq!(client.page(0), Some(hex(0)));
+    assert_eq!(client.page(1 << 20), Some(hex(1 << 20)));
+    assert_eq!(client.page(2 << 20), None);
+    let status = client.child.wait().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGBUS));
+}
+
 #[test]
 fn what_a_killed_server_leaves_is_cleaned_up_by_umount() {
     let mount = Mounted::new(&archive());
@@ -342,7 +412,15 @@ fn what_a_killed_server_leaves_is_cleaned_up_by_the_next_mount() {
     send_signal(mount.server(), Signal::SIGKILL);
     wait_until("a dead endpoint", || is_dead(&mount.at));
     let said = run(npzfs().arg("mount").args([&mount.archive, &mount.at]));
-    assert_eq!(said.status, Some(0));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let (archive, at) = (mount.archive.display(), mount.at.display());
+    assert_eq!(
+        said.out,
+        format!(
+            "mounted {archive} at {at}, after cleaning up what a killed npzfs had left there: \
+             2 members, 3.1 MB; unmount with: npzfs umount {at}\n"
+        )
+    );
     assert_eq!(mounts_below(&mount.at).len(), 1);
     assert!(mount.read("y") == pattern(100, 2));
     assert_eq!(mount.umount().status, Some(0));
