@@ -77,7 +77,16 @@ fn an_evil_npy_header_is_a_missing_attribute_and_never_a_failure() {
     let mut deep = b"\x93NUMPY\x02\x00".to_vec();
     deep.extend((nested.len() as u32).to_le_bytes());
     deep.extend(nested.bytes());
+    let mut list = npy("'<f8'", "(), ", &[0; 8]);
+    for byte in &mut list {
+        match byte {
+            b'{' => *byte = b'[',
+            b'}' => *byte = b']',
+            _ => {}
+        }
+    }
     let mount = Mounted::new(&Archive::stored([
+        ("list.npy", list),
         ("deep.npy", deep),
         ("long.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec()),
         ("short.npy", b"\x93NUM".to_vec()),
@@ -85,6 +94,7 @@ fn an_evil_npy_header_is_a_missing_attribute_and_never_a_failure() {
         ("meta.json", b"{}".to_vec()),
     ]));
     for file in [
+        "list.npy",
         "deep.npy",
         "long.npy",
         "short.npy",
@@ -103,6 +113,25 @@ fn an_evil_npy_header_is_a_missing_attribute_and_never_a_failure() {
             ]
         );
     }
+}
+
+#[test]
+fn a_shape_that_lies_is_told_as_it_is_and_gives_no_more_bytes() {
+    let shape = "(18446744073709551615, 9)";
+    let data = npy("'<f8'", shape, &[7; 16]);
+    let mount = Mounted::new(&Archive::stored([
+        ("x.npy", data.clone()),
+        ("y.npy", vec![1; 99]),
+    ]));
+    assert_eq!(
+        mount.attribute("x.npy", "user.npy.shape").unwrap(),
+        "18446744073709551615,9"
+    );
+    assert_eq!(mount.read("x.npy"), data);
+    assert_eq!(
+        fs::metadata(mount.path("x.npy")).unwrap().len(),
+        data.len() as u64
+    );
 }
 
 #[test]

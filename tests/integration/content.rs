@@ -63,12 +63,18 @@ fn zip64_descriptors_a_prefix_and_a_comment_change_nothing() {
         member.zip64 = false;
         member.descriptor = true;
     };
+    let barely = |member: &mut Member| {
+        described(member);
+        member.bare_descriptor = true;
+    };
     let members = [
         Member::stored("a", data.clone()),
         Member::stored("b", data.clone()).with(plain),
         Member::stored("c", data.clone()).with(described),
-        Member::stored("d", data.clone()),
+        Member::stored("d", data.clone()).with(barely),
+        Member::stored("e", data.clone()),
     ];
+    let whole_archive = [&b"this one: "[..], &Archive::default().bytes(), b" "].concat();
     for (zip64_end, prefix, comment) in [
         (false, &b""[..], &b""[..]),
         (true, b"", b""),
@@ -78,13 +84,14 @@ fn zip64_descriptors_a_prefix_and_a_comment_change_nothing() {
             b"a comment with PK\x05\x06 in it",
         ),
         (true, b"MZ and so on", b"a comment"),
+        (false, b"", &whole_archive),
     ] {
         let mut archive = Archive::of(members.clone());
         archive.zip64_end = zip64_end;
         archive.prefix = prefix.to_vec();
         archive.comment = comment.to_vec();
         let mount = Mounted::new(&archive);
-        for name in ["a", "b", "c", "d"] {
+        for name in ["a", "b", "c", "d", "e"] {
             assert!(mount.read(name) == data, "{name}");
         }
     }
@@ -127,18 +134,26 @@ fn modes_are_0444_and_0555_whatever_the_archive_says() {
     let members = [
         mode("plain", 0o600),
         mode("setuid", 0o104_755),
-        mode("symlink", 0o120_777),
+        mode("symlink", 0o120_777).with(|member| {
+            member.data = b"/etc/passwd".to_vec();
+            member.size = 11;
+        }),
         mode("device", 0o060_666),
+        mode("terminal", 0o020_666),
+        mode("fifo", 0o010_666),
+        mode("socket", 0o140_777),
+        mode("directory", 0o042_777),
         mode("d/none", 0),
     ];
     let mount = Mounted::new(&Archive::of(members.clone()));
-    for name in ["plain", "setuid", "symlink", "device", "d/none"] {
+    for member in &members {
+        let name = str::from_utf8(&member.name).unwrap();
         let metadata = fs::symlink_metadata(mount.path(name)).unwrap();
         assert!(metadata.is_file(), "{name}");
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o444, "{name}");
         assert_eq!((metadata.uid(), metadata.gid()), ids(), "{name}");
         assert_eq!((metadata.nlink(), metadata.blksize()), (1, 4096));
-        assert_eq!(mount.read(name), b"x");
+        assert_eq!(mount.read(name), member.data);
     }
     let directory = fs::metadata(mount.path("d")).unwrap();
     assert_eq!(directory.permissions().mode() & 0o7777, 0o555);

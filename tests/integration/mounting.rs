@@ -1,8 +1,9 @@
 //! How a mount begins.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -138,6 +139,41 @@ fn the_server_leaves_the_callers_session_directory_and_descriptors() {
         let target = fs::read_link(descriptor.unwrap().path()).unwrap();
         assert!(!target.ends_with("inherited"), "{target:?}");
     }
+}
+
+/// The files that a process has open for writing, but for pipes, sockets and the like.
+fn written(pid: u32) -> BTreeSet<PathBuf> {
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|descriptor| descriptor.unwrap())
+        .filter(|descriptor| {
+            let name = descriptor.file_name().into_string().unwrap();
+            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+            let flags = i32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+            flags & libc::O_ACCMODE != libc::O_RDONLY
+        })
+        .map(|descriptor| fs::read_link(descriptor.path()).unwrap())
+        .filter(|target| target.is_absolute())
+        .collect()
+}
+
+#[test]
+fn nothing_is_held_open_for_writing_but_the_device() {
+    let mount = Mounted::with_options(&archive(), ["--auto-unmount"]);
+    assert_eq!(mount.read("x.npy"), b"some data");
+    let server = mount.server();
+    let device = Path::new("/dev/fuse").to_owned();
+    let null = Path::new("/dev/null").to_owned();
+    assert_eq!(written(server), [device, null.clone()].into());
+    // The process that watches the server is no different.
+    let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
+    let watcher: u32 = children.trim().parse().unwrap();
+    assert_eq!(written(watcher), [null].into());
+    let session = |pid| nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid as i32)));
+    assert_eq!(session(watcher).unwrap().as_raw(), watcher as i32);
+    let directory = fs::read_link(format!("/proc/{watcher}/cwd")).unwrap();
+    assert_eq!(directory, Path::new("/"));
 }
 
 #[test]

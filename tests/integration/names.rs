@@ -76,6 +76,21 @@ fn odd_characters_stay_as_they_are() {
 }
 
 #[test]
+fn names_that_differ_in_case_only_are_different_files() {
+    let mount = Mounted::new(&Archive::stored([
+        ("x", "1"),
+        ("X", "2"),
+        ("d/y", "3"),
+        ("D", "4"),
+    ]));
+    assert_eq!(paths(&mount.at), ["D", "X", "d/", "d/y", "x"]);
+    assert_eq!(
+        (mount.read("x"), mount.read("X")),
+        (b"1".into(), b"2".into())
+    );
+}
+
+#[test]
 fn the_last_of_repeated_names_wins_as_in_numpy() {
     let members = [
         ("x", "first"),
@@ -114,7 +129,7 @@ fn names_that_clash_are_numbered_before_their_extension() {
 #[test]
 fn a_name_over_255_bytes_is_shortened_and_keeps_its_extension() {
     let long = |len: usize| ["x".repeat(len), ".npy".into()].concat();
-    let (fits, over, far_over) = (long(251), long(252), long(65_000));
+    let (fits, over, far_over) = (long(251), long(252), long(65_531));
     let shown = shown(&[fits.as_bytes(), over.as_bytes(), far_over.as_bytes()]);
     let numbered = |number| format!("{} ({number}).npy", "x".repeat(238));
     assert_eq!(shown, [numbered(1), numbered(2), fits]);

@@ -74,6 +74,160 @@ fn an_archive_truncated_anywhere_is_refused() {
         let (status, reason) = refused_bytes(&whole[..len]);
         assert_eq!(status, 22, "{len}: {reason}");
     }
+    // One with every structure that there is, at the ends of them and beside.
+    let described = Member::stored("y", "more").with(|member| member.descriptor = true);
+    let mut archive = Archive::of([Member::stored("x", "data"), described]);
+    archive.zip64_end = true;
+    archive.comment = b"a comment".to_vec();
+    let whole = archive.bytes();
+    let ends = (4..whole.len()).filter(|&len| {
+        let around = &whole[len.saturating_sub(4)..(len + 4).min(whole.len())];
+        around.windows(2).any(|part| part == b"PK") || len + 30 > whole.len()
+    });
+    for len in ends {
+        let (status, reason) = refused_bytes(&whole[..len]);
+        assert_eq!(status, 22, "{len}: {reason}");
+    }
+}
+
+#[test]
+fn several_end_records_that_end_the_file_are_refused() {
+    let mut archive = Archive::stored([("x", "data")]);
+    archive.comment = Archive::stored([("y", "more")]).bytes();
+    let bytes = archive.bytes();
+    let other = bytes.len() - archive.comment.len() - 22;
+    assert_eq!(
+        refused_bytes(&bytes),
+        (
+            22,
+            format!(
+                "the end records at {other} and {} both end the file\n",
+                bytes.len() - 22
+            )
+        )
+    );
+    // What follows the last end record is not passed over.
+    let appended = [archive.bytes(), b"junk".to_vec()].concat();
+    let (status, reason) = refused_bytes(&appended);
+    assert_eq!(status, 22);
+    assert!(reason.contains("something was appended"), "{reason}");
+}
+
+/// An archive in whose last bytes, which are an end record, `number` stands at `at`.
+fn with_end_record(archive: &Archive, at: usize, number: &[u8]) -> Vec<u8> {
+    let mut bytes = archive.bytes();
+    let at = bytes.len() - 22 + at;
+    bytes[at..at + number.len()].copy_from_slice(number);
+    bytes
+}
+
+#[test]
+fn a_central_directory_that_is_not_where_the_end_records_say_is_refused() {
+    let archive = Archive::stored([("x", "data")]);
+    let len = archive.bytes().len() as u32;
+    // Past the end of the file, and reaching before its start.
+    for (at, number) in [
+        (16, len),
+        (16, len - 22),
+        (16, u32::MAX),
+        (12, len),
+        (12, u32::MAX),
+    ] {
+        let bytes = with_end_record(&archive, at, &number.to_le_bytes());
+        let (status, reason) = refused_bytes(&bytes);
+        assert_eq!(status, 22);
+        assert!(
+            reason.starts_with("the central directory (offset "),
+            "{reason}"
+        );
+    }
+    // Starting within the data.
+    let directory_len = 46 + 1u32;
+    let (status, reason) = refused_bytes(&with_end_record(
+        &archive,
+        12,
+        &(directory_len + 4).to_le_bytes(),
+    ));
+    assert_eq!(status, 22);
+    assert!(
+        reason.starts_with("the central directory (offset "),
+        "{reason}"
+    );
+    let start = len - 22 - directory_len;
+    let overlapping = [directory_len + 4, start - 4]
+        .map(u32::to_le_bytes)
+        .concat();
+    assert_eq!(
+        refused_bytes(&with_end_record(&archive, 12, &overlapping)),
+        (
+            22,
+            format!(
+                "entry 0 of the central directory, at {}, is no central header\n",
+                start - 4
+            )
+        )
+    );
+}
+
+#[test]
+fn zip64_end_records_that_lie_are_refused() {
+    let mut archive = Archive::stored([("x", "data")]);
+    archive.zip64_end = true;
+    let len = archive.bytes().len();
+    let changed = |at: usize, number: u64| {
+        let mut bytes = archive.bytes();
+        bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        let (status, reason) = refused_bytes(&bytes);
+        assert_eq!(status, 22, "{at} {number}");
+        reason
+    };
+    let (locator, record) = (len - 22 - 20, len - 22 - 20 - 56);
+    for number in [len as u64, 1 << 32, 1 << 63, u64::MAX] {
+        // Length and offset of the central directory.
+        for at in [40, 48] {
+            let reason = changed(record + at, number);
+            assert!(
+                reason.starts_with("the central directory (offset "),
+                "{reason}"
+            );
+        }
+        // Length and offset of the record itself.
+        for at in [record + 4, locator + 8] {
+            let reason = changed(at, number);
+            assert!(
+                reason.starts_with("the ZIP64 end record is not at "),
+                "{reason}"
+            );
+        }
+        // Entries on this disk, and entries.
+        for at in [24, 32] {
+            assert!(changed(record + at, number).starts_with("one part of a split archive"));
+        }
+        let mut bytes = archive.bytes();
+        bytes[record + 24..record + 40].copy_from_slice(&[number.to_le_bytes(); 2].concat());
+        let (status, reason) = refused_bytes(&bytes);
+        assert_eq!(status, 22);
+        assert!(
+            reason.starts_with(&format!("the end record tells of {number} entries")),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn one_part_of_a_split_archive_is_refused() {
+    let mut archive = Archive::stored([("x", "data")]);
+    let split = "one part of a split archive: join the parts first (zip -s 0)\n";
+    // This disk, the one of the central directory, and how many of its entries are on this one.
+    for (at, number) in [(4, 1u16), (6, 1), (8, 0)] {
+        let bytes = with_end_record(&archive, at, &number.to_le_bytes());
+        assert_eq!(refused_bytes(&bytes), (22, split.into()), "{at}");
+    }
+    archive.zip64_end = true;
+    let mut bytes = archive.bytes();
+    let disks = bytes.len() - 22 - 4;
+    bytes[disks] = 2;
+    assert_eq!(refused_bytes(&bytes), (22, split.into()));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn an_ordinary_user_mounts_reads_and_unmounts_through_fusermount3() {
         line.contains(&format!("user_id={}", home.user.uid)),
         "{line}"
     );
-    for option in ["ro", "nosuid", "nodev", "noexec"] {
+    for option in ["ro", "nosuid", "nodev", "noexec", "default_permissions"] {
         assert!(line.split([' ', ',']).any(|word| word == option), "{line}");
     }
     ok(&home.cat("x"));
@@ -233,10 +233,18 @@ fn with_allow_other_everybody_may_read_and_with_allow_root_only_root() {
     end();
     mount(&["--allow-other"]);
     assert!(other_reads());
+    let line = &mounts_below(&home.at)[0];
+    assert!(line.contains(",default_permissions,allow_other"), "{line}");
     end();
-    mount(&["-o", "allow_other,umask=0007"]);
-    assert!(!other_reads(), "the kernel must check modes");
-    end();
+    for umask in ["0007", "077"] {
+        mount(&["-o", &format!("allow_other,umask={umask}")]);
+        // Root has everything cached now, which must not open the door.
+        fs::read(home.at.join("x")).unwrap();
+        assert!(!other_reads(), "the kernel must check modes");
+        let list = home.run(Command::new("ls").arg(&home.at));
+        assert_ne!(list.status, Some(0));
+        end();
+    }
     mount(&["--allow-root"]);
     // Root has everything cached now, which must not open the door.
     fs::read(home.at.join("x")).unwrap();
