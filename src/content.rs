@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 
+use nix::errno::Errno;
 use nix::sys::statvfs::fstatvfs;
 
 use crate::map::Map;
@@ -186,7 +187,11 @@ impl Content {
     /// Whether the file system that the archive is on is gone for good: its server was killed, or
     /// has forgotten the file. A disk that fails may recover, and its file system still answers.
     fn is_gone(&self) -> bool {
-        fstatvfs(&self.file).is_err()
+        let answer = fstatvfs(&self.file);
+        matches!(
+            answer,
+            Err(Errno::ENOTCONN | Errno::ECONNABORTED | Errno::ESTALE)
+        )
     }
 }
 

@@ -308,6 +308,30 @@ def test_a_member_without_npy_header_has_no_npy_attributes(mount, tmp_path):
         assert not [name for name in os.listxattr(path) if name.startswith("user.npy.")]
 
 
+@pytest.mark.parametrize(
+    "literal",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000,)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}",
+        "{'descr': " + "(" * 20_000,
+        "['descr', '<f8']",
+        "{'descr': '<f8'}",
+    ],
+    ids=["shape beyond the data", "negative shape", "parentheses", "no dict", "no shape"],
+)
+@pytest.mark.parametrize("mmap_mode", [None, "r"])
+def test_an_npy_header_that_lies_is_for_numpy_to_refuse(mount, tmp_path, literal, mmap_mode):
+    length = len(literal).to_bytes(2, "little")
+    lying = b"\x93NUMPY\1\0" + length + literal.encode() + bytes(16)
+    too_long = b"\x93NUMPY\1\0\xff\xff" + literal.encode()[:100]
+    members = {"x.npy": lying, "y.npy": too_long, "good.npy": npy_of(np.arange(3))}
+    mounted = mount(zip_of(tmp_path / "a.npz", members))
+    for name in ("x.npy", "y.npy"):
+        with pytest.raises(ValueError):
+            np.load(mounted / name, mmap_mode)
+    assert np.load(mounted / "good.npy", mmap_mode).tolist() == [0, 1, 2]
+
+
 def test_the_mount_point_tells_its_archive(mount, savez, monkeypatch):
     archive = savez(x=np.arange(5))
     monkeypatch.chdir(archive.parent)
