@@ -117,7 +117,7 @@ impl<'a> LocalHeader<'a> {
             compressed_len,
             size,
             name: fields.bytes(name_len.into()),
-            extra: fields.up_to(extra_len.into()),
+            extra: fields.up_to(EXTRA_MAX.min(extra_len.into())),
         })
     }
 }
