@@ -80,6 +80,15 @@ pub struct Member {
     pub problem: Option<Box<Problem>>,
 }
 
+impl Member {
+    /// Where the data starts in the file; `None` where that is not known, because the local header
+    /// is damaged.
+    pub fn data_offset(&self) -> Option<u64> {
+        // Never at 0, where at the earliest a local header is.
+        Some(self.extent.start).filter(|&start| start > 0)
+    }
+}
+
 /// Why one member cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -11,6 +11,9 @@ const MAGIC: [u8; 6] = *b"\x93NUMPY";
 /// itself stops at 10,000 unless told to trust the file. No extended attribute could hold more.
 pub const HEADER_MAX: usize = 64 * 1024;
 
+/// How much of a file is read at first, in bytes: nearly every header fits in.
+pub const FIRST_READ: usize = 512;
+
 /// How deep lists and tuples may nest. NumPy's own types stay below 10.
 const DEPTH_MAX: u32 = 32;
 
@@ -64,6 +67,23 @@ impl NpyHeader {
             shape: fields.shape,
             data_offset: (bytes.len() - rest.len() + len) as u64,
         })
+    }
+
+    /// The header of a file whose first bytes `start` reads: as many as it is asked for, fewer only
+    /// where the file ends first. `None` where [`parse`](Self::parse) finds none in the first
+    /// [`HEADER_MAX`] bytes, or `descr` would be longer than that as UTF-8.
+    ///
+    /// # Errors
+    /// Those of `start`.
+    pub fn find<E>(mut start: impl FnMut(usize) -> Result<Vec<u8>, E>) -> Result<Option<Self>, E> {
+        for len in [FIRST_READ, HEADER_MAX] {
+            let bytes = start(len)?;
+            let header = Self::parse(&bytes);
+            if header.is_some() || bytes.len() < len || !bytes.starts_with(&MAGIC) {
+                return Ok(header.filter(|header| header.descr.len() <= HEADER_MAX));
+            }
+        }
+        Ok(None)
     }
 
     /// The version as NumPy writes it: `1.0`.

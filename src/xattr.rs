@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::content::{Content, ReadError};
 use crate::member::Member;
-use crate::npy::{self, NpyHeader};
+use crate::npy::NpyHeader;
 use crate::stats::Stats;
 use crate::tree::{Ino, Tree};
 
@@ -55,10 +55,7 @@ impl<'a> Attributes<'a> {
         };
         let text = match name {
             NAME => return Ok(Some(self.tree.name_of(member).to_vec())),
-            // Data never starts at 0, where at the earliest a local header is: it was not found.
-            OFFSET => Some(member.extent.start)
-                .filter(|&start| start > 0)
-                .map(|start| start.to_string()),
+            OFFSET => member.data_offset().map(|offset| offset.to_string()),
             CRC32 => Some(format!("{:08x}", member.crc32)),
             METHOD => Some(member.method.to_string()),
             _ if OF_ARRAY.contains(&name) => {
@@ -84,7 +81,7 @@ impl<'a> Attributes<'a> {
             if self.npy_header(member)?.is_some() {
                 names.extend(OF_ARRAY);
             }
-            let known = |name: &&str| *name != OFFSET || member.extent.start > 0;
+            let known = |name: &&str| *name != OFFSET || member.data_offset().is_some();
             names.extend(OF_FILE.into_iter().filter(known));
         }
         Ok(names
@@ -108,15 +105,7 @@ impl<'a> Attributes<'a> {
         if member.problem.is_some() {
             return Ok(None);
         }
-        // Nearly every header fits into the first read.
-        for len in [512, npy::HEADER_MAX] {
-            let start = self.content.read(Content::extent(member, 0, len as u64)?)?;
-            let header = NpyHeader::parse(&start);
-            if header.is_some() || start.len() < len || !start.starts_with(b"\x93NUMPY") {
-                return Ok(header.filter(|header| header.descr.len() <= npy::HEADER_MAX));
-            }
-        }
-        Ok(None)
+        NpyHeader::find(|len| self.content.read(Content::extent(member, 0, len as u64)?))
     }
 }
 
