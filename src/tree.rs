@@ -6,6 +6,7 @@
 
 mod build;
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
@@ -14,7 +15,7 @@ use hashbrown::hash_table::Entry as Slot;
 
 use crate::archive::Index;
 use crate::member::Member;
-use crate::names::{Name, Names};
+use crate::names::{self, Name, Names};
 use build::Builder;
 
 /// The number of an inode. The root is 1, as FUSE has it.
@@ -154,6 +155,58 @@ impl Tree {
             What::File { member } => Some(&self.members[member as usize]),
             What::Directory { .. } => None,
         })
+    }
+
+    /// All members, in the order of the archive, each with the file or the directory that it is
+    /// shown as, if it is shown.
+    pub fn members(&self) -> impl Iterator<Item = (&Member, Option<Ino>)> {
+        // The files are in the order of their members, so both are gone through side by side.
+        let nodes = self.nodes.iter().zip(0..);
+        let mut files = nodes
+            .filter_map(|(node, at)| match node.what {
+                What::File { member } => Some((member, ino_of(at))),
+                What::Directory { .. } => None,
+            })
+            .peekable();
+        self.members.iter().zip(0..).map(move |(member, number)| {
+            let file = files.next_if(|&(of, _)| of == number);
+            let ino = file.map(|(_, ino)| ino);
+            (member, ino.or_else(|| self.directory_of(member)))
+        })
+    }
+
+    /// The directory that an entry for a directory is shown as.
+    fn directory_of(&self, member: &Member) -> Option<Ino> {
+        let raw = self.name_of(member);
+        if !raw.ends_with(b"/") {
+            return None;
+        }
+        let decoded = names::decode(raw);
+        let mut at = 0;
+        for component in names::components(raw, &decoded) {
+            let name = component.text.as_bytes();
+            at = self.table.find(at, name, &self.nodes, &self.names)?;
+        }
+        let is_directory = matches!(self.nodes[at as usize].what, What::Directory { .. });
+        (at > 0 && is_directory).then(|| ino_of(at))
+    }
+
+    /// Where an inode is, from the root on, without a slash before it: `a/b/x.npy`. A directory has
+    /// a slash behind it. `None` where there is no such inode.
+    pub fn path(&self, ino: Ino) -> Option<String> {
+        let mut at = self.position(ino)?;
+        let mut names = Vec::new();
+        if matches!(self.nodes[at as usize].what, What::Directory { .. }) {
+            names.push(Cow::Borrowed(""));
+        }
+        while at > 0 {
+            let node = &self.nodes[at as usize];
+            // UTF-8 as it is: no other names are ever made.
+            names.push(String::from_utf8_lossy(self.names.bytes(node.name)));
+            at = node.parent;
+        }
+        names.reverse();
+        Some(names.join("/"))
     }
 
     /// The number of files and directories.
@@ -342,6 +395,31 @@ mod tests {
     }
 
     #[test]
+    fn every_member_has_the_path_that_it_is_shown_at_or_none() {
+        let tree = tree(&["a/b/x", "x", "e/", "x", "", "./x", "a/", "/", "f/g/"]);
+        let paths: Vec<_> = tree
+            .members()
+            .map(|(member, ino)| {
+                let raw = String::from_utf8_lossy(tree.name_of(member)).into_owned();
+                (raw, ino.and_then(|ino| tree.path(ino)))
+            })
+            .collect();
+        let expected = [
+            ("a/b/x", Some("a/b/x")),
+            ("x", None),
+            ("e/", Some("e/")),
+            ("x", Some("x")),
+            ("", None),
+            ("./x", Some("x (1)")),
+            ("a/", Some("a/")),
+            ("/", None),
+            ("f/g/", Some("f/g/")),
+        ];
+        let expected = expected.map(|(raw, path)| (raw.to_owned(), path.map(str::to_owned)));
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
     fn inodes_that_do_not_exist_have_nothing() {
         let tree = tree(&["x"]);
         let file = tree.lookup(Ino::ROOT, b"x").unwrap();
@@ -349,6 +427,7 @@ mod tests {
             assert_eq!(tree.attr(ino), None);
             assert!(tree.entries(ino, 0).is_none());
             assert!(tree.member(ino).is_none());
+            assert_eq!(tree.path(ino), None);
         }
         assert_eq!(tree.lookup(file.ino, b"x"), None);
         assert!(tree.entries(file.ino, 0).is_none());

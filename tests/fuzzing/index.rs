@@ -142,6 +142,31 @@ fn check_tree(tree: &Tree, members: usize) {
     assert_eq!(seen.len(), tree.len(), "all inodes have a name");
     assert_eq!(files, tree.files().count());
     assert!(files <= members);
+    check_paths(tree, members, files);
+}
+
+/// The path of each member that is shown leads to it.
+fn check_paths(tree: &Tree, members: usize, files: usize) {
+    assert_eq!(tree.members().count(), members);
+    let mut shown_files = 0;
+    for (member, ino) in tree.members() {
+        let Some(ino) = ino else { continue };
+        let path = tree.path(ino).expect("it is there");
+        let mut names = path.split_terminator('/');
+        let found = names.try_fold(Ino::ROOT, |directory, name| {
+            let found = tree.lookup(directory, name.as_bytes())?;
+            Some(found.ino)
+        });
+        assert_eq!(found, Some(ino), "{path:?}");
+        match tree.member(ino) {
+            Some(file) => {
+                assert!(std::ptr::eq(file, member) && !path.ends_with('/'));
+                shown_files += 1;
+            }
+            None => assert!(path.ends_with('/') && tree.name_of(member).ends_with(b"/")),
+        }
+    }
+    assert_eq!(shown_files, files);
 }
 
 /// Where the data of each member is, its size and its CRC, as the crate `zip` has it.
