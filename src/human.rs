@@ -1,7 +1,10 @@
 //! Names and numbers for people to read, safe for a terminal and a log.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::path::Path;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Shows bytes as text: UTF-8 as it is, but for control characters, backslashes and bytes that are
 /// no UTF-8, which become escapes.
@@ -27,11 +30,7 @@ impl fmt::Display for Escaped<'_> {
                     '\n' => f.write_str("\\n")?,
                     '\t' => f.write_str("\\t")?,
                     '\r' => f.write_str("\\r")?,
-                    _ if character.is_control() => write!(f, "{}", character.escape_unicode())?,
-                    // Would turn the direction of what follows, or hide.
-                    '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                        write!(f, "{}", character.escape_unicode())?;
-                    }
+                    _ if is_harmful(character) => write!(f, "{}", character.escape_unicode())?,
                     _ => f.write_char(character)?,
                 }
             }
@@ -41,6 +40,47 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a character would control a terminal, turn the direction of what follows, or hide.
+pub fn is_harmful(character: char) -> bool {
+    let turns_or_hides = matches!(
+        character,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    turns_or_hides || character.is_control()
+}
+
+/// `text` in at most `width` characters of a terminal: if it is wider, what is in its middle is left
+/// out.
+pub fn shortened(text: &str, width: usize) -> Cow<'_, str> {
+    if text.width() <= width {
+        return Cow::Borrowed(text);
+    }
+    let room = width.saturating_sub(1);
+    // The end of a name often tells more than its start, so it gets the odd character.
+    let (mut start, mut used) = (0, 0);
+    for (at, character) in text.char_indices() {
+        used += character.width().unwrap_or(0);
+        if used > room / 2 {
+            break;
+        }
+        start = at + character.len_utf8();
+    }
+    let room = room.saturating_sub(text[..start].width());
+    let (mut end, mut used) = (text.len(), 0);
+    for (at, character) in text.char_indices().rev() {
+        let width = character.width().unwrap_or(0);
+        used += width;
+        if used > room {
+            break;
+        }
+        // An accent is not parted from its letter.
+        if width > 0 {
+            end = at;
+        }
+    }
+    Cow::Owned(format!("{}…{}", &text[..start], &text[end..]))
 }
 
 /// Shows a length in bytes in the unit that suits it: `1.2 GB`.
@@ -99,6 +139,17 @@ mod tests {
         );
         assert_eq!(Size(1_234_567_890).to_string(), "1.2 GB");
         assert_eq!(Size(u64::MAX).to_string(), "18447 PB");
+    }
+
+    #[test]
+    fn a_text_is_shortened_in_its_middle() {
+        assert_eq!(shortened("0123456789", 10), "0123456789");
+        assert_eq!(shortened("0123456789", 9), "0123…6789");
+        assert_eq!(shortened("0123456789", 6), "01…789");
+        assert_eq!(shortened("0123456789", 1), "…");
+        // Two of these characters have the room of four, and a letter takes its accent along.
+        assert_eq!(shortened("漢字漢字漢字", 6), "漢…字");
+        assert_eq!(shortened("aaa\u{301}aaaa", 3), "a…a");
     }
 
     #[test]

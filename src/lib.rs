@@ -14,6 +14,7 @@ pub mod content;
 pub mod daemon;
 pub mod decode;
 pub mod error;
+pub mod frame;
 pub mod fuse;
 pub mod holders;
 pub mod human;
