@@ -17,6 +17,7 @@ use std::io;
 
 pub use defect::Defect;
 pub use source::Source;
+pub(crate) use source::Window;
 
 use crate::member::{Extent, Member, Method, Problem};
 use crate::names::Names;
@@ -24,7 +25,6 @@ use crate::sys;
 use central::{CENTRAL_HEADER_LEN, CentralHeader};
 use end::CentralDirectory;
 use local::{ENCRYPTED, Expected, LOCAL_HEADER_LEN, Mismatch};
-use source::Window;
 
 /// The most members of an archive that is indexed: each takes some 150 bytes of memory.
 const MEMBERS_MAX: u64 = 1 << 20;

@@ -1,5 +1,6 @@
 //! The command line, as plain values.
 
+mod list;
 mod mount;
 mod umount;
 
@@ -9,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use list::ListArgs;
 pub use mount::{MountArgs, MountOptions};
 pub use umount::UmountArgs;
 
@@ -46,6 +48,8 @@ pub struct Cli {
 pub enum Command {
     /// Mount an archive
     Mount(MountArgs),
+    /// List the members of archives, without mounting them
+    List(ListArgs),
     /// End mounts of npzfs
     #[command(alias = "unmount")]
     Umount(UmountArgs),
@@ -56,7 +60,7 @@ impl Command {
     fn mounts(&mut self) -> Option<(&'static str, &mut MountOptions)> {
         match self {
             Self::Mount(arguments) => Some(("mount", &mut arguments.options)),
-            Self::Umount(_) => None,
+            Self::List(_) | Self::Umount(_) => None,
         }
     }
 }

@@ -68,6 +68,8 @@ pub enum Error {
         /// The cause.
         error: io::Error,
     },
+    /// Standard output cannot be written.
+    Output(io::Error),
     /// The operating system refused something that it hardly ever refuses.
     System {
         /// What was tried.
@@ -181,7 +183,7 @@ impl Error {
         match self {
             Self::Open { .. } | Self::NotAFile { .. } => status::ARCHIVE,
             Self::Archive { defect, .. } => match defect {
-                Defect::Read(_) => status::ARCHIVE,
+                Defect::Read(_) | Defect::Changed => status::ARCHIVE,
                 Defect::NotAnArchive => status::NOT_AN_ARCHIVE,
                 _ => status::DAMAGED,
             },
@@ -193,7 +195,9 @@ impl Error {
             },
             Self::MountPoint { .. } => status::MOUNT_POINT,
             Self::Fuse(_) => status::FUSE,
-            Self::Unmount { .. } | Self::Log { .. } | Self::System { .. } => status::FAILED,
+            Self::Unmount { .. } | Self::Log { .. } | Self::Output(_) | Self::System { .. } => {
+                status::FAILED
+            }
         }
     }
 }
@@ -232,6 +236,9 @@ impl fmt::Display for Error {
             } => write!(f, "{}: {defect}", shown(mount_point)),
             Self::Log { file, error } => {
                 write!(f, "{}: cannot log there: {}", shown(file), text(error))
+            }
+            Self::Output(error) => {
+                write!(f, "standard output cannot be written: {}", text(error))
             }
             Self::System { what, error } => write!(f, "cannot {what}: {}", text(error)),
         }

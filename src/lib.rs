@@ -18,6 +18,8 @@ pub mod frame;
 pub mod fuse;
 pub mod holders;
 pub mod human;
+pub mod lane;
+pub mod list;
 pub mod logging;
 pub mod map;
 pub mod member;

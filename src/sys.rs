@@ -30,6 +30,16 @@ pub fn local_hour(year: u16, month: u16, day: u16, hour: u16) -> Option<i64> {
     (seconds != -1).then_some(seconds)
 }
 
+/// How many characters a line of a terminal has; `None` where it does not tell.
+pub fn terminal_width(terminal: &impl AsRawFd) -> Option<usize> {
+    // SAFETY: `winsize` is a plain C struct, for which all zeroes are a valid value.
+    let mut size: libc::winsize = unsafe { mem::zeroed() };
+    // SAFETY: the pointer is to a live, exclusively borrowed `winsize`, which is what this request
+    // fills in.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &mut size) };
+    (result == 0 && size.ws_col > 0).then_some(size.ws_col.into())
+}
+
 /// Splits this process in two, as fork(2) does.
 ///
 /// # Errors

@@ -71,6 +71,8 @@ pub enum Defect {
     },
     /// The archive has more members, or longer names, than npzfs can index.
     TooLarge,
+    /// The archive is not the one any more that was indexed.
+    Changed,
 }
 
 impl From<io::Error> for Defect {
@@ -132,6 +134,7 @@ impl fmt::Display for Defect {
                 "more than npzfs can index, which is 1048576 members with 128 MiB of names: \
                  split it",
             ),
+            Self::Changed => f.write_str("changed while it was read: try again"),
         }
     }
 }

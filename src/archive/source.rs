@@ -34,7 +34,7 @@ impl Source for [u8] {
 }
 
 /// A sliding buffer over one range of a source: what was read together is asked for only once.
-pub(super) struct Window<'a, S: ?Sized> {
+pub(crate) struct Window<'a, S: ?Sized> {
     source: &'a S,
     /// No read goes past this offset.
     limit: u64,
@@ -43,7 +43,7 @@ pub(super) struct Window<'a, S: ?Sized> {
 }
 
 impl<'a, S: Source + ?Sized> Window<'a, S> {
-    pub(super) fn new(source: &'a S, limit: u64) -> Self {
+    pub(crate) fn new(source: &'a S, limit: u64) -> Self {
         Self {
             source,
             limit,
@@ -54,7 +54,7 @@ impl<'a, S: Source + ?Sized> Window<'a, S> {
 
     /// At least `len` bytes from `offset` on, fewer only where the limit comes first. Bytes that
     /// are not in the buffer are read, `ahead` of them at once.
-    pub(super) fn at(&mut self, offset: u64, len: usize, ahead: usize) -> io::Result<&[u8]> {
+    pub(crate) fn at(&mut self, offset: u64, len: usize, ahead: usize) -> io::Result<&[u8]> {
         let available = usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX);
         let len = len.min(available);
         if self.held(offset, len).is_none() {

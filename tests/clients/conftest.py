@@ -1,6 +1,7 @@
 """Fixtures that run the npzfs binary named by the environment variable NPZFS."""
 
 import gc
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -22,6 +23,19 @@ def npzfs():
         return subprocess.run([NPZFS, *arguments], timeout=COMMAND_TIMEOUT_S)
 
     return run
+
+
+@pytest.fixture
+def listed():
+    """The objects that `npzfs list --json` writes, one for each archive."""
+
+    def listed(*archives) -> list[dict]:
+        command = [NPZFS, "list", "--json", *archives]
+        output = subprocess.run(command, timeout=COMMAND_TIMEOUT_S, check=True, capture_output=True)
+        assert output.stderr == b""
+        return [json.loads(line) for line in output.stdout.splitlines()]
+
+    return listed
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ use std::process::Command;
 use clap::CommandFactory;
 use npzfs::cli::Cli;
 use npzfs::error::status;
+use serde_json::Value;
 
-use crate::mounted::{installed, npzfs, run};
+use crate::fixture::{Archive, npy};
+use crate::mounted::{Place, installed, npzfs, run};
 
 const MANUAL: &str = include_str!("../../man/npzfs.1");
 
@@ -117,6 +119,56 @@ fn the_manual_page_has_every_attribute() {
     }
     for name in ["dtype", "shape", "fortran_order", "version"] {
         assert!(MANUAL.contains(&format!("user.npy.{name}")), "{name}");
+    }
+}
+
+/// The keys of an object and of all that it holds, without the values.
+fn outline(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(outline).collect(),
+        Value::Object(object) => object
+            .iter()
+            .map(|(key, value)| (key.clone(), outline(value)))
+            .collect(),
+        _ => Value::Null,
+    }
+}
+
+#[test]
+fn the_manual_page_shows_json_as_it_is_and_has_every_key() {
+    let place = Place::new();
+    let meta = r#"{"__names__": ["plain", null, null], "__types__": ["Index", "Index"],
+                   "__depths__": [1, 1, 1]}"#;
+    let archive = Archive::stored([
+        ("__blocks_0__.npy", npy("'<f8'", "(3, 4)", &[0; 96])),
+        ("__meta__.json", meta.into()),
+    ]);
+    let archive = archive.write(place.path(), "frame.npz");
+    let said = run(npzfs().args(["list", "--json"]).arg(archive)).out;
+    let listed: Value = serde_json::from_str(&said).expect("JSON");
+
+    let section = MANUAL.split("\n.Sh JSON\n").nth(1).expect("a section");
+    let section = section.split("\n.Sh ").next().unwrap_or_default();
+    let (_, example) = section
+        .split_once("\n.Bd -literal -offset indent\n")
+        .expect("an example");
+    let (example, text) = example.split_once("\n.Ed\n").expect("its end");
+    let example = serde_json::from_str(example).expect("JSON");
+    assert_eq!(outline(&example), outline(&listed));
+
+    let keys = said
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .zip(said.split('"').skip(2).step_by(2));
+    let keys = keys.filter_map(|(key, after)| after.starts_with(':').then_some(key));
+    let told: BTreeSet<_> = text
+        .lines()
+        .filter(|line| line.contains("Va "))
+        .flat_map(|line| line.split([' ', ',']))
+        .collect();
+    for key in keys {
+        assert!(told.contains(key), "{key}");
     }
 }
 
