@@ -68,6 +68,13 @@ pub enum Error {
         /// The cause.
         error: io::Error,
     },
+    /// Inflated members cannot be kept where they are to be.
+    CacheDirectory {
+        /// As given on the command line.
+        directory: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
     /// The operating system refused something that it hardly ever refuses.
     System {
         /// What was tried.
@@ -193,7 +200,10 @@ impl Error {
             },
             Self::MountPoint { .. } => status::MOUNT_POINT,
             Self::Fuse(_) => status::FUSE,
-            Self::Unmount { .. } | Self::Log { .. } | Self::System { .. } => status::FAILED,
+            Self::Unmount { .. }
+            | Self::Log { .. }
+            | Self::CacheDirectory { .. }
+            | Self::System { .. } => status::FAILED,
         }
     }
 }
@@ -232,6 +242,14 @@ impl fmt::Display for Error {
             } => write!(f, "{}: {defect}", shown(mount_point)),
             Self::Log { file, error } => {
                 write!(f, "{}: cannot log there: {}", shown(file), text(error))
+            }
+            Self::CacheDirectory { directory, error } => {
+                write!(
+                    f,
+                    "{}: cannot inflate there: {}",
+                    shown(directory),
+                    text(error)
+                )
             }
             Self::System { what, error } => write!(f, "cannot {what}: {}", text(error)),
         }
