@@ -26,6 +26,14 @@ impl ArchiveFile {
     /// # Errors
     /// [`Error::Open`], [`Error::NotAFile`] or [`Error::Archive`].
     pub fn open(given: &Path) -> Result<Self, Error> {
+        Self::open_as(given, given)
+    }
+
+    /// Opens the archive at `at` and indexes it; messages call it `given`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_as(at: &Path, given: &Path) -> Result<Self, Error> {
         let cannot_open = |error| Error::Open {
             archive: given.to_owned(),
             error,
@@ -34,7 +42,7 @@ impl ArchiveFile {
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(given)
+            .open(at)
             .map_err(cannot_open)?;
         let metadata = file.metadata().map_err(cannot_open)?;
         if !metadata.is_file() {
@@ -43,7 +51,7 @@ impl ArchiveFile {
                 what: kind(&metadata),
             });
         }
-        let path = fs::canonicalize(given).map_err(cannot_open)?;
+        let path = fs::canonicalize(at).map_err(cannot_open)?;
         let index = archive::index(&file, metadata.len(), metadata.mtime()).map_err(|defect| {
             Error::Archive {
                 archive: given.to_owned(),

@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use list::ListArgs;
-pub use mount::{MountArgs, MountOptions};
+pub use mount::{Deflated, MountArgs, MountOptions};
 pub use umount::UmountArgs;
 
 use crate::options::{self, KernelOptions};
@@ -176,7 +176,7 @@ mod tests {
             (Some(0o27), 1)
         );
         assert_eq!(arguments.options.log, Some("/a=b".into()));
-        assert_eq!(arguments.archive, PathBuf::from("a.npz"));
+        assert_eq!(arguments.archives, [PathBuf::from("a.npz")]);
         let cli = Cli::command();
         for argument in cli.find_subcommand("mount").unwrap().get_arguments() {
             if let Some(long) = argument.get_long() {
@@ -230,6 +230,6 @@ mod tests {
             panic!("not a mount");
         };
         assert_eq!(parsed.options.log, Some(PathBuf::from(&odd)));
-        assert_eq!(parsed.archive, PathBuf::from(odd));
+        assert_eq!(parsed.archives, [PathBuf::from(odd)]);
     }
 }

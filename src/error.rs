@@ -70,6 +70,13 @@ pub enum Error {
     },
     /// Standard output cannot be written.
     Output(io::Error),
+    /// Inflated members cannot be kept where they are to be.
+    CacheDirectory {
+        /// As given on the command line.
+        directory: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
     /// The operating system refused something that it hardly ever refuses.
     System {
         /// What was tried.
@@ -195,9 +202,11 @@ impl Error {
             },
             Self::MountPoint { .. } => status::MOUNT_POINT,
             Self::Fuse(_) => status::FUSE,
-            Self::Unmount { .. } | Self::Log { .. } | Self::Output(_) | Self::System { .. } => {
-                status::FAILED
-            }
+            Self::Unmount { .. }
+            | Self::Log { .. }
+            | Self::Output(_)
+            | Self::CacheDirectory { .. }
+            | Self::System { .. } => status::FAILED,
         }
     }
 }
@@ -239,6 +248,14 @@ impl fmt::Display for Error {
             }
             Self::Output(error) => {
                 write!(f, "standard output cannot be written: {}", text(error))
+            }
+            Self::CacheDirectory { directory, error } => {
+                write!(
+                    f,
+                    "{}: cannot inflate there: {}",
+                    shown(directory),
+                    text(error)
+                )
             }
             Self::System { what, error } => write!(f, "cannot {what}: {}", text(error)),
         }

@@ -9,13 +9,18 @@ use crate::member::{Member, Method};
 pub enum Lane {
     /// From a mapping of the archive.
     Mapped,
+    /// From what it was inflated to.
+    Inflated,
 }
 
 impl Lane {
     /// How a member is served as a file; `None` where it cannot be read.
     pub fn of(member: &Member) -> Option<Self> {
-        let is_stored = member.method == Method::STORED;
-        (member.problem.is_none() && is_stored).then_some(Self::Mapped)
+        match (&member.problem, member.method) {
+            (Some(_), _) => None,
+            (None, Method::STORED) => Some(Self::Mapped),
+            (None, _) => Some(Self::Inflated),
+        }
     }
 }
 
@@ -23,6 +28,7 @@ impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mapped => f.write_str("mapped"),
+            Self::Inflated => f.write_str("inflated"),
         }
     }
 }

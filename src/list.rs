@@ -3,16 +3,14 @@
 mod json;
 mod table;
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::archive::{Defect, Window};
-use crate::archive_file::ArchiveFile;
+use crate::bytes::{ReadError, Slice};
 use crate::cli::ListArgs;
-use crate::content::{Content, ReadError};
 use crate::error::{Error, status};
 use crate::frame::{self, Frame};
 use crate::human::Escaped;
@@ -20,7 +18,8 @@ use crate::lane::Lane;
 use crate::member::{Extent, Member, Method};
 use crate::npy::{self, NpyHeader};
 use crate::sys;
-use crate::tree::{Ino, Tree};
+use crate::tree::Ino;
+use crate::volume::Volume;
 
 /// Array data that starts at a multiple of this, in bytes, is what NumPy calls aligned in a file.
 const ALIGNMENT: u64 = 64;
@@ -69,9 +68,7 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
 struct Listing<'a> {
     /// As given on the command line.
     archive: &'a Path,
-    len_bytes: u64,
-    tree: Tree,
-    content: Content,
+    volume: Volume,
     page_bytes: u64,
 }
 
@@ -108,24 +105,12 @@ impl Row<'_> {
 
 impl<'a> Listing<'a> {
     fn open(archive: &'a Path) -> Result<Self, Error> {
-        let mut opened = ArchiveFile::open(archive)?;
-        // As a mount does.
-        opened.index.refuse_compressed();
-        let failed = |defect| Error::Archive {
-            archive: archive.to_owned(),
-            defect,
-        };
-        let modified = opened.modified();
-        let tree = Tree::new(opened.index, modified).map_err(|_| failed(Defect::TooLarge))?;
-        // Nobody waits to be told of a change: it is looked for at the end.
-        let (content, _) = Content::new(opened.file, &opened.metadata)
-            .map_err(|error| failed(Defect::Read(error)))?;
+        // As a mount does, but that a change is only looked for at the end.
+        let volume = Volume::open(archive, archive, true, None)?;
         let page_bytes = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
         Ok(Self {
             archive,
-            len_bytes: opened.metadata.len(),
-            tree,
-            content,
+            volume,
             page_bytes: page_bytes.map_or(4096, |bytes| bytes.unsigned_abs()),
         })
     }
@@ -134,13 +119,13 @@ impl<'a> Listing<'a> {
     /// million of them would need more memory than time.
     fn rows(&self) -> impl Iterator<Item = Result<Row<'_>, Error>> {
         let mut headers = Headers::of(self);
-        self.tree.members().map(move |(member, ino)| {
-            let path = ino.and_then(|ino| self.tree.path(ino));
+        self.volume.tree.members().map(move |(member, ino)| {
+            let path = ino.and_then(|ino| self.volume.tree.path(ino));
             let header = headers.header(member).map_err(|error| self.failed(error))?;
             let is_stored = member.method == Method::STORED;
             let mut row = Row {
                 member,
-                name: self.tree.name_of(member),
+                name: self.volume.tree.name_of(member),
                 path,
                 npy: header.map(|header| Npy {
                     data_at: is_stored.then_some(member.extent.start + header.data_offset),
@@ -163,13 +148,14 @@ impl<'a> Listing<'a> {
         let Some(meta) = meta else {
             return Ok(None);
         };
-        let Ok(extent) = Content::extent(meta, 0, meta.size) else {
-            return Ok(None);
+        let meta = match self.volume.start_of(meta, frame::META_MAX) {
+            Ok(meta) => meta,
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                return Ok(None);
+            }
+            Err(ReadError::Io(error)) => return Err(self.failed(error)),
+            Err(ReadError::Stale) => return Err(self.changed()),
         };
-        let meta = self.content.read(extent).map_err(|error| match error {
-            ReadError::Io(error) => self.failed(error),
-            ReadError::Stale | ReadError::Problem(_) => self.changed(),
-        })?;
         let mut headers = Headers::of(self);
         let header = |name: &str| match self.file(name) {
             Some(member) => headers.header(member),
@@ -180,13 +166,13 @@ impl<'a> Listing<'a> {
 
     /// The member that is shown under this name in the root directory.
     fn file(&self, name: &str) -> Option<&Member> {
-        let found = self.tree.lookup(Ino::ROOT, name.as_bytes())?;
-        self.tree.member(found.ino)
+        let found = self.volume.tree.lookup(Ino::ROOT, name.as_bytes())?;
+        self.volume.tree.member(found.ino)
     }
 
     /// Fails if the archive has changed since it was indexed: what was listed may be wrong then.
     fn check(&self) -> Result<(), Error> {
-        if self.content.has_changed() {
+        if self.volume.archive().bytes().has_changed() {
             return Err(self.changed());
         }
         Ok(())
@@ -210,14 +196,16 @@ impl<'a> Listing<'a> {
 
 /// Reads npy headers, many at once where they are close together.
 struct Headers<'a> {
-    window: Window<'a, File>,
+    volume: &'a Volume,
+    window: Window<'a, Slice>,
     previous: u64,
 }
 
 impl<'a> Headers<'a> {
     fn of(listing: &'a Listing<'_>) -> Self {
         Self {
-            window: Window::new(listing.content.file(), listing.len_bytes),
+            volume: &listing.volume,
+            window: Window::new(listing.volume.archive(), listing.volume.archive().len()),
             previous: 0,
         }
     }
@@ -226,8 +214,19 @@ impl<'a> Headers<'a> {
     fn header(&mut self, member: &Member) -> io::Result<Option<NpyHeader>> {
         match Lane::of(member) {
             Some(Lane::Mapped) => self.stored_header(member.extent),
+            Some(Lane::Inflated) => self.compressed_header(member),
             None => Ok(None),
         }
+    }
+
+    /// The npy header that a member inflates to; damaged data has none.
+    fn compressed_header(&self, member: &Member) -> io::Result<Option<NpyHeader>> {
+        let header = NpyHeader::find(|len| self.volume.start_of(member, len as u64));
+        header.or_else(|error| match error {
+            ReadError::Io(error) if error.kind() != io::ErrorKind::InvalidData => Err(error),
+            // That it is stale is found at the end.
+            ReadError::Io(_) | ReadError::Stale => Ok(None),
+        })
     }
 
     /// The npy header that the bytes of `extent` in the archive start with.

@@ -170,14 +170,8 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Encrypted => f.write_str("encrypted"),
-            Self::Method(Method::DEFLATED) => {
-                f.write_str("deflated, and only stored members can be read: save it with np.savez")
-            }
             Self::Method(method) => {
-                write!(
-                    f,
-                    "compressed ({method}), and only stored members can be read"
-                )
+                write!(f, "compressed ({method}), and such members are not read")
             }
             Self::Zip64ValueMissing => f.write_str("ZIP64 field lacks a size or an offset"),
             Self::OtherDisk(disk) => write!(f, "lies on disk {disk} of a split archive"),

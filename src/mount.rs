@@ -1,6 +1,5 @@
 //! `npzfs mount`: from the command line to a live mount, and to its end.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -9,24 +8,24 @@ use std::thread;
 use std::time::Duration;
 
 use fuser::{Config, Session, SessionACL};
-use log::{LevelFilter, error, info};
+use log::{error, info};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::statvfs::statvfs;
-use nix::unistd::{getgid, getuid};
 
-use crate::archive::Defect;
-use crate::archive_file::ArchiveFile;
 use crate::attach::{self, Attachment};
-use crate::cli::{MountArgs, MountOptions};
-use crate::content::Content;
+use crate::catalog::Catalog;
+use crate::cli::{Deflated, MountArgs, MountOptions};
 use crate::daemon::{self, Background, Launch, Watched};
 use crate::error::{Error, FuseDefect, UnmountDefect, status};
-use crate::fuse::{Npzfs, Ownership};
-use crate::human::{Escaped, Quoted, Size};
+use crate::forget;
+use crate::fuse::Npzfs;
+use crate::human::{Escaped, Quoted};
+use crate::inflate::Inflater;
 use crate::logging;
 use crate::mount_point::MountPoint;
 use crate::mountinfo::Place;
-use crate::tree::Tree;
+use crate::settings;
+use crate::sources::{Opening, Sources, Summary};
 use crate::umount;
 use crate::watch::Watch;
 
@@ -35,9 +34,6 @@ const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
 /// How long those who use a mount may go on when a signal has ended it.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// The threads that answer requests, unless the user says how many.
-const THREADS_MAX: usize = 8;
 
 /// Mounts an archive as `arguments` say. Returns the exit status of this process: in the process
 /// that was called once the mount is live, in the one that serves it once it has ended.
@@ -54,11 +50,17 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
         }
     }
     let log = options.log.as_deref();
-    logging::start(log_level(options), log, launch.is_some())?;
-    let mut archive = ArchiveFile::open(&arguments.archive)?;
-    archive.index.refuse_compressed();
-    let source = archive.path.clone();
-    let (npzfs, watch, summary) = file_system(arguments, archive)?;
+    logging::start(settings::log_level(options), log, launch.is_some())?;
+    settings::raise_descriptor_limit();
+    let (watch, changed) = Watch::new();
+    let opening = Opening {
+        inflates: options.deflated == Deflated::Inflate,
+        strict: options.strict,
+        strip_suffix: options.strip_suffix,
+        watch: &watch,
+    };
+    let sources = Sources::open(&arguments.archives, opening)?;
+    let inflater = Inflater::new(settings::limits(options)?);
 
     // From here on a signal waits until there is a mount to end.
     let signals: SigSet = ENDING.into_iter().collect();
@@ -76,7 +78,7 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     }
     let mut own = OwnMount::new(&mount_point).map_err(system("open a descriptor"))?;
     let device = Attachment {
-        source: &source,
+        source: &sources.shown,
         mount_point: &mount_point.path,
         allow_other: acl(options) != SessionACL::Owner,
         kernel: &options.kernel,
@@ -90,19 +92,28 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     if let Some(watcher) = &mut watcher {
         watcher.mounted(device_number).map_err(session_error)?;
     }
+    watch.start().map_err(system("start a thread"))?;
+    let Sources { root, summary, .. } = sources;
+    let root = root.without(&mount_point.path);
+    let catalog = Arc::new(Catalog::new(
+        root,
+        settings::showing(options),
+        inflater,
+        watch,
+    ));
+    let weak_catalog = Arc::downgrade(&catalog);
+    let npzfs = Npzfs::new(catalog, settings::ownership(options));
     let mut config = Config::default();
     config.n_threads = Some(
-        arguments
-            .options
+        options
             .threads
-            .map_or_else(processors, usize::from),
+            .map_or_else(settings::processors, usize::from),
     );
     // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
     config.clone_fd = attach::open_device().is_ok();
     let session = Session::from_fd(npzfs, device, acl(options), config);
     let session = session.map_err(session_error)?;
-    let watched = watch.start(session.notifier());
-    watched.map_err(system("start a thread"))?;
+    forget::start(changed, weak_catalog, session.notifier()).map_err(system("start a thread"))?;
     let events = serve(session, signals)?;
 
     // An answer from the mount itself: only now it is live.
@@ -126,15 +137,6 @@ fn session_error(error: io::Error) -> Error {
     Error::Fuse(FuseDefect::Session(error))
 }
 
-fn log_level(options: &MountOptions) -> LevelFilter {
-    match (options.quiet, options.verbose) {
-        (true, _) => LevelFilter::Error,
-        (false, 0) => LevelFilter::Warn,
-        (false, 1) => LevelFilter::Info,
-        (false, _) => LevelFilter::Debug,
-    }
-}
-
 fn acl(options: &MountOptions) -> SessionACL {
     if options.allow_root {
         SessionACL::RootAndOwner
@@ -142,93 +144,6 @@ fn acl(options: &MountOptions) -> SessionACL {
         SessionACL::All
     } else {
         SessionACL::Owner
-    }
-}
-
-fn processors() -> usize {
-    thread::available_parallelism().map_or(1, |count| count.get().min(THREADS_MAX))
-}
-
-/// The file system of an archive, unless too few of its members can be read, and what watches it.
-fn file_system(
-    arguments: &MountArgs,
-    archive: ArchiveFile,
-) -> Result<(Npzfs, Watch, Summary), Error> {
-    let options = &arguments.options;
-    let modified = archive.modified();
-    let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
-        archive: arguments.archive.clone(),
-        defect: Defect::TooLarge,
-    })?;
-    let summary = Summary::of(&tree);
-    if summary.unreadable > 0 && (options.strict || summary.unreadable == summary.members) {
-        let mut files = tree.files();
-        let first = files.find_map(|member| Some((member, member.problem.as_deref()?)));
-        if let Some((member, problem)) = first {
-            return Err(Error::Unreadable {
-                archive: arguments.archive.clone(),
-                member: tree.name_of(member).to_vec(),
-                problem: problem.clone(),
-                strict: options.strict,
-            });
-        }
-    }
-    let (content, changed) = Content::new(archive.file, &archive.metadata)
-        .map_err(system("map the archive into memory"))?;
-    let content = Arc::new(content);
-    // The kernel cannot let root in and keep the others out; but the modes can, which root may
-    // pass by.
-    let umask = if options.allow_root { 0o077 } else { 0 };
-    let ownership = Ownership {
-        uid: options.uid.unwrap_or(getuid().as_raw()),
-        gid: options.gid.unwrap_or(getgid().as_raw()),
-        umask: options.umask.unwrap_or(0) | umask,
-    };
-    let watch = Watch {
-        archive: archive.path.clone(),
-        content: Arc::downgrade(&content),
-        changed,
-        inodes: tree.len() as u64,
-    };
-    let len_bytes = archive.metadata.len();
-    let npzfs = Npzfs::new(archive.path, len_bytes, tree, content, ownership);
-    Ok((npzfs, watch, summary))
-}
-
-/// What an archive holds, in a few words: `7 members, 1.2 GB`.
-struct Summary {
-    members: u64,
-    unreadable: u64,
-    /// Length of all members that can be read.
-    len_bytes: u64,
-}
-
-impl Summary {
-    fn of(tree: &Tree) -> Self {
-        let mut summary = Self {
-            members: 0,
-            unreadable: 0,
-            len_bytes: 0,
-        };
-        for member in tree.files() {
-            summary.members += 1;
-            match member.problem {
-                Some(_) => summary.unreadable += 1,
-                None => summary.len_bytes += member.size,
-            }
-        }
-        summary
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.members == 1 { "" } else { "s" };
-        write!(f, "{} member{plural}", self.members)?;
-        if self.unreadable > 0 {
-            write!(f, " ({} cannot be read)", self.unreadable)?;
-        }
-        write!(f, ", {}", Size(self.len_bytes))
     }
 }
 
@@ -322,7 +237,10 @@ fn announce(
     launch: Option<Launch>,
 ) -> Result<(), Error> {
     if !arguments.options.quiet {
-        let archive = Escaped(arguments.archive.as_os_str().as_encoded_bytes());
+        let what = match &*arguments.archives {
+            [only] => Escaped(only.as_os_str().as_encoded_bytes()).to_string(),
+            several => format!("{} sources", several.len()),
+        };
         let mount_point = Quoted(&arguments.mount_point);
         let after = if cleaned_up {
             ", after cleaning up what a killed npzfs had left there"
@@ -332,7 +250,7 @@ fn announce(
         // Whoever closed standard output does not want to know.
         let _ = writeln!(
             io::stdout(),
-            "mounted {archive} at {mount_point}{after}: {summary}; \
+            "mounted {what} at {mount_point}{after}: {summary}; \
              unmount with: npzfs umount {mount_point}",
         );
     }
@@ -368,24 +286,4 @@ fn wait(events: &Receiver<Event>, mut own: OwnMount<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_summary_counts_what_cannot_be_read() {
-        let summary = |members, unreadable, len_bytes| {
-            let summary = Summary {
-                members,
-                unreadable,
-                len_bytes,
-            };
-            summary.to_string()
-        };
-        assert_eq!(summary(7, 0, 1_234_567_890), "7 members, 1.2 GB");
-        assert_eq!(summary(1, 0, 128), "1 member, 128 B");
-        assert_eq!(summary(3, 2, 5000), "3 members (2 cannot be read), 5.0 kB");
-    }
 }

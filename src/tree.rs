@@ -19,7 +19,7 @@ use crate::names::{self, Name, Names};
 use build::Builder;
 
 /// The number of an inode. The root is 1, as FUSE has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ino(pub u64);
 
 impl Ino {

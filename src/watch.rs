@@ -1,103 +1,144 @@
-//! Watches an archive for changes while it is mounted.
+//! Watches archives for changes while they are mounted.
 //!
-//! Each READ looks whether the archive is still the one that was indexed. That says nothing about
+//! Each READ looks whether its archive is still the one that was indexed. That says nothing about
 //! what the kernel has cached before, which it serves without a request; so inotify(7) tells of
-//! changes as they happen, and what is cached is dropped.
+//! changes as they happen.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
-use std::sync::Weak;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
-use fuser::{INodeNo, Notifier};
-use log::{error, warn};
+use log::warn;
 use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use crate::content::Content;
-use crate::human::Escaped;
+use crate::bytes::Bytes;
 
-/// What it takes to watch a mounted archive.
+/// What watches archives.
 #[derive(Debug)]
 pub struct Watch {
-    /// The archive's absolute path.
-    pub archive: PathBuf,
-    /// The archive. Not to be kept alive: it goes when the session ends, and then there is nothing
-    /// left to watch.
-    pub content: Weak<Content>,
-    /// Receives a message when the archive is found changed, by a READ or by inotify.
-    pub changed: Receiver<()>,
-    /// The inodes of the mount are 1 to this.
-    pub inodes: u64,
+    /// `None` where the system has no inotify to spare.
+    shared: Option<Arc<Shared>>,
+    changed: Sender<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inotify: Inotify,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    /// One file may be open more than once, and has one descriptor all the same.
+    files: HashMap<WatchDescriptor, Vec<Weak<Bytes>>>,
+    /// How many files there may be before those are looked for that nobody has open any more.
+    limit: usize,
 }
 
 impl Watch {
-    /// Starts to watch, in threads of its own. When the archive has changed, the log says so and
-    /// the kernel forgets what it has cached of it.
+    /// Watches nothing yet. What is returned beside it receives a message for each archive that is
+    /// found changed, by inotify or otherwise.
+    pub fn new() -> (Self, Receiver<()>) {
+        let (changed, receiver) = mpsc::channel();
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC).inspect_err(|&error| unwatched(error));
+        let shared = |inotify| {
+            Arc::new(Shared {
+                inotify,
+                watched: Mutex::default(),
+            })
+        };
+        let shared = inotify.ok().map(shared);
+        (Self { shared, changed }, receiver)
+    }
+
+    /// Starts to look at what changes, in a thread of its own.
     ///
     /// # Errors
     /// Those of pthread_create(3).
-    pub fn start(self, notifier: Notifier) -> io::Result<()> {
-        let Self {
-            archive,
-            content,
-            changed,
-            inodes,
-        } = self;
-        let watched = archive.clone();
-        let watch = move || {
-            if let Err(error) = until_changed(&content) {
-                let shown = Escaped(watched.as_os_str().as_encoded_bytes());
-                warn!("{shown}: changes are noticed only by reads: {error}");
-            }
-        };
-        let forget = move || {
-            // An error says that the session has ended. Then the notifier must go, too: it keeps
-            // the connection open, and whoever uses the mount would wait for ever.
-            if changed.recv().is_ok() {
-                let shown = Escaped(archive.as_os_str().as_encoded_bytes());
-                error!("{shown}: changed while mounted; mount it again");
-                forget_all(&notifier, inodes);
-            }
-        };
-        let thread = |name: &str| thread::Builder::new().name(name.to_owned());
-        thread("inotify").spawn(watch)?;
-        thread("forget").spawn(forget)?;
+    pub fn start(&self) -> io::Result<()> {
+        if let Some(shared) = self.shared.clone() {
+            let thread = thread::Builder::new().name("inotify".to_owned());
+            thread.spawn(move || shared.look_at_what_changes())?;
+        }
         Ok(())
     }
-}
 
-fn forget_all(notifier: &Notifier, inodes: u64) {
-    for inode in 1..=inodes {
-        // An inode that the kernel does not know is no error; that there is no mount any more
-        // is the end.
-        if notifier.inval_inode(INodeNo(inode), 0, 0).is_err() {
-            return;
+    /// Where an archive that is found changed is to be told of.
+    pub fn changed(&self) -> Sender<()> {
+        self.changed.clone()
+    }
+
+    /// Watches an open archive, for as long as it is open.
+    pub fn add(&self, bytes: &Arc<Bytes>) {
+        if let Some(shared) = &self.shared
+            && let Err(error) = shared.add(bytes)
+        {
+            unwatched(error);
         }
+        // What happened before the watch began has to be found, too.
+        bytes.has_changed();
     }
 }
 
-/// Looks at the archive whenever it is written to, truncated or given other attributes, until it
-/// has changed.
-fn until_changed(content: &Weak<Content>) -> io::Result<()> {
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
-    if let Some(content) = content.upgrade() {
+fn unwatched(error: Errno) {
+    warn!(
+        "changes of an archive are noticed only by reads: inotify: {}",
+        error.desc()
+    );
+}
+
+impl Shared {
+    fn add(&self, bytes: &Arc<Bytes>) -> Result<(), Errno> {
         // By its descriptor, since the path may name another file by now.
-        let opened = format!("/proc/self/fd/{}", content.file().as_raw_fd());
+        let opened = format!("/proc/self/fd/{}", bytes.file().as_raw_fd());
         let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB;
-        inotify.add_watch(opened.as_str(), events)?;
+        let mut watched = self.lock();
+        let descriptor = self.inotify.add_watch(opened.as_str(), events)?;
+        let file = watched.files.entry(descriptor).or_default();
+        file.push(Arc::downgrade(bytes));
+        if watched.files.len() > watched.limit {
+            self.stop_watching_what_is_closed(&mut watched);
+            watched.limit = 2 * watched.files.len() + 16;
+        }
+        Ok(())
     }
-    // Looked at first: what happened before the watch began has to be found, too.
-    while content
-        .upgrade()
-        .is_some_and(|content| !content.has_changed())
-    {
-        match inotify.read_events() {
-            Err(Errno::EINTR) => {}
-            events => drop(events?),
+
+    fn stop_watching_what_is_closed(&self, watched: &mut Watched) {
+        watched.files.retain(|&descriptor, file| {
+            file.retain(|bytes| bytes.strong_count() > 0);
+            if file.is_empty() {
+                // An error says that the file is gone, and the watch with it.
+                let _ = self.inotify.rm_watch(descriptor);
+            }
+            !file.is_empty()
+        });
+    }
+
+    /// Looks at each archive that is written to, truncated or given other attributes.
+    fn look_at_what_changes(&self) {
+        loop {
+            match self.inotify.read_events() {
+                Ok(events) => {
+                    for event in events {
+                        let watched = self.lock();
+                        let files = watched.files.get(&event.wd).cloned();
+                        drop(watched);
+                        for bytes in files.iter().flatten().filter_map(Weak::upgrade) {
+                            bytes.has_changed();
+                        }
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(error) => return unwatched(error),
+            }
         }
     }
-    Ok(())
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

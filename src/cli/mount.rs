@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::EXIT_STATUS;
 use crate::options::KernelOptions;
@@ -21,8 +21,10 @@ Example:
     after_help = format!("{EXAMPLE}\n\n{EXIT_STATUS}")
 )]
 pub struct MountArgs {
-    /// The .npz archive, or any other ZIP archive
-    pub archive: PathBuf,
+    /// The .npz archive, or any other ZIP archive, or a folder of .npz archives; several become
+    /// directories
+    #[arg(value_name = "ARCHIVE", required = true)]
+    pub archives: Vec<PathBuf>,
 
     /// The directory to mount it on; made if it is missing, and then removed at the end
     #[arg(value_name = "MOUNTPOINT")]
@@ -35,6 +37,15 @@ pub struct MountArgs {
     /// How to mount.
     #[command(flatten)]
     pub options: MountOptions,
+}
+
+/// What is done about compressed members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Deflated {
+    /// They are inflated when somebody opens them.
+    Inflate,
+    /// They cannot be opened.
+    Refuse,
 }
 
 /// The options of every command that mounts.
@@ -72,6 +83,31 @@ pub struct MountOptions {
     #[arg(long, value_name = "MASK", value_parser = octal)]
     pub umask: Option<u16>,
 
+    /// Whether compressed members can be read
+    #[arg(long, value_name = "HOW", default_value = "inflate")]
+    pub deflated: Deflated,
+
+    /// How much memory inflated members may take, such as 500M or 2G [default: a quarter of the
+    /// memory]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub inflate_limit: Option<u64>,
+
+    /// Where inflated members go that are more than that [default: $TMPDIR or /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Show archives inside archives as directories
+    #[arg(short, long)]
+    pub recursive: bool,
+
+    /// Show archives without .npz behind their names
+    #[arg(long)]
+    pub strip_suffix: bool,
+
+    /// How many archives of folders may be open at a time [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..))]
+    pub max_open: Option<u32>,
+
     /// Refuse the mount if any member cannot be read
     #[arg(long)]
     pub strict: bool,
@@ -91,6 +127,25 @@ pub struct MountOptions {
     /// The options behind `-o` that are for the kernel.
     #[arg(skip)]
     pub kernel: KernelOptions,
+}
+
+/// A number of bytes, with a unit of 1024 of the next smaller one behind it.
+fn size(text: &str) -> Result<u64, String> {
+    let wanted = || "a size such as 500M or 2G is wanted".to_owned();
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let shift = match text[digits.len()..]
+        .to_ascii_uppercase()
+        .trim_end_matches("IB")
+    {
+        "" | "B" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(wanted()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wanted())?;
+    number.checked_mul(1 << shift).ok_or_else(wanted)
 }
 
 fn octal(text: &str) -> Result<u16, String> {

@@ -55,7 +55,7 @@ pub(super) fn write(
     if let Some(frame) = listing.frame()? {
         table.paragraph(&frame.to_string(), 0)?;
     }
-    let archive = Size(listing.len_bytes);
+    let archive = Size(listing.volume.archive().len());
     table.paragraph(&format!("{totals}, {archive} archive"), 0)?;
     listing.check()
 }

@@ -91,7 +91,7 @@ def test_an_array_can_be_mapped_at_the_offsets_told(listed, tmp_path):
     assert mapped.tobytes("A") == array.tobytes("A")
 
 
-def test_a_compressed_archive_is_listed_with_sizes_and_reasons(listed, tmp_path):
+def test_a_compressed_archive_is_listed_with_its_arrays(listed, tmp_path):
     archive = tmp_path / "frame.npz"
     np.savez_compressed(archive, x=np.zeros(1000), y=np.arange(5))
 
@@ -100,8 +100,9 @@ def test_a_compressed_archive_is_listed_with_sizes_and_reasons(listed, tmp_path)
             assert member["size_bytes"] == info.file_size
             assert member["compressed_bytes"] == info.compress_size
             assert member["method"] == "deflated"
-            assert member["npy"] is member["lane"] is None
-            assert member["problem"].startswith("deflated, ")
+            assert (member["lane"], member["problem"]) == ("inflated", None)
+            assert member["npy"]["aligned_64"] is member["npy"]["aligned_page"] is None
+        assert [member["npy"]["shape"] for member in listed(archive)[0]["members"]] == [[1000], [5]]
 
 
 def test_paths_sizes_and_times_are_those_of_the_mount(listed, mount, tmp_path):

@@ -233,20 +233,49 @@ def test_several_processes_read_one_member(mount, savez):
 # Deflated members
 
 
-def test_an_archive_of_deflated_members_is_refused(npzfs, tmp_path):
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_members_are_mapped_like_stored_ones(mount, tmp_path, method):
+    array = np.arange(100_000).reshape(100, -1)
+    content = npy_of(array)
+    with zipfile.ZipFile(tmp_path / "frame.npz", "w") as archive:
+        archive.writestr("stored.npy", content)
+        archive.writestr("compressed.npy", content, method)
+        archive.writestr("empty", "", method)
+    mnt = mount(tmp_path / "frame.npz")
+
+    assert (mnt / "compressed.npy").read_bytes() == content
+    assert (mnt / "compressed.npy").stat().st_size == len(content)
+    assert (mnt / "empty").read_bytes() == b""
+    for name in "stored", "compressed":
+        mapped = np.load(mnt / f"{name}.npy", mmap_mode="r")
+        assert isinstance(mapped, np.memmap)
+        assert (mapped == array).all()
+
+
+def test_what_savez_compressed_writes_is_mapped(mount, tmp_path):
+    arrays = {"x": np.random.default_rng(1).random((300, 70)), "y": np.arange(5), "z": np.zeros(())}
+    np.savez_compressed(tmp_path / "frame.npz", **arrays)
+    mnt = mount(tmp_path / "frame.npz")
+
+    for name, array in arrays.items():
+        assert (np.load(mnt / f"{name}.npy", mmap_mode="r") == array).all()
+
+
+def test_an_archive_of_deflated_members_is_refused_if_so_wanted(npzfs, tmp_path):
     np.savez_compressed(tmp_path / "frame.npz", x=np.arange(1000), y=np.arange(5))
     (tmp_path / "mnt").mkdir()
 
-    assert npzfs("mount", tmp_path / "frame.npz", tmp_path / "mnt").returncode == 23
+    refused = npzfs("mount", "--deflated=refuse", tmp_path / "frame.npz", tmp_path / "mnt")
+    assert refused.returncode == 23
     assert not os.path.ismount(tmp_path / "mnt")
 
 
-def test_a_deflated_member_among_stored_ones_has_its_size_but_does_not_open(mount, tmp_path):
+def test_deflated_members_beside_stored_ones_do_not_open_if_so_wanted(mount, tmp_path):
     content = npy_of(np.zeros(1000))
     with zipfile.ZipFile(tmp_path / "frame.npz", "w") as archive:
         archive.writestr("stored.npy", content)
         archive.writestr("deflated.npy", content, zipfile.ZIP_DEFLATED)
-    mnt = mount(tmp_path / "frame.npz")
+    mnt = mount(tmp_path / "frame.npz", "--deflated=refuse")
 
     assert np.load(mnt / "stored.npy", "r").tolist() == [0] * 1000
     assert (mnt / "deflated.npy").stat().st_size == len(content)

@@ -185,7 +185,8 @@ fn the_manual_page_is_clean_mdoc() {
     let findings = mandoc
         .out
         .lines()
-        .filter(|line| !line.contains("referenced manual not found"));
+        .filter(|line| !line.contains("referenced manual not found"))
+        .filter(|line| !line.contains("outdated mandoc.db"));
     assert_eq!(findings.collect::<Vec<_>>(), [""; 0], "{}", mandoc.err);
 }
 

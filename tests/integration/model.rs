@@ -45,7 +45,9 @@ fn check(layout: &Layout, operations: &[Operation]) -> Result<(), TestCaseError>
     let place = Place::new();
     let archive = layout.archive().write(place.path(), "a.npz");
     let at = place.join("mnt");
-    let said = run(npzfs().args(["mount", "--quiet"]).args([&archive, &at]));
+    let said = run(npzfs()
+        .args(["mount", "--quiet", "--deflated=refuse"])
+        .args([&archive, &at]));
     // Adopted whatever it said, so that it goes away also where it should have been refused.
     let mount = Mounted::adopt(place, archive, said.out);
     prop_assert_eq!(said.status, Some(model.status()), "{}", said.err);

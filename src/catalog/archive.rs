@@ -1,0 +1,116 @@
+//! An archive of the mount, open or not.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
+
+use super::folder::SeenArchive;
+use super::unit::Unit;
+use crate::tree::Ino;
+use crate::volume::Volume;
+
+/// An archive, open or not.
+#[derive(Debug)]
+pub(super) struct Archive {
+    pub(super) origin: Origin,
+    /// Seconds since 1970 (UTC).
+    pub(super) modified: i64,
+    /// Locked also while it is being opened.
+    volume: RwLock<Option<Arc<Volume>>>,
+    /// When it was last used, by the clock of those who close what is not used.
+    used: AtomicU64,
+    /// Whether the log has the reason why it cannot be opened.
+    told: AtomicBool,
+}
+
+/// Where an archive is.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// On the command line: it was opened before anything was mounted, and stays open.
+    Pinned,
+    /// In a folder.
+    File(SeenArchive),
+    /// In another archive.
+    Member {
+        /// The other archive.
+        outer: Arc<Unit>,
+        /// Which member of it.
+        ino: Ino,
+    },
+}
+
+impl Archive {
+    pub(super) fn pinned(volume: Arc<Volume>) -> Self {
+        let root = volume.tree.attr(Ino::ROOT);
+        let modified = root.map_or(0, |root| root.modified);
+        Self {
+            volume: RwLock::new(Some(volume)),
+            ..Self::new(Origin::Pinned, modified)
+        }
+    }
+
+    pub(super) fn new(origin: Origin, modified: i64) -> Self {
+        Self {
+            origin,
+            modified,
+            volume: RwLock::default(),
+            used: AtomicU64::default(),
+            told: AtomicBool::default(),
+        }
+    }
+
+    /// Whether another archive may soon be under its name.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.origin, Origin::File(_))
+    }
+
+    /// The number of links to its root: 1 where nobody has counted, since it need not be open.
+    pub(super) fn links(&self) -> u32 {
+        match self.origin {
+            Origin::Pinned => {
+                let root = self
+                    .if_open()
+                    .and_then(|volume| volume.tree.attr(Ino::ROOT));
+                root.map_or(1, |root| root.links)
+            }
+            Origin::File(_) | Origin::Member { .. } => 1,
+        }
+    }
+
+    /// Whether this is the very file that was seen, in the same state.
+    pub(super) fn is(&self, seen: &SeenArchive) -> bool {
+        matches!(&self.origin, Origin::File(own) if own.identity == seen.identity)
+    }
+
+    /// The archive, if it is open and nobody is about to open it.
+    pub(super) fn if_open(&self) -> Option<Arc<Volume>> {
+        match self.volume.try_read() {
+            Ok(volume) => volume.clone(),
+            Err(TryLockError::Poisoned(volume)) => volume.into_inner().clone(),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Room for the archive, which nobody else opens or closes for as long as this is held.
+    pub(super) fn lock(&self) -> RwLockWriteGuard<'_, Option<Arc<Volume>>> {
+        self.volume.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the archive out, unless somebody uses it just now.
+    pub(super) fn take_unused(&self) -> Option<Arc<Volume>> {
+        let mut volume = self.volume.try_write().ok()?;
+        volume.take_if(|volume| Arc::strong_count(volume) == 1)
+    }
+
+    pub(super) fn use_at(&self, time: u64) {
+        self.used.store(time, Ordering::Relaxed);
+    }
+
+    pub(super) fn last_used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether the log was not told yet that it cannot be opened.
+    pub(super) fn is_news(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,342 @@
+//! What requests are answered with, apart from how they come and go.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyData, ReplyEntry,
+    ReplyOpen,
+};
+use log::{debug, error};
+
+use super::Ownership;
+use super::handles::{self, Handle, Handles, OpenFile};
+use crate::bytes::{ReadError, Slice};
+use crate::catalog::{Catalog, Found, Unavailable};
+use crate::human::Escaped;
+use crate::member::{Problem, ProblemKind};
+use crate::names::NAME_MAX;
+use crate::pool::Pool;
+use crate::stats::Stats;
+use crate::tree::{Attr, Ino, Kind};
+use crate::volume::{Contents, Volume};
+use crate::xattr::{AttributeError, Attributes};
+
+/// Python reads this much of a file at once when it looks for the npy header.
+pub(super) const BLOCK_SIZE: u32 = 4096;
+
+/// The entries that every directory begins with: `.` and `..`.
+pub(super) const DOTS: u64 = 2;
+
+/// What the answers are made from.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) ownership: Ownership,
+    pub(super) stats: Stats,
+    pub(super) handles: Handles,
+    /// Reads what has to be waited for.
+    pub(super) readers: Pool,
+    /// Whether the kernel may be given the file that a member was inflated to.
+    pub(super) passthrough: AtomicBool,
+}
+
+impl Server {
+    pub(super) fn lookup(&self, parent: Ino, name: &OsStr, reply: ReplyEntry) {
+        if name.len() > NAME_MAX {
+            return reply.error(Errno::ENAMETOOLONG);
+        }
+        match self.catalog.lookup(parent, name.as_bytes()) {
+            Ok(Some(found)) => {
+                reply.entry(&found.ttl, &self.file_attr(&found.attr), Generation(0));
+            }
+            // Inode 0 says that there is nothing, and that the kernel may remember it: clients
+            // probe for optional members again and again.
+            Ok(None) => {
+                let nothing = Attr {
+                    ino: Ino(0),
+                    kind: Kind::File,
+                    size: 0,
+                    modified: 0,
+                    links: 0,
+                };
+                let ttl = self.catalog.ttl_of_nothing(parent);
+                reply.entry(&ttl, &self.file_attr(&nothing), Generation(0));
+            }
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    pub(super) fn open(self: &Arc<Self>, ino: Ino, reply: ReplyOpen) {
+        let (volume, local) = match self.catalog.archive_of(ino) {
+            Ok(found) => found,
+            Err(error) => return reply.error(errno(&error)),
+        };
+        let Some(member) = volume.tree.member(local) else {
+            return reply.error(Errno::EISDIR);
+        };
+        let contents = match volume.contents(member) {
+            Ok(Contents::Stored(contents)) => contents,
+            Ok(Contents::Compressed(_)) => {
+                let server = self.clone();
+                let opened = volume.clone();
+                let then = move |inflated| match inflated {
+                    Ok(contents) => server.opened_inflated(ino, opened, local, contents, reply),
+                    Err(reason) => {
+                        opened.tell_once(local, &reason);
+                        reply.error(Errno::EIO);
+                    }
+                };
+                return self.catalog.inflate(ino, &volume, then);
+            }
+            Err(problem) => return reply.error(refusal(&volume, local, problem)),
+        };
+        let file = OpenFile {
+            volume,
+            ino: local,
+            contents,
+            _backing: None,
+        };
+        let handle = self.handles.add(Handle::File(file));
+        reply.opened(
+            handle,
+            FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+        );
+    }
+
+    fn opened_inflated(
+        &self,
+        ino: Ino,
+        volume: Arc<Volume>,
+        local: Ino,
+        contents: Slice,
+        reply: ReplyOpen,
+    ) {
+        let backing = self
+            .passthrough
+            .load(Ordering::Relaxed)
+            .then(|| {
+                let make = || reply.open_backing(contents.bytes().file());
+                self.handles.backing(ino, make).inspect_err(|error| {
+                    // For good: all who have a file open must have it open in one way.
+                    self.passthrough.store(false, Ordering::Relaxed);
+                    debug!("files are not passed through to the kernel: {error}");
+                })
+            })
+            .and_then(Result::ok);
+        let handle = self.handles.add(Handle::File(OpenFile {
+            volume,
+            ino: local,
+            contents,
+            _backing: backing.clone(),
+        }));
+        match backing {
+            Some(backing) => {
+                reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, &backing);
+            }
+            None => reply.opened(
+                handle,
+                FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+            ),
+        }
+    }
+
+    /// Answers a READ of an open file.
+    pub(super) fn read_open(&self, handle: FileHandle, offset: u64, size: u32, reply: ReplyData) {
+        match self.handles.find(handle).as_deref() {
+            Some(Handle::File(file)) => {
+                // What was inflated is its own file, which does not change with the archive.
+                let checked = file.volume.check();
+                match checked {
+                    Ok(()) => {
+                        let part = file.contents.part(offset, size.into());
+                        self.read(&file.volume, file.ino, part, reply);
+                    }
+                    Err(error) => reply.error(read_failed(&file.volume, file.ino, &error)),
+                }
+            }
+            _ => reply.error(Errno::EBADF),
+        }
+    }
+
+    /// Answers a READ of a file that needs no opening.
+    pub(super) fn read_unopened(&self, ino: Ino, offset: u64, size: u32, reply: ReplyData) {
+        let (volume, local) = match self.catalog.archive_of(ino) {
+            Ok(found) => found,
+            Err(error) => return reply.error(errno(&error)),
+        };
+        let Some(member) = volume.tree.member(local) else {
+            return reply.error(Errno::EISDIR);
+        };
+        match volume.contents(member) {
+            Ok(Contents::Stored(contents)) => {
+                self.read(&volume, local, contents.part(offset, size.into()), reply);
+            }
+            // Where there are such members, files are opened.
+            Ok(Contents::Compressed(_)) => reply.error(Errno::EBADF),
+            Err(problem) => reply.error(refusal(&volume, local, problem)),
+        }
+    }
+
+    fn read(&self, volume: &Arc<Volume>, ino: Ino, part: Slice, reply: ReplyData) {
+        self.stats.count_bytes(part.len());
+        if part.is_cached() {
+            return match part.mapped() {
+                Ok(bytes) => reply.data(bytes),
+                Err(error) => reply.error(read_failed(volume, ino, &error)),
+            };
+        }
+        let volume = volume.clone();
+        self.readers.run(move || match part.read() {
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => reply.error(read_failed(&volume, ino, &error)),
+        });
+    }
+
+    pub(super) fn opendir(&self, ino: Ino, reply: ReplyOpen) {
+        match self.catalog.folder_names(ino) {
+            Ok(Some(names)) => {
+                let handle = self.handles.add(Handle::Folder(names));
+                reply.opened(handle, FopenFlags::empty());
+            }
+            Ok(None) => match self.catalog.open_directory(ino) {
+                Ok(()) => reply.opened(
+                    handles::NONE,
+                    FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR,
+                ),
+                Err(error) => reply.error(errno(&error)),
+            },
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    /// Gives `take` the entries of a directory as READDIR numbers them: `.`, `..` and the rest, each
+    /// with the offset of the one after it. The kernel holds those that were taken, but for the
+    /// first two.
+    pub(super) fn list(
+        &self,
+        ino: Ino,
+        handle: FileHandle,
+        offset: u64,
+        mut take: impl FnMut(u64, &[u8], Found) -> bool,
+    ) -> Result<(), Unavailable> {
+        let dots = [(&b"."[..], ino), (b"..", self.catalog.parent(ino)?)];
+        for ((name, ino), next) in dots.into_iter().zip(1..) {
+            if offset < next && !take(next, name, self.catalog.attr(ino)?) {
+                return Ok(());
+            }
+        }
+        let skip = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
+        let handle = self.handles.find(handle);
+        let Some(Handle::Folder(names)) = handle.as_deref() else {
+            let mut next = skip as u64 + DOTS;
+            return self.catalog.entries(ino, skip, |name, found| {
+                next += 1;
+                take(next, name, found)
+            });
+        };
+        for (name, next) in names.iter().zip(DOTS + 1..).skip(skip) {
+            // What is gone since the folder was opened is left out.
+            if let Ok(Some(found)) = self.catalog.lookup(ino, name.as_bytes())
+                && !take(next, name.as_bytes(), found)
+            {
+                self.catalog.forget(found.attr.ino, 1);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn attributes(&self) -> Attributes<'_> {
+        Attributes {
+            catalog: &self.catalog,
+            stats: &self.stats,
+        }
+    }
+
+    pub(super) fn file_attr(&self, attr: &Attr) -> FileAttr {
+        let time = system_time(attr.modified);
+        let (kind, mode) = match attr.kind {
+            Kind::File => (FileType::RegularFile, 0o444),
+            Kind::Directory => (FileType::Directory, 0o555),
+        };
+        FileAttr {
+            ino: INodeNo(attr.ino.0),
+            size: attr.size,
+            blocks: attr.size.div_ceil(512),
+            atime: time,
+            mtime: time,
+            ctime: time,
+            crtime: time,
+            kind,
+            perm: mode & !self.ownership.umask,
+            nlink: attr.links,
+            uid: self.ownership.uid,
+            gid: self.ownership.gid,
+            rdev: 0,
+            blksize: BLOCK_SIZE,
+            flags: 0,
+        }
+    }
+}
+
+fn system_time(seconds: i64) -> SystemTime {
+    let since = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(since)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// The error number for an inode of which nothing can be said.
+pub(super) fn errno(error: &Unavailable) -> Errno {
+    match error {
+        // The kernel looks the path up anew upon this one.
+        Unavailable::Gone => Errno::ESTALE,
+        Unavailable::NotADirectory => Errno::ENOTDIR,
+        Unavailable::Archive => Errno::EIO,
+        Unavailable::Folder(error) => error.raw_os_error().map_or(Errno::EIO, Errno::from_i32),
+    }
+}
+
+/// The error number for an attribute that cannot be had.
+pub(super) fn attribute_errno(error: &AttributeError) -> Errno {
+    match error {
+        AttributeError::Unavailable(error) => errno(error),
+        AttributeError::Read { volume, ino, error } => read_failed(volume, *ino, error),
+    }
+}
+
+/// The error number for a member that cannot be read, after a line in the log.
+fn refusal(volume: &Volume, ino: Ino, problem: &Problem) -> Errno {
+    volume.tell_once(ino, problem);
+    match problem.kind() {
+        ProblemKind::Damaged => Errno::EIO,
+        ProblemKind::Unsupported => Errno::EOPNOTSUPP,
+        ProblemKind::Encrypted => Errno::EACCES,
+    }
+}
+
+/// The error number for a read that failed, after a line in the log; that an archive has changed is
+/// told elsewhere.
+fn read_failed(volume: &Volume, ino: Ino, error: &ReadError) -> Errno {
+    if let ReadError::Io(error) = error {
+        let member = volume.tree.member(ino);
+        let name = member.map(|member| volume.tree.name_of(member));
+        let (archive, name) = (
+            volume.path.as_os_str().as_encoded_bytes(),
+            name.unwrap_or_default(),
+        );
+        error!(
+            "{}: member '{}': {error}",
+            Escaped(archive),
+            Escaped::member(name)
+        );
+    }
+    Errno::EIO
+}

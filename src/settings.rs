@@ -1,0 +1,107 @@
+//! What the options of a mount come to, on this machine and for this user.
+
+use std::path::PathBuf;
+use std::thread;
+
+use log::LevelFilter;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::sysinfo::sysinfo;
+use nix::unistd::{getgid, getuid};
+
+use crate::catalog;
+use crate::cli::{Deflated, MountOptions};
+use crate::error::Error;
+use crate::fuse::Ownership;
+use crate::inflate::Limits;
+
+/// The threads that answer requests, unless the user says how many.
+const THREADS_MAX: usize = 8;
+
+/// How many archives of folders may be open, unless the user says how many.
+const MAX_OPEN_DEFAULT: usize = 4096;
+
+/// How much is logged.
+pub fn log_level(options: &MountOptions) -> LevelFilter {
+    match (options.quiet, options.verbose) {
+        (true, _) => LevelFilter::Error,
+        (false, 0) => LevelFilter::Warn,
+        (false, 1) => LevelFilter::Info,
+        (false, _) => LevelFilter::Debug,
+    }
+}
+
+/// How archives are found and shown.
+pub fn showing(options: &MountOptions) -> catalog::Options {
+    catalog::Options {
+        recursive: options.recursive,
+        inflates: options.deflated == Deflated::Inflate,
+        strip_suffix: options.strip_suffix,
+        max_open: max_open(options),
+    }
+}
+
+/// Has this process open as many files as it may.
+pub fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // What cannot be raised is as it was.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// Who owns the files, and with which modes.
+pub fn ownership(options: &MountOptions) -> Ownership {
+    // The kernel cannot let root in and keep the others out; but the modes can, which root may
+    // pass by.
+    let umask = if options.allow_root { 0o077 } else { 0 };
+    Ownership {
+        uid: options.uid.unwrap_or(getuid().as_raw()),
+        gid: options.gid.unwrap_or(getgid().as_raw()),
+        umask: options.umask.unwrap_or(0) | umask,
+    }
+}
+
+/// How many archives of folders may be open: half of the descriptors that this process may have,
+/// unless the user says how many.
+fn max_open(options: &MountOptions) -> usize {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    // Archives are opened and mapped, and inflated members are, too.
+    let half = usize::try_from(most / 2).unwrap_or(usize::MAX);
+    options
+        .max_open
+        .map_or(MAX_OPEN_DEFAULT, |max| max as usize)
+        .min(half)
+}
+
+/// The room that there is for what members are inflated to.
+///
+/// # Errors
+/// [`Error::CacheDirectory`] where a directory that was asked for cannot be used.
+pub fn limits(options: &MountOptions) -> Result<Limits, Error> {
+    let memory = options.inflate_limit.unwrap_or_else(|| {
+        let all = sysinfo().map_or(0, |info| info.ram_total());
+        all / 4
+    });
+    let directory = options.cache_dir.clone().unwrap_or_else(|| {
+        let from_environment = std::env::var_os("TMPDIR").map(PathBuf::from);
+        from_environment.unwrap_or_else(|| PathBuf::from("/var/tmp"))
+    });
+    if options.cache_dir.is_some() {
+        // To find out now is better than when somebody reads.
+        tempfile::tempfile_in(&directory).map_err(|error| Error::CacheDirectory {
+            directory: directory.clone(),
+            error,
+        })?;
+    }
+    Ok(Limits {
+        memory,
+        directory,
+        count: max_open(options),
+    })
+}
+
+/// How many threads answer requests, unless the user says how many.
+pub fn processors() -> usize {
+    thread::available_parallelism().map_or(1, |count| count.get().min(THREADS_MAX))
+}

@@ -1,0 +1,229 @@
+//! An archive that is open for a mount: its tree, and the bytes of its members.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use log::warn;
+
+use crate::archive::{self, Defect};
+use crate::archive_file::ArchiveFile;
+use crate::bytes::{Bytes, ReadError, Slice};
+use crate::decode::Decoder;
+use crate::error::Error;
+use crate::human::Escaped;
+use crate::member::{Member, Method, Problem};
+use crate::tree::{Ino, Tree};
+use crate::watch::Watch;
+
+/// The most members of an archive of which the log tells why they cannot be read.
+const REASONS_MAX: usize = 1000;
+
+/// An archive that is open for a mount.
+#[derive(Debug)]
+pub struct Volume {
+    /// What messages call it: its path, which for an archive inside another one goes on with the
+    /// name that it has there.
+    pub path: PathBuf,
+    /// Its members as files and directories.
+    pub tree: Tree,
+    archive: Slice,
+    /// The archive that this one is in.
+    outer: Option<Arc<Volume>>,
+    /// By inode: whether the log has the reason why a member cannot be read.
+    told: Vec<AtomicBool>,
+    /// Of how many members it was to be told.
+    reasons: AtomicUsize,
+}
+
+/// How the contents of a member are to be had.
+#[derive(Debug)]
+pub enum Contents<'a> {
+    /// They are in the archive as they are.
+    Stored(Slice),
+    /// They have to be inflated first.
+    Compressed(&'a Member),
+}
+
+impl Volume {
+    /// Opens and indexes the archive at `at`, which messages call `given`, and has it watched, if need be. If it
+    /// `inflates` not, compressed members cannot be read.
+    ///
+    /// # Errors
+    /// Those of [`ArchiveFile::open`], and [`Error::System`].
+    pub fn open(
+        at: &Path,
+        given: &Path,
+        inflates: bool,
+        watch: Option<&Watch>,
+    ) -> Result<Self, Error> {
+        let mut archive = ArchiveFile::open_as(at, given)?;
+        if !inflates {
+            archive.index.refuse_compressed();
+        }
+        let modified = archive.modified();
+        let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
+            archive: given.to_owned(),
+            defect: Defect::TooLarge,
+        })?;
+        let bytes = Bytes::of_file(archive.file, &archive.metadata, watch.map(Watch::changed));
+        let bytes = Arc::new(bytes.map_err(|error| Error::System {
+            what: "map the archive into memory",
+            error,
+        })?);
+        if let Some(watch) = watch {
+            watch.add(&bytes);
+        }
+        Ok(Self::new(archive.path, Slice::whole(bytes), tree, None))
+    }
+
+    /// The archive whose bytes are `archive`, a member of `outer` that was last modified at
+    /// `modified`, in seconds since 1970 (UTC).
+    ///
+    /// # Errors
+    /// Any [`Defect`].
+    pub fn inside(
+        outer: &Arc<Self>,
+        path: PathBuf,
+        archive: Slice,
+        modified: i64,
+        inflates: bool,
+    ) -> Result<Self, Defect> {
+        let mut index = archive::index(&archive, archive.len(), modified)?;
+        if !inflates {
+            index.refuse_compressed();
+        }
+        let tree = Tree::new(index, modified).map_err(|_| Defect::TooLarge)?;
+        Ok(Self::new(path, archive, tree, Some(outer.clone())))
+    }
+
+    fn new(path: PathBuf, archive: Slice, tree: Tree, outer: Option<Arc<Self>>) -> Self {
+        // Room only where something may have to be told: next to no archive has such members.
+        let may_fail = |member: &Member| member.problem.is_some() || !is_stored(member);
+        let told = if tree.files().any(may_fail) {
+            tree.len()
+        } else {
+            0
+        };
+        Self {
+            path,
+            tree,
+            archive,
+            outer,
+            told: std::iter::repeat_with(AtomicBool::default)
+                .take(told)
+                .collect(),
+            reasons: AtomicUsize::new(0),
+        }
+    }
+
+    /// What messages call the archive that is the member `name` of this one.
+    pub fn inside_path(&self, name: &[u8]) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name))
+    }
+
+    /// Looks whether the archive, and those that it is in, are still what they were.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn check(&self) -> Result<(), ReadError> {
+        self.archive.bytes().check()?;
+        self.outer.as_ref().map_or(Ok(()), |outer| outer.check())
+    }
+
+    /// Whether the archive, or one that it is in, was found changed.
+    pub fn is_stale(&self) -> bool {
+        self.archive.bytes().is_stale() || self.outer.as_ref().is_some_and(|outer| outer.is_stale())
+    }
+
+    /// The archive that this one is in, at last: the one that is a file.
+    pub fn outermost(&self) -> &Self {
+        self.outer.as_ref().map_or(self, |outer| outer.outermost())
+    }
+
+    /// The archive's bytes.
+    pub fn archive(&self) -> &Slice {
+        &self.archive
+    }
+
+    /// How the contents of a member are to be had.
+    ///
+    /// # Errors
+    /// The [`Problem`] of a member that cannot be read.
+    pub fn contents<'a>(&self, member: &'a Member) -> Result<Contents<'a>, &'a Problem> {
+        match &member.problem {
+            Some(problem) => Err(problem),
+            None if is_stored(member) => {
+                let part = self.archive.part(member.extent.start, member.size);
+                Ok(Contents::Stored(part))
+            }
+            None => Ok(Contents::Compressed(member)),
+        }
+    }
+
+    /// Whether each member can be read right from the archive.
+    pub fn is_all_stored(&self) -> bool {
+        self.tree
+            .files()
+            .all(|member| member.problem.is_none() && is_stored(member))
+    }
+
+    /// The contents of a member, decompressed as they are read. What is read is only known to be
+    /// right once the end was read, and the archive was not [found changed](Bytes::check).
+    ///
+    /// # Errors
+    /// Those of [`Decoder::new`].
+    pub fn decoder(&self, member: &Member) -> io::Result<Decoder<'_>> {
+        Decoder::new(&self.archive, member)
+    }
+
+    /// The first `len` bytes of a member, or all if there are fewer, and none of a member that cannot
+    /// be read.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn start_of(&self, member: &Member, len: u64) -> Result<Vec<u8>, ReadError> {
+        match self.contents(member) {
+            Ok(Contents::Stored(contents)) => contents.part(0, len).read(),
+            Ok(Contents::Compressed(member)) => {
+                let mut start = Vec::new();
+                // One byte more, so that a short member is read to its end, and so checked.
+                let read = self.decoder(member).and_then(|decoder| {
+                    decoder.take(len.saturating_add(1)).read_to_end(&mut start)
+                });
+                start.truncate(len as usize);
+                self.check()?;
+                read.map_err(ReadError::Io)?;
+                Ok(start)
+            }
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Tells the log, once a member, why it cannot be read.
+    pub fn tell_once(&self, ino: Ino, reason: &dyn fmt::Display) {
+        let told = self.told.get(ino.0.wrapping_sub(1) as usize);
+        if told.is_none_or(|told| !told.swap(true, Ordering::Relaxed)) {
+            let archive = Escaped(self.path.as_os_str().as_encoded_bytes());
+            match self.reasons.fetch_add(1, Ordering::Relaxed) {
+                ..REASONS_MAX => {}
+                REASONS_MAX => return warn!("{archive}: more members cannot be read"),
+                _ => return,
+            }
+            let name = self
+                .tree
+                .member(ino)
+                .map(|member| self.tree.name_of(member));
+            let name = Escaped::member(name.unwrap_or_default());
+            warn!("{archive}: member '{name}': {reason}");
+        }
+    }
+}
+
+fn is_stored(member: &Member) -> bool {
+    member.method == Method::STORED
+}
