@@ -1,8 +1,11 @@
 //! npzfs mounts a NumPy `.npz` archive as a directory of `.npy` files, each one the archive's own
 //! byte range.
 //!
-//! The data goes one way: archive bytes, members, tree of inodes, replies. Each module knows only
-//! the ones before it.
+//! The data goes one way, and each module knows only the ones before it:
+//!
+//! bytes (`bytes`) -> members (`archive`, `member`) -> tree of inodes (`tree`) -> an open archive
+//! (`volume`) -> what members are inflated to (`decode`, `inflate`) -> all that is mounted
+//! (`catalog`) -> replies (`fuse`).
 //!
 //! This library is what the program `npzfs` is made of; it is no stable interface.
 
