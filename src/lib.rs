@@ -38,6 +38,7 @@ pub mod options;
 pub mod pool;
 pub mod settings;
 pub mod sources;
+pub mod progress;
 pub mod stats;
 mod sys;
 pub mod tree;
