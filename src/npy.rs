@@ -3,7 +3,11 @@
 //! The header is a Python dictionary literal. The parser is small, works on the bytes that it is
 //! given and nothing else, and bounds its depth: a header comes from whoever made the archive.
 
+mod items;
+
 use std::borrow::Cow;
+
+pub use items::Items;
 
 const MAGIC: [u8; 6] = *b"\x93NUMPY";
 
@@ -36,22 +40,7 @@ impl NpyHeader {
     /// Parses the header that `bytes`, the start of a file, begin with; `None` where there is none
     /// that NumPy would read, or it does not end within `bytes`.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (magic, rest) = bytes.split_first_chunk::<6>()?;
-        let (&[major, minor], rest) = rest.split_first_chunk::<2>()?;
-        if *magic != MAGIC {
-            return None;
-        }
-        let (len, rest) = match (major, minor) {
-            (1, 0) => {
-                let (len, rest) = rest.split_first_chunk()?;
-                (u16::from_le_bytes(*len).into(), rest)
-            }
-            (2 | 3, 0) => {
-                let (len, rest) = rest.split_first_chunk()?;
-                (u32::from_le_bytes(*len) as usize, rest)
-            }
-            _ => return None,
-        };
+        let ((major, minor), len, rest) = start(bytes)?;
         let literal = rest.get(..len)?;
         // Version 3.0 is UTF-8, the older ones are Latin-1.
         let text = if major == 3 {
@@ -96,6 +85,36 @@ impl NpyHeader {
         let lengths: Vec<String> = self.shape.iter().map(u64::to_string).collect();
         lengths.join(",")
     }
+}
+
+/// Whether a file that starts with `bytes` is meant as `.npy`.
+pub fn has_magic(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
+/// Where the array's data starts in a file that starts with `bytes`, in bytes from its start, which
+/// may be past the end of `bytes`; `None` where they are not the start of an npy header.
+pub fn data_offset(bytes: &[u8]) -> Option<u64> {
+    let (_, len, rest) = start(bytes)?;
+    Some((bytes.len() - rest.len()) as u64 + len as u64)
+}
+
+/// The version, the length of the dictionary and the bytes from there on.
+fn start(bytes: &[u8]) -> Option<((u8, u8), usize, &[u8])> {
+    let rest = bytes.strip_prefix(&MAGIC)?;
+    let (&[major, minor], rest) = rest.split_first_chunk::<2>()?;
+    let (len, rest) = match (major, minor) {
+        (1, 0) => {
+            let (len, rest) = rest.split_first_chunk()?;
+            (u16::from_le_bytes(*len).into(), rest)
+        }
+        (2 | 3, 0) => {
+            let (len, rest) = rest.split_first_chunk()?;
+            (u32::from_le_bytes(*len) as usize, rest)
+        }
+        _ => return None,
+    };
+    Some(((major, minor), len, rest))
 }
 
 struct Fields {

@@ -2,7 +2,7 @@
 
 use ndarray_npy::npy::header::{Header, Layout};
 use npyz::Order;
-use npzfs::npy::NpyHeader;
+use npzfs::npy::{self, Items, NpyHeader};
 
 use crate::mutate::Format;
 
@@ -20,6 +20,12 @@ pub fn check(bytes: &[u8]) {
         assert!(matches!(header.version, (1..=3, 0)));
         assert_eq!(NpyHeader::parse(&bytes[..end]).as_ref(), Some(header));
         assert_eq!(NpyHeader::parse(&bytes[..end - 1]), None);
+        assert!(npy::has_magic(bytes));
+        assert_eq!(npy::data_offset(bytes), Some(header.data_offset));
+        if let Some(Items::Plain(itemsize)) = header.items() {
+            let len = header.len_bytes(itemsize);
+            assert!(len.is_some() || !header.shape.contains(&0));
+        }
     }
     if let Some((_, text)) = literal
         && let Ok(text) = std::str::from_utf8(text)
