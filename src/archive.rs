@@ -6,9 +6,11 @@
 
 mod central;
 mod defect;
+mod descriptor;
 mod end;
 mod extra;
 mod fields;
+mod layout;
 mod local;
 mod source;
 
@@ -16,6 +18,7 @@ use std::collections::HashMap;
 use std::io;
 
 pub use defect::Defect;
+pub use layout::{Gap, Layout};
 pub use source::Source;
 pub(crate) use source::Window;
 
@@ -47,6 +50,8 @@ pub struct Index {
     pub names: Names,
     /// The members, directory entries among them.
     pub members: Vec<Member>,
+    /// Where the part of the file ends that members can lie in: the central directory starts there.
+    pub members_end: u64,
 }
 
 impl Index {
@@ -116,7 +121,11 @@ fn read_central_directory<S: Source + ?Sized>(
     if found != told {
         return Err(Defect::EntryCount { told, found });
     }
-    Ok(Index { names, members })
+    Ok(Index {
+        names,
+        members,
+        members_end: directory.start,
+    })
 }
 
 /// The member as its central header tells it; its extent is not known yet.
@@ -163,7 +172,7 @@ fn check_local_headers<S: Source + ?Sized>(
     directory: &CentralDirectory,
     index: &mut Index,
 ) -> Result<(), Defect> {
-    let Index { names, members } = index;
+    let Index { names, members, .. } = index;
     let mut order: Vec<u32> = (0..members.len() as u32)
         .filter(|&at| !is_nowhere(&members[at as usize]))
         .collect();

@@ -321,7 +321,12 @@ mod tests {
                 problem: None,
             })
             .collect();
-        Tree::new(Index { names, members }, 99).unwrap()
+        let index = Index {
+            names,
+            members,
+            members_end: 0,
+        };
+        Tree::new(index, 99).unwrap()
     }
 
     /// Every path below `directory` with the size of the file, in the order of the entries.

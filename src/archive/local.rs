@@ -9,14 +9,14 @@ use super::fields::Fields;
 
 /// A local header is at least this long.
 pub(super) const LOCAL_HEADER_LEN: usize = 30;
-const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
+pub(super) const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
 
 /// How much of an extra field is looked at, in bytes. What matters comes first; the rest is padding,
 /// and each of a million members may have 64 KiB of it.
 const EXTRA_MAX: usize = 1024;
 
 /// Sizes and CRC follow the data in a data descriptor and may be 0 here (APPNOTE 4.4.4, bit 3).
-const HAS_DATA_DESCRIPTOR: u16 = 1 << 3;
+pub(super) const HAS_DATA_DESCRIPTOR: u16 = 1 << 3;
 /// Encrypted, strongly encrypted, header masked (APPNOTE 4.4.4, bits 0, 6 and 13).
 pub(super) const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
 /// The bits that change what the bytes mean: the above, and the encoding of the name (bit 11).

@@ -71,7 +71,7 @@ impl Notices {
 
 impl Builder {
     pub(super) fn new(index: Index) -> Self {
-        let Index { names, members } = index;
+        let Index { names, members, .. } = index;
         let mut table = Table::default();
         // Room for all at once: growing would rehash everything again and again.
         table.positions.reserve(members.len(), |_| 0);

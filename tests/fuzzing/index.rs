@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Cursor, Read};
 
-use npzfs::archive::{self, Defect, Index};
+use npzfs::archive::{self, Defect, Index, Layout};
 use npzfs::decode::Decoder;
 use npzfs::member::{Member, Method};
 use npzfs::names::NAME_MAX;
@@ -73,6 +73,7 @@ fn check_extents(bytes: &[u8], index: &Index) {
         records.push((at as u64, member.extent.start + member.extent.len));
     }
     records.sort_unstable();
+    check_gaps(bytes, index, &records);
     let limit = bytes.len().checked_sub(directory_and_end);
     let limit = limit.expect("the central directory is in the file") as u64;
     let starts = records[1.min(records.len())..]
@@ -81,6 +82,20 @@ fn check_extents(bytes: &[u8], index: &Index) {
     for (&(_, end), next) in records.iter().zip(starts.chain([limit])) {
         assert!(end <= next, "{records:?}, limit {limit}");
     }
+}
+
+/// Gaps lie before the central directory, one after the other, and outside of each sound member.
+fn check_gaps(bytes: &[u8], index: &Index, records: &[(u64, u64)]) {
+    let layout = Layout::of(bytes, index).expect("nothing is read past the end");
+    let mut reach = 0;
+    for gap in layout.gaps {
+        let (start, end) = (gap.extent.start, gap.extent.start + gap.extent.len);
+        assert!(reach <= start && start < end, "{gap:?}");
+        reach = end;
+        let touches = |&(from, to): &(u64, u64)| from < end && start < to;
+        assert!(!records.iter().any(touches), "{gap:?}, {records:?}");
+    }
+    assert!(reach <= index.members_end);
 }
 
 /// What a member's data is decompressed to has the size and the CRC that the archive tells, or is
