@@ -3,6 +3,7 @@
 mod list;
 mod mount;
 mod umount;
+mod verify;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -13,13 +14,14 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use list::ListArgs;
 pub use mount::{Deflated, MountArgs, MountOptions};
 pub use umount::UmountArgs;
+pub use verify::VerifyArgs;
 
 use crate::options::{self, KernelOptions};
 
 const EXIT_STATUS: &str = "\
 Exit status:
    0  done
-   1  the command ran and failed
+   1  the command ran and failed, or found faults
    2  the command line is wrong
   10  the mount point cannot be used
   11  FUSE is not available or not permitted
@@ -53,6 +55,8 @@ pub enum Command {
     /// End mounts of npzfs
     #[command(alias = "unmount")]
     Umount(UmountArgs),
+    /// Check every member of archives
+    Verify(VerifyArgs),
 }
 
 impl Command {
@@ -60,7 +64,7 @@ impl Command {
     fn mounts(&mut self) -> Option<(&'static str, &mut MountOptions)> {
         match self {
             Self::Mount(arguments) => Some(("mount", &mut arguments.options)),
-            Self::List(_) | Self::Umount(_) => None,
+            Self::List(_) | Self::Umount(_) | Self::Verify(_) => None,
         }
     }
 }

@@ -166,7 +166,7 @@ pub enum UnmountDefect {
 pub mod status {
     /// Done.
     pub const DONE: u8 = 0;
-    /// The command ran and failed.
+    /// The command ran and failed, or found faults.
     pub const FAILED: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
@@ -359,7 +359,7 @@ fn shown(path: &Path) -> Escaped<'_> {
 }
 
 /// An error without the number that the standard library puts behind it.
-fn text(error: &io::Error) -> String {
+pub(crate) fn text(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use npzfs::cli::{self, Command};
 use npzfs::error::{Error, status};
 use npzfs::human::Escaped;
-use npzfs::{list, mount, umount};
+use npzfs::{list, mount, umount, verify};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
@@ -54,6 +54,7 @@ fn run(command: &Command) -> u8 {
             });
             statuses.max().unwrap_or(status::DONE)
         }
+        Command::Verify(arguments) => verify::verify(arguments, fail),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Member {
     /// What the central header says in place of the truth.
     pub local_header_offset: Option<u64>,
     pub disk: u16,
+    /// The central directory does not know of the member.
+    pub unlisted: bool,
 }
 
 /// Where the local header differs from the central one.
@@ -69,6 +71,7 @@ impl Member {
             local: LocalLies::default(),
             local_header_offset: None,
             disk: 0,
+            unlisted: false,
         }
     }
 
@@ -137,11 +140,14 @@ impl Archive {
                 out.extend((member.size as u32).to_le_bytes());
             }
             let offset = member.local_header_offset.unwrap_or(offset);
-            central_header(&mut directory, member, offset);
+            if !member.unlisted {
+                central_header(&mut directory, member, offset);
+            }
         }
         let start = out.len() as u64 - prefix;
         out.extend(&directory);
-        let entries = self.members.len() as u64;
+        let listed = self.members.iter().filter(|member| !member.unlisted);
+        let entries = listed.count() as u64;
         self.end_records(&mut out, entries, start, directory.len() as u64);
         out
     }

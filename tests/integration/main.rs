@@ -21,3 +21,4 @@ mod oracle;
 mod refused;
 mod unreadable;
 mod users;
+mod verifying;

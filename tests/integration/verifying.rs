@@ -1,0 +1,501 @@
+//! `npzfs verify`: what it finds, in which words, and what it leaves alone.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::process::Command;
+
+use flate2::write::DeflateEncoder;
+
+use crate::fixture::{Archive, Member, crc32, npy, pattern};
+use crate::mounted::{Place, Said, installed, npzfs, run};
+
+/// What is said of an archive whose bytes these are and whose name is `a.npz`.
+fn verified_bytes(bytes: &[u8], options: &[&str]) -> Said {
+    let place = Place::new();
+    fs::write(place.join("a.npz"), bytes).unwrap();
+    let mut command = npzfs();
+    command.arg("verify").args(options).arg("a.npz");
+    run(command.current_dir(place.path()))
+}
+
+fn verified(archive: &Archive) -> Said {
+    verified_bytes(&archive.bytes(), &[])
+}
+
+fn said(status: i32, lines: &[&str]) -> Said {
+    Said {
+        status: Some(status),
+        out: lines.iter().flat_map(|line| [line, "\n"]).collect(),
+        err: String::new(),
+    }
+}
+
+/// An archive of one member has this fault and no other.
+fn assert_fault(member: Member, fault: &str) {
+    assert_faults(&Archive::of([member]), &[fault]);
+}
+
+fn assert_faults(archive: &Archive, faults: &[&str]) {
+    let said = verified(archive);
+    let lines: Vec<_> = said.out.lines().collect();
+    let (result, found) = lines.split_last().expect("a result");
+    let faults: Vec<_> = faults
+        .iter()
+        .map(|fault| format!("a.npz: member {fault}"))
+        .collect();
+    assert_eq!(found, faults);
+    let plural = if faults.len() == 1 { "" } else { "s" };
+    let end = format!(": {} fault{plural}", faults.len());
+    assert!(result.ends_with(&end), "{result}");
+    assert_eq!((said.status, said.err.as_str()), (Some(1), ""));
+}
+
+fn deflated(name: &str, contents: &[u8]) -> Member {
+    let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(contents).unwrap();
+    Member {
+        method: 8,
+        size: contents.len() as u64,
+        crc32: crc32(contents),
+        ..Member::stored(name, encoder.finish().unwrap())
+    }
+}
+
+fn array() -> Vec<u8> {
+    npy("'<f8'", "(3, 4)", &pattern(96, 1))
+}
+
+fn compressible(len: usize) -> Vec<u8> {
+    pattern(len, 5).iter().map(|byte| byte % 7).collect()
+}
+
+#[test]
+fn a_sound_archive_is_sound() {
+    let archive = Archive {
+        comment: b"a comment".to_vec(),
+        zip64_end: true,
+        ..Archive::of([
+            Member::stored("x.npy", array()),
+            deflated("y.npy", &array()),
+            Member::stored("described.npy", array()).with(|member| member.descriptor = true),
+            deflated("described too", b"text").with(|member| {
+                member.descriptor = true;
+                member.bare_descriptor = true;
+            }),
+            Member::stored("narrow", "text").with(|member| member.zip64 = false),
+            Member::stored("directory.npy/", ""),
+            Member::stored("empty", ""),
+        ])
+    };
+    let line = "a.npz: 7 members, 680 B: sound";
+    assert_eq!(verified(&archive), said(0, &[line]));
+    let empty = Archive::default();
+    assert_eq!(verified(&empty), said(0, &["a.npz: 0 members, 0 B: sound"]));
+}
+
+#[test]
+fn a_flipped_byte_of_stored_data_is_found_anywhere() {
+    // More than one of the parts that threads share out, and not a whole number of them.
+    let data = pattern(4_500_001, 1);
+    let archive = Archive::stored([("x", data.clone())]);
+    let bytes = archive.bytes();
+    let start = bytes
+        .windows(8)
+        .position(|part| part == &data[..8])
+        .unwrap();
+    assert_eq!(verified(&archive).status, Some(0));
+    for at in [0, (4 << 20) - 1, 4 << 20, 4_500_000] {
+        let mut bytes = bytes.clone();
+        bytes[start + at] ^= 0x10;
+        let mut crc = flate2::Crc::new();
+        crc.update(&bytes[start..start + data.len()]);
+        let fault = format!(
+            "a.npz: member 'x': CRC-32 of the data is {:08x} instead of {:08x}",
+            crc.sum(),
+            archive.members[0].crc32
+        );
+        let lines = [&*fault, "a.npz: 1 member, 4.5 MB: 1 fault"];
+        assert_eq!(verified_bytes(&bytes, &[]), said(1, &lines));
+    }
+}
+
+#[test]
+fn a_flipped_byte_of_deflated_data_is_found_anywhere() {
+    let member = deflated("x", &compressible(3000));
+    for at in (0..member.data.len()).step_by(7) {
+        let damaged = member.clone().with(|member| member.data[at] ^= 0x10);
+        let said = verified(&Archive::of([damaged]));
+        assert_eq!((said.status, said.err.as_str()), (Some(1), ""), "{at}");
+        let fault = said.out.lines().next().unwrap();
+        let known = [
+            "compressed data is damaged: ",
+            "CRC-32 of the data is ",
+            "more than 3000 bytes of data",
+        ];
+        let fault = fault.strip_prefix("a.npz: member 'x': ").unwrap();
+        assert!(
+            known.iter().any(|text| fault.starts_with(text)) || fault.contains(" instead of 3000"),
+            "{fault}"
+        );
+    }
+}
+
+#[test]
+fn compressed_data_that_ends_too_soon_is_found() {
+    let contents = compressible(200_000);
+    let whole = deflated("x", &contents);
+    let len = whole.data.len();
+    for len in [0, len / 2, len - 1] {
+        let cut = whole.clone().with(|member| member.data.truncate(len));
+        let said = verified(&Archive::of([cut]));
+        let fault = said.out.lines().next().unwrap();
+        assert_eq!(said.status, Some(1), "{len}");
+        assert!(
+            fault.starts_with("a.npz: member 'x': compressed data is damaged: ")
+                || fault.ends_with(" bytes of data instead of 200000"),
+            "{fault}"
+        );
+    }
+    let short = deflated("x", b"four").with(|member| member.size = 5);
+    assert_fault(short, "'x': 4 bytes of data instead of 5");
+    let long = deflated("x", b"four").with(|member| member.size = 3);
+    assert_fault(long, "'x': more than 3 bytes of data");
+}
+
+#[test]
+fn headers_that_disagree_are_faults() {
+    let stored = || Member::stored("x", "data");
+    let said = "local and central header disagree on the";
+    assert_fault(
+        stored().with(|member| member.local.crc32 = Some(1)),
+        &format!("'x': {said} CRC"),
+    );
+    assert_fault(
+        stored().with(|member| member.local.name = Some(b"y".to_vec())),
+        &format!("'x': {said} name"),
+    );
+    assert_fault(
+        stored().with(|member| member.local.signature = Some(*b"PK\x03\x05")),
+        "'x': no local header at 0",
+    );
+    assert_fault(
+        stored().with(|member| member.size = 5),
+        "'x': stored as 4 bytes but 5 bytes long",
+    );
+}
+
+#[test]
+fn members_that_overlap_are_faults() {
+    let archive = Archive::of([
+        Member::stored("x", "data"),
+        Member::stored("y", "data"),
+        Member::stored("x", "data").with(|member| member.local_header_offset = Some(0)),
+    ]);
+    let overlaps = "overlaps the member whose local header is at 0";
+    let said = verified(&archive);
+    assert_eq!(said.status, Some(1));
+    let lines: Vec<_> = said.out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            &format!("a.npz: member 'x': {overlaps}"),
+            &format!("a.npz: member 'x': {overlaps}"),
+            "note: a.npz: member 'x': hidden by a later member of the same name",
+            "note: a.npz: gap of 55 bytes at 110, with a member that is not in the central \
+             directory, after member 'y'",
+            "a.npz: 3 members, 12 B: 2 faults",
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_checked_is_a_fault() {
+    assert_faults(
+        &Archive::of([
+            Member::stored("secret", "data").with(|member| member.flags = 1),
+            Member::compressed("odd", 9, 1000),
+            Member::stored("sound", "data"),
+        ]),
+        &[
+            "'secret': encrypted: cannot be checked",
+            "'odd': compressed (deflate64): cannot be checked",
+        ],
+    );
+}
+
+#[test]
+fn a_data_descriptor_that_is_wrong_or_missing_is_a_fault() {
+    let described = Member::stored("x", "data").with(|member| member.descriptor = true);
+    let archive = Archive::of([described.clone(), Member::stored("y", "data")]);
+    let fault = "a.npz: member 'x': the data descriptor is missing or disagrees with the central \
+                 header";
+    let lines = [fault, "a.npz: 2 members, 8 B: 1 fault"];
+    let descriptor = 31 + 4;
+    assert_eq!(verified(&archive).status, Some(0));
+    for at in 0..16 {
+        let mut bytes = archive.bytes();
+        assert_eq!(bytes[descriptor..][..4], *b"PK\x07\x08");
+        bytes[descriptor + at] ^= 1;
+        assert_eq!(verified_bytes(&bytes, &[]), said(1, &lines), "{at}");
+    }
+    let missing = Member::stored("x", "data").with(|member| member.flags = 1 << 3);
+    assert_eq!(
+        verified(&Archive::of([missing, Member::stored("y", "data")])),
+        said(1, &lines)
+    );
+}
+
+#[test]
+fn an_npy_header_that_lies_is_a_fault() {
+    let told = |shape: &str, len| Member::stored("x.npy", npy("'<f8'", shape, &vec![0; len]));
+    for (member, fault) in [
+        (
+            told("(3, 4)", 95),
+            "npy header tells of 96 bytes of data, but 95 follow it",
+        ),
+        (
+            told("(3, 4)", 97),
+            "npy header tells of 96 bytes of data, but 97 follow it",
+        ),
+        (
+            told("(0, 4)", 1),
+            "npy header tells of 0 bytes of data, but 1 follow it",
+        ),
+        (
+            told("(4294967296, 4294967296)", 8),
+            "npy header tells of over 2^64 bytes of data, but 8 follow it",
+        ),
+        (
+            Member::stored("x.npy", npy("'<f7'", "()", &[0; 7])),
+            "npy header has an unknown dtype: <f7",
+        ),
+        (
+            Member::stored("x.npy", npy("'<f8'", "(-1,)", &[0; 8])),
+            "npy header is damaged or of an unknown version",
+        ),
+        (
+            Member::stored("x.npy", &array()[..60]),
+            "npy header is damaged or of an unknown version",
+        ),
+        (
+            Member::stored("x.npy", &b"\x93NUMPY\x01"[..]),
+            "npy header is damaged or of an unknown version",
+        ),
+        (
+            Member::stored("x.npy", "text"),
+            "named .npy, but has no npy header",
+        ),
+        (
+            Member::stored("x.npy", ""),
+            "named .npy, but has no npy header",
+        ),
+    ] {
+        assert_fault(member, &format!("'x.npy': {fault}"));
+    }
+    let compressed = deflated("x.npy", &npy("'<f8'", "(3,)", &[0; 16]));
+    assert_fault(
+        compressed,
+        "'x.npy': npy header tells of 24 bytes of data, but 16 follow it",
+    );
+    let other_name = Member::stored("array", npy("'<f8'", "(3,)", &[0; 16]));
+    assert_fault(
+        other_name,
+        "'array': npy header tells of 24 bytes of data, but 16 follow it",
+    );
+}
+
+#[test]
+fn pickled_objects_may_be_of_any_length() {
+    let objects = npy("'|O'", "(3,)", b"\x80\x04some pickle");
+    let archive = Archive::stored([("x.npy", objects)]);
+    assert_eq!(verified(&archive).status, Some(0));
+}
+
+#[test]
+fn an_npy_header_too_long_to_check_is_noted() {
+    let mut header = b"\x93NUMPY\x02\x00".to_vec();
+    header.extend(300_000u32.to_le_bytes());
+    header.extend([b' '; 300_000]);
+    let lines = [
+        "note: a.npz: member 'x.npy': npy header of 300012 bytes is too long to be checked",
+        "a.npz: 1 member, 300 kB: sound",
+    ];
+    let archive = Archive::stored([("x.npy", header.clone())]);
+    assert_eq!(verified(&archive), said(0, &lines));
+    header.truncate(300_011);
+    assert_fault(
+        Member::stored("x.npy", header),
+        "'x.npy': npy header is damaged or of an unknown version",
+    );
+}
+
+#[test]
+fn gaps_prefixes_and_repeated_names_are_notes() {
+    let unlisted = |name| Member::stored(name, "data").with(|member| member.unlisted = true);
+    let archive = Archive {
+        prefix: b"#!/bin/sh\n".to_vec(),
+        ..Archive::of([
+            Member::stored("x", "data"),
+            unlisted("deleted"),
+            Member::stored("y", "data").with(|member| member.descriptor = true),
+            unlisted("odd").with(|member| member.local.signature = Some(*b"odd!")),
+            Member::stored("x", "data"),
+            unlisted("deleted, too"),
+        ])
+    };
+    let lines = [
+        "note: a.npz: gap of 10 bytes at 0 before the first member",
+        "note: a.npz: member 'x': hidden by a later member of the same name",
+        "note: a.npz: gap of 61 bytes at 65, with a member that is not in the central directory, \
+         after member 'x'",
+        "note: a.npz: gap of 57 bytes at 177 after member 'y'",
+        "note: a.npz: gap of 66 bytes at 289, with a member that is not in the central directory, \
+         after member 'x'",
+        "a.npz: 3 members, 12 B: sound",
+    ];
+    assert_eq!(verified(&archive), said(0, &lines));
+}
+
+#[test]
+fn any_number_of_jobs_finds_the_same() {
+    let members = (0..40u32).map(|number| {
+        let contents = compressible(20_000 * (number as usize % 5));
+        let member = match number % 2 {
+            0 => Member::stored(format!("m{number}"), contents),
+            _ => deflated(&format!("m{number}"), &contents),
+        };
+        member.with(|member| member.crc32 ^= u32::from(number % 3 == 0))
+    });
+    let bytes = Archive::of(members).bytes();
+    let one = verified_bytes(&bytes, &["--jobs", "1"]);
+    assert!(one.out.ends_with(": 14 faults\n"), "{}", one.out);
+    assert_eq!(one.status, Some(1));
+    for jobs in ["2", "3", "64"] {
+        assert_eq!(verified_bytes(&bytes, &["-j", jobs]), one);
+    }
+    assert_eq!(verified_bytes(&bytes, &[]), one);
+}
+
+#[test]
+fn each_archive_has_its_lines_and_the_worst_decides_the_status() {
+    let place = Place::new();
+    let sound = Archive::stored([("x", "data")]);
+    sound.write(place.path(), "sound.npz");
+    let bad = Member::stored("x", "data").with(|member| member.crc32 = 0);
+    Archive::of([bad]).write(place.path(), "bad.npz");
+    let bytes = sound.bytes();
+    fs::write(place.join("cut.npz"), &bytes[..bytes.len() - 30]).unwrap();
+    fs::write(place.join("text"), "text").unwrap();
+    let verify = |archives: &[&str]| {
+        run(npzfs()
+            .arg("verify")
+            .args(archives)
+            .current_dir(place.path()))
+    };
+    let missing = "npzfs: no.npz: cannot be opened: No such file or directory\n";
+    let cut = "npzfs: cut.npz: the end of central directory record is missing: the file was \
+               truncated\n";
+    let no_archive = "npzfs: text: not a ZIP archive\n";
+    let all = verify(&["bad.npz", "no.npz", "cut.npz", "text", "sound.npz"]);
+    assert_eq!(
+        all.out,
+        "bad.npz: member 'x': CRC-32 of the data is adf3f363 instead of 00000000\n\
+         bad.npz: 1 member, 4 B: 1 fault\n\
+         sound.npz: 1 member, 4 B: sound\n"
+    );
+    assert_eq!(all.err, format!("{missing}{cut}{no_archive}"));
+    assert_eq!(all.status, Some(22));
+    assert_eq!(verify(&["no.npz", "bad.npz"]).status, Some(20));
+    assert_eq!(verify(&["text"]).status, Some(21));
+    assert_eq!(verify(&["sound.npz", "bad.npz"]).status, Some(1));
+    assert_eq!(verify(&["sound.npz", "sound.npz"]).status, Some(0));
+    assert_eq!(verify(&[]).status, Some(2));
+    assert_eq!(verify(&["--jobs", "0", "sound.npz"]).status, Some(2));
+}
+
+#[test]
+fn names_in_findings_are_escaped() {
+    let member = Member::stored("a\x1b[31m\n'", "data").with(|member| member.crc32 = 0);
+    let lines = [
+        r"a.npz: member 'a\u{1b}[31m\n'': CRC-32 of the data is adf3f363 instead of 00000000",
+        "a.npz: 1 member, 4 B: 1 fault",
+    ];
+    assert_eq!(verified(&Archive::of([member])), said(1, &lines));
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_and_only_there() {
+    if !installed(&["script"]) {
+        return;
+    }
+    let place = Place::new();
+    Archive::stored([("x", pattern(3_000_000, 1))]).write(place.path(), "a.npz");
+    let line = format!("{} verify a.npz", env!("CARGO_BIN_EXE_npzfs"));
+    let on_terminal = |line: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", line, "/dev/null"]);
+        // Nothing is drawn on a terminal that can do nothing.
+        run(script.env("TERM", "xterm").current_dir(place.path()))
+    };
+    let shown = on_terminal(&line);
+    assert_eq!(shown.status, Some(0));
+    assert!(shown.out.contains(" of 3.00 MB, "), "{}", shown.out);
+    assert!(shown.out.contains(" left: a.npz"), "{}", shown.out);
+    let result = "a.npz: 1 member, 3.0 MB: sound\r\n";
+    assert!(shown.out.ends_with(result), "{}", shown.out);
+
+    let redirected = on_terminal(&format!("{line} 2> log"));
+    assert_eq!(redirected.out, result);
+    assert_eq!(fs::read(place.join("log")).unwrap(), b"");
+}
+
+#[test]
+fn a_reader_of_the_output_that_has_gone_does_no_harm() {
+    let place = Place::new();
+    let bad = Member::stored("x", "data").with(|member| member.crc32 = 0);
+    Archive::of([bad]).write(place.path(), "a.npz");
+    let line = format!("{} verify a.npz >&-", env!("CARGO_BIN_EXE_npzfs"));
+    let said = run(Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(place.path()));
+    assert_eq!((said.status, said.err.as_str()), (Some(1), ""));
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let place = Place::new();
+    let archive = Archive::default().write(place.path(), "a.npz");
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = npzfs()
+        .arg("verify")
+        .args([&archive, &archive])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let said = "npzfs: standard output cannot be written: No space left on device\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn random_damage_is_found_or_refused_but_never_a_crash() {
+    let archive = Archive::of([
+        Member::stored("x.npy", array()),
+        deflated("d/y.npy", &array()),
+        Member::stored("z", "text").with(|member| member.descriptor = true),
+    ]);
+    let bytes = archive.bytes();
+    for seed in 0..100 {
+        let mut damaged = bytes.clone();
+        for at in pattern(8, seed + 1).chunks(2) {
+            let position = usize::from(at[0]) * usize::from(at[1]) % damaged.len();
+            damaged[position] ^= at[0] | 1;
+        }
+        let said = verified_bytes(&damaged, &[]);
+        match said.status {
+            Some(0 | 1) => assert_eq!(said.err, "", "seed {seed}"),
+            Some(21 | 22) => assert_eq!(said.err.lines().count(), 1, "seed {seed}"),
+            status => panic!("seed {seed}: {status:?}: {}", said.err),
+        }
+    }
+}
