@@ -1,15 +1,17 @@
-//! What npzfs costs: to index an archive, to mount it, to read through the mount.
+//! What npzfs costs: to index an archive, to mount it, to read through the mount, to verify it.
 //!
 //! `cargo bench`, or `cargo bench -- --quick` for one round instead of five. What is compared is
 //! measured in turns, round by round, so that whatever else the machine does hits all alike; the
-//! figures are medians. The archives are in the page cache. They take 0.3 GB in the directory for
-//! temporary files, and there should be 10 GB of free memory: else the disk is measured.
+//! figures are medians. The archives are in the page cache. They take 1.4 GB in the directory for
+//! temporary files, and there should be 10 GB of free memory: else the disk is measured. `unzip` and
+//! `python3` must be installed.
 
 mod archives;
 mod indexing;
 mod mounting;
 mod server;
 mod serving;
+mod verifying;
 
 use std::env;
 use std::error::Error;
@@ -43,7 +45,8 @@ fn main() -> Result<()> {
     indexing::bench(&archives, rounds)?;
     mounting::bench(&archives, rounds)?;
     mounting::bench_lengths(directory.path(), rounds)?;
-    serving::bench(directory.path(), rounds)
+    serving::bench(directory.path(), rounds)?;
+    verifying::bench(directory.path(), rounds, quick)
 }
 
 /// The result of `work` and how long it took, in seconds.
