@@ -82,7 +82,10 @@ impl Launch {
 }
 
 /// Leaves the caller's session, directory and terminal.
-fn leave() -> io::Result<()> {
+///
+/// # Errors
+/// Those of setsid(2), chdir(2) and dup2(2).
+pub fn leave() -> io::Result<()> {
     setsid()?;
     env::set_current_dir("/")?;
     let null = File::options().read(true).write(true).open("/dev/null")?;

@@ -156,6 +156,8 @@ pub enum UnmountDefect {
     },
     /// Another user has mounted it.
     NotYours,
+    /// The process behind it does not answer.
+    NotAnswering,
     /// fusermount3 is needed but not there.
     NoFusermount,
     /// fusermount3 failed.
@@ -345,6 +347,9 @@ impl fmt::Display for UnmountDefect {
                 shown(inside)
             ),
             Self::NotYours => f.write_str("mounted by another user"),
+            Self::NotAnswering => {
+                f.write_str("the process behind it does not answer (--lazy unmounts all the same)")
+            }
             Self::NoFusermount => f.write_str(
                 "unmounting without root needs fusermount3, which was not found: install the \
                  package fuse3",

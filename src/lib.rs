@@ -35,6 +35,7 @@ pub mod mountinfo;
 pub mod names;
 pub mod npy;
 pub mod options;
+pub mod patience;
 pub mod pool;
 pub mod progress;
 pub mod settings;

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use npzfs::cli::{self, Command};
 use npzfs::error::{Error, status};
 use npzfs::human::Escaped;
-use npzfs::{list, mount, umount, verify};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {

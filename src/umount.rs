@@ -16,6 +16,7 @@ use crate::attach::{self, FUSERMOUNT};
 use crate::error::{Error, UnmountDefect};
 use crate::holders;
 use crate::mountinfo::{self, MountInfo, Place};
+use crate::patience;
 use crate::sys;
 
 /// How long to go on trying to unmount what is in use: a process that has just ended, or one that is
@@ -29,7 +30,7 @@ const RETRY: Duration = Duration::from_millis(40);
 /// How often to look again.
 const POLL: Duration = Duration::from_millis(2);
 
-/// How long to wait for the process behind a mount to end, once it is unmounted.
+/// How long to wait for the process behind a mount to answer, and to end once it is unmounted.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Unmounts the npzfs mount at `given` and waits for the process behind it to end. With `lazy` a
@@ -47,10 +48,27 @@ pub fn umount(given: &Path, lazy: bool) -> Result<(), Error> {
 
 fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
     let place = npzfs_at(given)?;
-    if lazy || is_dead(&place) {
+    if lazy {
         return detach(&place);
     }
-    let server = server(&place);
+    let server = match ask(&place).ok_or(UnmountDefect::NotAnswering)? {
+        Server::Dead => return detach(&place),
+        Server::Live(pid) => pid,
+    };
+    let mount = place.mount.clone();
+    match take_away_when_idle(given, place) {
+        Err(UnmountDefect::Busy { .. }) => return Err(busy(&mount)),
+        result => result?,
+    }
+    if let Some(pid) = server {
+        wait_for_end(pid);
+    }
+    Ok(())
+}
+
+/// Unmounts what is at `place`, which `given` leads to, unless it stays in use; by whom is for the
+/// caller to find out.
+fn take_away_when_idle(given: &Path, place: Place) -> Result<(), UnmountDefect> {
     let mount = place.mount.clone();
     let deadline = Instant::now() + BUSY_PATIENCE;
     let mut next = Some(place);
@@ -60,17 +78,10 @@ fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
         drop(place);
         match take_away(&path) {
             Err(UnmountDefect::Busy { .. }) if Instant::now() < deadline => thread::sleep(RETRY),
-            Err(UnmountDefect::Busy { .. }) => return Err(busy(&mount)),
-            result => {
-                result?;
-                break;
-            }
+            result => return result,
         }
         // Something else may be mounted there by now, which must stay.
         next = Some(npzfs_at(given)?).filter(|place| place.mount == mount);
-    }
-    if let Some(pid) = server {
-        wait_for_end(pid);
     }
     Ok(())
 }
@@ -207,11 +218,30 @@ fn by_fusermount(path: &Path, options: &[&str]) -> Result<(), UnmountDefect> {
     })
 }
 
-/// The process that serves a mount, which the mount itself tells.
-fn server(place: &Place) -> Option<u64> {
-    let stats = sys::getxattr(&place.pinned_path(), c"user.npzfs.stats").ok()?;
-    let stats: Value = serde_json::from_slice(&stats).ok()?;
-    stats.get("pid")?.as_u64()
+/// The process behind a mount.
+enum Server {
+    Dead,
+    /// Its number, if this user may ask for it.
+    Live(Option<u64>),
+}
+
+/// Asks a mount for the process behind it; `None` if that does not answer.
+fn ask(place: &Place) -> Option<Server> {
+    let ask = |place: &&Place| {
+        if is_dead(place) {
+            return b"dead".to_vec();
+        }
+        let stats = sys::getxattr(&place.pinned_path(), c"user.npzfs.stats");
+        stats.unwrap_or_else(|_| b"live".to_vec())
+    };
+    let answer = patience::ask_all(PATIENCE, &[place], ask).pop()??;
+    if answer == b"dead" {
+        return Some(Server::Dead);
+    }
+    let stats: Option<Value> = serde_json::from_slice(&answer).ok();
+    Some(Server::Live(
+        stats.and_then(|stats| stats.get("pid")?.as_u64()),
+    ))
 }
 
 fn wait_for_end(pid: u64) {

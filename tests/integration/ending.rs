@@ -284,6 +284,27 @@ fn a_mount_in_use_is_not_ended_and_its_users_are_named() {
 }
 
 #[test]
+fn a_mount_whose_process_does_not_answer_is_ended_only_lazily() {
+    let mount = Mounted::new(&archive());
+    let server = mount.server();
+    send_signal(server, Signal::SIGSTOP);
+    assert_eq!(
+        umount(&[], &mount.at),
+        (
+            Some(1),
+            format!(
+                "npzfs: {}: the process behind it does not answer (--lazy unmounts all the same)\n",
+                mount.at.display()
+            )
+        )
+    );
+    assert_eq!(umount(&["--lazy"], &mount.at), (Some(0), String::new()));
+    assert_eq!(mounts_below(mount.place()), [""; 0]);
+    send_signal(server, Signal::SIGCONT);
+    wait_until("the end", || !is_running(server));
+}
+
+#[test]
 fn a_lazy_umount_lets_the_users_finish() {
     let mount = Mounted::new(&archive());
     let server = mount.server();
