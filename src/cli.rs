@@ -2,6 +2,7 @@
 
 mod list;
 mod mount;
+mod run;
 mod umount;
 mod verify;
 
@@ -13,6 +14,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use list::ListArgs;
 pub use mount::{Deflated, MountArgs, MountOptions};
+pub use run::RunArgs;
 pub use umount::UmountArgs;
 pub use verify::VerifyArgs;
 
@@ -28,7 +30,11 @@ Exit status:
   20  the archive cannot be opened or read
   21  the archive is not a ZIP archive
   22  the archive is damaged
-  23  refused because of members that cannot be read";
+  23  refused because of members that cannot be read
+ 126  the command of npzfs run cannot be run
+ 127  the command of npzfs run was not found
+otherwise npzfs run ends as its command does: with 128 and the number of the
+signal, if one has ended it";
 
 /// Mount a NumPy .npz archive as a directory of memory-mappable .npy files
 #[derive(Debug, Parser)]
@@ -57,6 +63,8 @@ pub enum Command {
     Umount(UmountArgs),
     /// Check every member of archives
     Verify(VerifyArgs),
+    /// Run a command while an archive is mounted
+    Run(RunArgs),
 }
 
 impl Command {
@@ -64,6 +72,7 @@ impl Command {
     fn mounts(&mut self) -> Option<(&'static str, &mut MountOptions)> {
         match self {
             Self::Mount(arguments) => Some(("mount", &mut arguments.options)),
+            Self::Run(arguments) => Some(("run", &mut arguments.options)),
             Self::List(_) | Self::Umount(_) | Self::Verify(_) => None,
         }
     }
@@ -219,6 +228,28 @@ mod tests {
         assert!(mount("npzfs mount --umask 9 a.npz /mnt").is_err());
         assert!(mount("npzfs mount --threads 0 a.npz /mnt").is_err());
         assert!(mount("npzfs mount a.npz").is_err());
+    }
+
+    #[test]
+    fn options_of_the_command_that_is_run_are_its_own() {
+        let line = "npzfs run -o threads=3 a.npz b.npz -- run -o ro,umask=7 -- mount {}";
+        let arguments = line.split(' ').map(OsString::from).collect();
+        let Command::Run(arguments) = parse(arguments).unwrap() else {
+            panic!("not a run");
+        };
+        assert_eq!(arguments.archives, [PathBuf::from("a.npz"), "b.npz".into()]);
+        assert_eq!(arguments.options.threads, Some(3));
+        assert_eq!(arguments.options.umask, None);
+        let command = ["run", "-o", "ro,umask=7", "--", "mount", "{}"];
+        assert_eq!(arguments.command, command);
+        let wrong = ["a.npz", "a.npz -- ", "a.npz ls", "-f a.npz -- ls", "-- ls"];
+        for wrong in wrong.map(|rest| format!("npzfs run {rest}")) {
+            let arguments = wrong.split(' ').filter(|word| !word.is_empty());
+            assert!(
+                parse(arguments.map(OsString::from).collect()).is_err(),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

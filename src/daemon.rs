@@ -3,7 +3,8 @@
 
 use std::env;
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,8 +23,10 @@ const DYING: Duration = Duration::from_secs(10);
 /// Which process goes on after a fork.
 #[derive(Debug)]
 pub enum Background {
-    /// The one that was called: the other one is live, or has ended with this status.
-    Caller(u8),
+    /// The one that was called: the other one is live.
+    Caller(Server),
+    /// The one that was called: the other one has ended with this status and was never live.
+    Ended(u8),
     /// The one in the background.
     Server(Launch),
 }
@@ -32,45 +35,78 @@ pub enum Background {
 /// becomes that of the caller.
 #[derive(Debug)]
 pub struct Launch {
-    caller: PipeWriter,
+    caller: UnixStream,
+}
+
+/// The process in the background, as the one that was called sees it.
+#[derive(Debug)]
+pub struct Server {
+    /// Closed by the kernel when that process ends.
+    connection: UnixStream,
+    pid: Pid,
 }
 
 /// Starts the process that is to go to the background. It keeps the terminal until it is live, so
-/// that it can say why it fails. Returns in both processes.
+/// that it can say why it fails, but of other descriptors none. Returns in both processes.
 ///
 /// # Errors
-/// Those of fork(2) and pipe(2).
+/// Those of fork(2) and socketpair(2).
 pub fn background() -> io::Result<Background> {
-    sys::close_inherited_descriptors();
-    let (reader, caller) = io::pipe()?;
+    let (connection, caller) = UnixStream::pair()?;
     match sys::fork()? {
-        ForkResult::Child => Ok(Background::Server(Launch { caller })),
+        ForkResult::Child => {
+            // Also the caller's end: that process alone is to hold it.
+            drop(connection);
+            sys::close_inherited_descriptors(&caller);
+            Ok(Background::Server(Launch { caller }))
+        }
         ForkResult::Parent { child } => {
             drop(caller);
-            Ok(Background::Caller(wait_until_live(reader, child)?))
+            let pid = child;
+            wait_until_live(Server { connection, pid })
         }
     }
 }
 
-fn wait_until_live(mut server: PipeReader, child: Pid) -> io::Result<u8> {
+fn wait_until_live(mut server: Server) -> io::Result<Background> {
     let mut live = [0];
-    if server.read(&mut live)? == 1 {
-        return Ok(status::DONE);
+    if server.connection.read(&mut live)? == 1 {
+        return Ok(Background::Caller(server));
     }
     loop {
-        return match waitpid(child, None) {
+        return match waitpid(server.pid, None) {
             Err(nix::errno::Errno::EINTR) => continue,
-            Ok(WaitStatus::Exited(_, status)) => Ok(status as u8),
+            Ok(WaitStatus::Exited(_, status)) => Ok(Background::Ended(status as u8)),
             Ok(WaitStatus::Signaled(_, signal, _)) => Err(io::Error::other(format!(
                 "the background process was ended by {signal}"
             ))),
-            Ok(_) => Ok(status::FAILED),
+            Ok(_) => Ok(Background::Ended(status::FAILED)),
             Err(error) => Err(error.into()),
         };
     }
 }
 
+impl Server {
+    /// Waits until the process has ended, but no longer than `patience`.
+    pub fn wait(mut self, patience: Duration) {
+        let patient = self.connection.set_read_timeout(Some(patience)).is_ok();
+        if patient && self.connection.read(&mut [0]).is_ok_and(|len| len == 0) {
+            // It has closed everything already.
+            let _ = waitpid(self.pid, None);
+        }
+    }
+}
+
 impl Launch {
+    /// The connection to the caller. Nothing comes over it, but its end when the caller ends,
+    /// however that ends.
+    ///
+    /// # Errors
+    /// Those of dup(2).
+    pub fn connection(&self) -> io::Result<UnixStream> {
+        self.caller.try_clone()
+    }
+
     /// Leaves the caller's session, directory and terminal, and lets the caller go.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Why a command failed, in words for its user, and the exit status that goes with it.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,13 @@ pub enum Error {
         mount_point: PathBuf,
         /// Why not.
         defect: UnmountDefect,
+    },
+    /// The command of `npzfs run` cannot be started.
+    Command {
+        /// Its name, as given on the command line.
+        command: OsString,
+        /// The cause.
+        error: io::Error,
     },
     /// The log file cannot be opened.
     Log {
@@ -184,6 +192,12 @@ pub mod status {
     pub const DAMAGED: u8 = 22;
     /// Refused because of members that cannot be read.
     pub const UNREADABLE: u8 = 23;
+    /// The command of `npzfs run` cannot be started.
+    pub const NOT_STARTED: u8 = 126;
+    /// The command of `npzfs run` was not found.
+    pub const NOT_FOUND: u8 = 127;
+    /// Added to the number of a signal that has ended the command of `npzfs run`.
+    pub const SIGNALLED: u8 = 128;
 }
 
 impl Error {
@@ -204,6 +218,10 @@ impl Error {
             },
             Self::MountPoint { .. } => status::MOUNT_POINT,
             Self::Fuse(_) => status::FUSE,
+            Self::Command { error, .. } => match error.kind() {
+                io::ErrorKind::NotFound => status::NOT_FOUND,
+                _ => status::NOT_STARTED,
+            },
             Self::Unmount { .. }
             | Self::Log { .. }
             | Self::Output(_)
@@ -245,6 +263,10 @@ impl fmt::Display for Error {
                 mount_point,
                 defect,
             } => write!(f, "{}: {defect}", shown(mount_point)),
+            Self::Command { command, error } => {
+                let command = Escaped(command.as_encoded_bytes());
+                write!(f, "{command}: cannot be run: {}", text(error))
+            }
             Self::Log { file, error } => {
                 write!(f, "{}: cannot log there: {}", shown(file), text(error))
             }

@@ -38,6 +38,7 @@ pub mod options;
 pub mod patience;
 pub mod pool;
 pub mod progress;
+pub mod run;
 pub mod settings;
 pub mod sources;
 pub mod stats;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use npzfs::cli::{self, Command};
 use npzfs::error::{Error, status};
 use npzfs::human::Escaped;
+use npzfs::{list, mount, run, umount, verify};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
@@ -26,19 +27,18 @@ fn main() -> ExitCode {
                 say(&lines.join("\n"));
                 return ExitCode::from(status::USAGE);
             }
-            // Help or version. Whoever closed standard output does not want to know.
-            let _ = write!(std::io::stdout(), "{text}");
-            return ExitCode::from(status::DONE);
+            // Help or version.
+            return ExitCode::from(print(text.as_bytes()));
         }
     };
-    let status = match std::panic::catch_unwind(|| run(&command)) {
+    let status = match std::panic::catch_unwind(|| perform(&command)) {
         Ok(status) => status,
         Err(_) => status::FAILED,
     };
     ExitCode::from(status)
 }
 
-fn run(command: &Command) -> u8 {
+fn perform(command: &Command) -> u8 {
     match command {
         Command::Mount(arguments) => mount::mount(arguments).unwrap_or_else(|error| fail(&error)),
         Command::List(arguments) => list::list(arguments, fail),
@@ -54,7 +54,14 @@ fn run(command: &Command) -> u8 {
             statuses.max().unwrap_or(status::DONE)
         }
         Command::Verify(arguments) => verify::verify(arguments, fail),
+        Command::Run(arguments) => run::run(arguments).unwrap_or_else(|error| fail(&error)),
     }
+}
+
+/// Prints what was asked for. Whoever closed standard output does not want to know.
+fn print(text: &[u8]) -> u8 {
+    let _ = std::io::stdout().write_all(text);
+    status::DONE
 }
 
 fn fail(error: &Error) -> u8 {

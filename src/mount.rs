@@ -1,7 +1,8 @@
 //! `npzfs mount`: from the command line to a live mount, and to its end.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -41,14 +42,29 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # Errors
 /// Any [`Error`]; then nothing is mounted, or not any more.
 pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
-    let options = &arguments.options;
     let mut launch = None;
     if !arguments.foreground {
         match daemon::background().map_err(system("start a process in the background"))? {
-            Background::Caller(status) => return Ok(status),
+            Background::Caller(_) => return Ok(status::DONE),
+            Background::Ended(status) => return Ok(status),
             Background::Server(server) => launch = Some(server),
         }
     }
+    mount_here(arguments, launch, None)
+}
+
+/// Mounts archives and serves them in this process, until the mount has ended. A mount on a `private`
+/// directory, which takes the place of the mount point in `arguments`, also ends with the process
+/// that has launched this one.
+///
+/// # Errors
+/// Any [`Error`]; then nothing is mounted, or not any more.
+pub fn mount_here(
+    arguments: &MountArgs,
+    mut launch: Option<Launch>,
+    private: Option<MountPoint>,
+) -> Result<u8, Error> {
+    let options = &arguments.options;
     let log = options.log.as_deref();
     logging::start(settings::log_level(options), log, launch.is_some())?;
     settings::raise_descriptor_limit();
@@ -67,7 +83,11 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     let blocked = signals.thread_block().map_err(io::Error::from);
     blocked.map_err(system("block signals"))?;
     // What follows is undone in the opposite order, however this function is left.
-    let mount_point = MountPoint::prepare(&arguments.mount_point, options.kernel.nonempty)?;
+    let is_private = private.is_some();
+    let mount_point = match private {
+        Some(directory) => directory,
+        None => MountPoint::prepare(&arguments.mount_point, options.kernel.nonempty)?,
+    };
     let mut watcher = None;
     if options.auto_unmount {
         let watched = daemon::watch(&mount_point.path, &mut launch);
@@ -114,11 +134,20 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     let session = Session::from_fd(npzfs, device, acl(options), config);
     let session = session.map_err(session_error)?;
     forget::start(changed, weak_catalog, session.notifier()).map_err(system("start a thread"))?;
-    let events = serve(session, signals)?;
+    let caller = launch.as_ref().filter(|_| is_private);
+    let caller = caller.map(Launch::connection).transpose();
+    let events = serve(
+        session,
+        signals,
+        caller.map_err(system("open a descriptor"))?,
+    )?;
 
     // An answer from the mount itself: only now it is live.
     statvfs(&mount_point.path).map_err(|error| session_error(error.into()))?;
-    announce(arguments, &summary, mount_point.cleaned_up, launch)?;
+    announce(arguments, &summary, mount_point.cleaned_up, is_private);
+    if let Some(launch) = launch {
+        launch.live().map_err(system("go to the background"))?;
+    }
     wait(&events, own)
         .map(|()| status::DONE)
         .inspect_err(|error| {
@@ -129,7 +158,8 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
         })
 }
 
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+/// The error for what the operating system hardly ever refuses.
+pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |error| Error::System { what, error }
 }
 
@@ -204,10 +234,16 @@ enum Event {
     /// It was unmounted from outside, or the connection broke.
     Ended(io::Result<()>),
     Signal(Signal),
+    /// The process that the mount was made for has ended.
+    CallerEnded,
 }
 
 /// Answers requests, and listens to signals, in threads of their own.
-fn serve(session: Session<Npzfs>, signals: SigSet) -> Result<Receiver<Event>, Error> {
+fn serve(
+    session: Session<Npzfs>,
+    signals: SigSet,
+    caller: Option<UnixStream>,
+) -> Result<Receiver<Event>, Error> {
     let (events, receiver) = mpsc::channel();
     let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
         let thread = thread::Builder::new().name(name.to_owned());
@@ -217,6 +253,15 @@ fn serve(session: Session<Npzfs>, signals: SigSet) -> Result<Receiver<Event>, Er
     // Nobody listens any more once the process is about to end.
     let session = move || drop(ended.send(Event::Ended(session.run())));
     spawn("session", Box::new(session))?;
+    if let Some(mut caller) = caller {
+        let ended = events.clone();
+        let wait = move || {
+            // A failure says the same.
+            let _ = caller.read(&mut [0]);
+            drop(ended.send(Event::CallerEnded));
+        };
+        spawn("caller", Box::new(wait))?;
+    }
     spawn("signals", Box::new(move || send_signals(&signals, &events)))?;
     Ok(receiver)
 }
@@ -229,35 +274,30 @@ fn send_signals(signals: &SigSet, events: &Sender<Event>) {
     }
 }
 
-/// Tells the user that the mount is live, and lets the caller go.
-fn announce(
-    arguments: &MountArgs,
-    summary: &Summary,
-    cleaned_up: bool,
-    launch: Option<Launch>,
-) -> Result<(), Error> {
-    if !arguments.options.quiet {
-        let what = match &*arguments.archives {
-            [only] => Escaped(only.as_os_str().as_encoded_bytes()).to_string(),
-            several => format!("{} sources", several.len()),
-        };
-        let mount_point = Quoted(&arguments.mount_point);
-        let after = if cleaned_up {
-            ", after cleaning up what a killed npzfs had left there"
-        } else {
-            ""
-        };
-        // Whoever closed standard output does not want to know.
-        let _ = writeln!(
+/// Tells the user that the mount is live. Of a private one only who asks for it is told, and not on
+/// standard output, which is the command's.
+fn announce(arguments: &MountArgs, summary: &Summary, cleaned_up: bool, is_private: bool) {
+    let options = &arguments.options;
+    let what = match &*arguments.archives {
+        [only] => Escaped(only.as_os_str().as_encoded_bytes()).to_string(),
+        several => format!("{} sources", several.len()),
+    };
+    let mount_point = Quoted(&arguments.mount_point);
+    let after = if cleaned_up {
+        ", after cleaning up what a killed npzfs had left there"
+    } else {
+        ""
+    };
+    let mounted = format!("mounted {what} at {mount_point}{after}: {summary}");
+    // Whoever closed these streams does not want to know.
+    let _ = match is_private {
+        true if options.verbose > 0 => writeln!(io::stderr(), "npzfs: {mounted}"),
+        false if !options.quiet => writeln!(
             io::stdout(),
-            "mounted {what} at {mount_point}{after}: {summary}; \
-             unmount with: npzfs umount {mount_point}",
-        );
-    }
-    match launch {
-        Some(launch) => launch.live().map_err(system("go to the background")),
-        None => Ok(()),
-    }
+            "{mounted}; unmount with: npzfs umount {mount_point}"
+        ),
+        _ => Ok(()),
+    };
 }
 
 /// Waits until the mount is to end, or has ended.
@@ -270,6 +310,14 @@ fn wait(events: &Receiver<Event>, mut own: OwnMount<'_>) -> Result<(), Error> {
                 result.map_err(system("serve")).and(ended)?;
                 info!("unmounted");
                 return Ok(());
+            }
+            Event::CallerEnded => {
+                info!("the process that ran the command has ended: unmounting");
+                // Who still uses it may go on: the session ends with the last of them.
+                if let Err(defect) = own.end() {
+                    let shown = Escaped(own.mount_point.path.as_os_str().as_encoded_bytes());
+                    error!("{shown}: {defect}");
+                }
             }
             Event::Signal(signal) => {
                 info!("{signal}: unmounting");

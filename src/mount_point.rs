@@ -1,10 +1,12 @@
 //! The directory to mount on.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use log::{info, warn};
+use nix::unistd::mkdtemp;
 
 use crate::error::{Error, MountPointDefect};
 use crate::human::Escaped;
@@ -71,6 +73,34 @@ impl MountPoint {
         })
     }
 
+    /// Makes a directory of which nobody else knows: below `XDG_RUNTIME_DIR`, or else where temporary
+    /// files go.
+    ///
+    /// # Errors
+    /// [`Error::MountPoint`].
+    pub fn private() -> Result<Self, Error> {
+        let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let runtime = runtime.filter(|path| path.is_absolute());
+        // It may be left over from another user's session, and not to be used by this one.
+        if let Some(Ok(made)) = runtime.as_deref().map(Self::make_in) {
+            return Ok(made);
+        }
+        let temporary = env::temp_dir();
+        Self::make_in(&temporary).map_err(|error| Error::MountPoint {
+            mount_point: temporary,
+            defect: MountPointDefect::CannotCreate(error),
+        })
+    }
+
+    fn make_in(directory: &Path) -> io::Result<Self> {
+        let template = fs::canonicalize(directory)?.join("npzfs-XXXXXX");
+        Ok(Self {
+            path: mkdtemp(&template)?,
+            cleaned_up: false,
+            created: true,
+        })
+    }
+
     fn create(given: &Path) -> Result<Self, MountPointDefect> {
         fs::create_dir(given).map_err(MountPointDefect::CannotCreate)?;
         let path = fs::canonicalize(given).map_err(MountPointDefect::Io)?;
@@ -98,6 +128,8 @@ impl Drop for MountPoint {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn refused(path: &Path) -> String {
@@ -111,6 +143,17 @@ mod tests {
         let mount_point = MountPoint::prepare(&path, false).unwrap();
         assert!(path.is_dir());
         drop(mount_point);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_private_one_is_for_its_user_alone_and_is_removed_again() {
+        let [one, another] = [(); 2].map(|()| MountPoint::private().unwrap());
+        assert_ne!(one.path, another.path);
+        let mode = fs::metadata(&one.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let path = one.path.clone();
+        drop(one);
         assert!(!path.exists());
     }
 

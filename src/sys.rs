@@ -6,9 +6,12 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use nix::NixPath;
+use nix::sys::signal::SigSet;
 use nix::unistd::ForkResult;
 
 /// When an hour of local time begins, in seconds since 1970 (UTC); `None` for days that no calendar
@@ -53,11 +56,31 @@ pub fn fork() -> io::Result<ForkResult> {
     Ok(unsafe { nix::unistd::fork() }?)
 }
 
-/// Closes every descriptor that the process inherited, but for the standard streams.
-pub fn close_inherited_descriptors() {
-    // SAFETY: called before npzfs opens anything, so no live object owns one of them. A kernel
-    // without this call (before 5.9) leaves them open, which is no error.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+/// Closes every descriptor that the process inherited, but for the standard streams. `own` is the
+/// only one that it has opened itself.
+pub fn close_inherited_descriptors(own: &impl AsRawFd) {
+    let own = own.as_raw_fd() as libc::c_uint;
+    for (first, last) in [(3, own - 1), (own + 1, libc::c_uint::MAX)] {
+        // SAFETY: called before npzfs opens anything else, so no live object owns one of them. A
+        // kernel without this call (before 5.9) leaves them open, which is no error; nor is an
+        // empty range.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
+}
+
+/// Lets the kernel tell of children that end. Whoever started this process may have had it ignore
+/// SIGCHLD, and then their exit statuses would be lost.
+pub fn notice_children() {
+    // SAFETY: no handler of npzfs's is replaced, since there is none; to fail it takes a signal
+    // that does not exist.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Lets a command start with its own signal mask, in place of that of this process.
+pub fn set_mask_of(command: &mut Command, mask: SigSet) {
+    // SAFETY: between fork and exec only async-signal-safe functions may be called, which
+    // sigprocmask(2) is; nothing is allocated, not even for an error.
+    unsafe { command.pre_exec(move || Ok(mask.thread_set_mask()?)) };
 }
 
 /// Takes a descriptor that a message has just brought (SCM_RIGHTS) into possession.

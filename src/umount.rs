@@ -66,6 +66,26 @@ fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
     Ok(())
 }
 
+/// Ends the npzfs mount at `mount_point`, at once if it stays in use. Returns whether nobody used it
+/// any more. That it is not there is no error.
+///
+/// # Errors
+/// Any [`UnmountDefect`] but that it is busy.
+pub fn end_after_use(mount_point: &Path) -> Result<bool, UnmountDefect> {
+    let place = match npzfs_at(mount_point) {
+        Ok(place) => place,
+        Err(UnmountDefect::NotMounted) => return Ok(true),
+        Err(UnmountDefect::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(true);
+        }
+        Err(defect) => return Err(defect),
+    };
+    match take_away_when_idle(mount_point, place) {
+        Err(UnmountDefect::Busy { .. }) => detach(&npzfs_at(mount_point)?).map(|()| false),
+        result => result.map(|()| true),
+    }
+}
+
 /// Unmounts what is at `place`, which `given` leads to, unless it stays in use; by whom is for the
 /// caller to find out.
 fn take_away_when_idle(given: &Path, place: Place) -> Result<(), UnmountDefect> {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum, ValueHint};
 
 use super::EXIT_STATUS;
 use crate::options::KernelOptions;
@@ -23,11 +23,11 @@ Example:
 pub struct MountArgs {
     /// The .npz archive, or any other ZIP archive, or a folder of .npz archives; several become
     /// directories
-    #[arg(value_name = "ARCHIVE", required = true)]
+    #[arg(value_name = "ARCHIVE", required = true, value_hint = ValueHint::AnyPath)]
     pub archives: Vec<PathBuf>,
 
     /// The directory to mount it on; made if it is missing, and then removed at the end
-    #[arg(value_name = "MOUNTPOINT")]
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
     pub mount_point: PathBuf,
 
     /// Stay in the foreground
@@ -121,7 +121,7 @@ pub struct MountOptions {
     pub quiet: bool,
 
     /// Log to FILE [default: syslog; in the foreground standard error]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
 
     /// The options behind `-o` that are for the kernel.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 const EXAMPLE: &str = "\
 Example:
@@ -17,6 +17,6 @@ pub struct UmountArgs {
     pub lazy: bool,
 
     /// Where npzfs has mounted
-    #[arg(value_name = "MOUNTPOINT", required = true)]
+    #[arg(value_name = "MOUNTPOINT", required = true, value_hint = ValueHint::DirPath)]
     pub mount_points: Vec<PathBuf>,
 }

@@ -19,12 +19,7 @@ fn documented(subcommand: &str) -> BTreeSet<String> {
     let heading = format!("npzfs {subcommand}");
     let section = MANUAL
         .split("\n.Ss ")
-        .find(|section| {
-            section
-                .lines()
-                .next()
-                .is_some_and(|line| line.contains(&heading))
-        })
+        .find(|section| section.lines().next().is_some_and(|line| line == heading))
         .expect("a section for each subcommand");
     let section = section.split("\n.Sh ").next().unwrap_or_default();
     let mut options = BTreeSet::new();
@@ -61,7 +56,13 @@ fn defined(subcommand: &clap::Command) -> BTreeSet<String> {
 fn the_manual_page_has_every_option_and_no_other() {
     for subcommand in Cli::command().get_subcommands() {
         let name = subcommand.get_name();
-        assert_eq!(documented(name), defined(subcommand), "{name}");
+        let mut documented = documented(name);
+        if name == "run" {
+            // It refers to them.
+            documented.extend(self::documented("mount"));
+            documented.retain(|option| option != "-f" && option != "--foreground");
+        }
+        assert_eq!(documented, defined(subcommand), "{name}");
     }
 }
 
@@ -93,6 +94,8 @@ fn the_manual_page_and_the_help_have_every_exit_status() {
         status::NOT_AN_ARCHIVE,
         status::DAMAGED,
         status::UNREADABLE,
+        status::NOT_STARTED,
+        status::NOT_FOUND,
     ];
     let help = run(npzfs().arg("--help")).out;
     let section = MANUAL

@@ -19,6 +19,7 @@ mod mounting;
 mod names;
 mod oracle;
 mod refused;
+mod running;
 mod unreadable;
 mod users;
 mod verifying;

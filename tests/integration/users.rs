@@ -15,16 +15,16 @@ use crate::mounted::{
 };
 
 /// An archive in a directory of its own user.
-struct Home {
-    place: Place,
+pub struct Home {
+    pub place: Place,
     user: User,
     program: PathBuf,
-    archive: PathBuf,
-    at: PathBuf,
+    pub archive: PathBuf,
+    pub at: PathBuf,
 }
 
 impl Home {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let user = ordinary_user().filter(|_| is_root());
         if !available(user.is_some(), "root and the user npzfs-test")
             || !installed(&["fusermount3", "getfattr"])
@@ -52,15 +52,15 @@ impl Home {
         })
     }
 
-    fn run(&self, command: &mut Command) -> Said {
+    pub fn run(&self, command: &mut Command) -> Said {
         run(as_user(command, &self.user))
     }
 
-    fn npzfs(&self) -> Command {
+    pub fn npzfs(&self) -> Command {
         Command::new(&self.program)
     }
 
-    fn mount(&self, options: &[&str]) -> Said {
+    pub fn mount(&self, options: &[&str]) -> Said {
         self.run(
             self.npzfs()
                 .arg("mount")
@@ -69,7 +69,7 @@ impl Home {
         )
     }
 
-    fn umount(&self, options: &[&str]) -> Said {
+    pub fn umount(&self, options: &[&str]) -> Said {
         self.run(self.npzfs().arg("umount").args(options).arg(&self.at))
     }
 
