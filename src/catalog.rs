@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::inflate::{Inflated, Inflater};
+use crate::lane::Lanes;
 use crate::tree::{Attr, Ino, Kind};
 use crate::volume::Volume;
 use crate::watch::Watch;
@@ -379,7 +380,12 @@ impl Catalog {
         let open = self.open_archives();
         let is_stale = open.iter().any(|(volume, _)| volume.is_stale());
         let (inflated, inflated_bytes) = self.shelf.inflater.usage();
+        let mut lanes = Lanes::default();
+        let members = open.iter().flat_map(|(volume, _)| volume.tree.files());
+        members.for_each(|member| lanes.count(member));
         let mut state = Map::new();
+        state.insert("members".to_owned(), lanes.members().into());
+        state.insert("lanes".to_owned(), lanes.to_json().into());
         state.insert("stale".to_owned(), is_stale.into());
         state.insert("open_archives".to_owned(), open.len().into());
         state.insert("inflated".to_owned(), inflated.into());

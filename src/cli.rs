@@ -2,6 +2,7 @@
 
 mod list;
 mod mount;
+mod mounts;
 mod run;
 mod umount;
 mod verify;
@@ -14,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use list::ListArgs;
 pub use mount::{Deflated, MountArgs, MountOptions};
+pub use mounts::MountsArgs;
 pub use run::RunArgs;
 pub use umount::UmountArgs;
 pub use verify::VerifyArgs;
@@ -65,6 +67,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Run a command while an archive is mounted
     Run(RunArgs),
+    /// List the mounts of npzfs
+    Mounts(MountsArgs),
 }
 
 impl Command {
@@ -73,7 +77,7 @@ impl Command {
         match self {
             Self::Mount(arguments) => Some(("mount", &mut arguments.options)),
             Self::Run(arguments) => Some(("run", &mut arguments.options)),
-            Self::List(_) | Self::Umount(_) | Self::Verify(_) => None,
+            Self::List(_) | Self::Umount(_) | Self::Verify(_) | Self::Mounts(_) => None,
         }
     }
 }

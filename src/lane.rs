@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 use crate::member::{Member, Method};
 
 /// How a file is served.
@@ -30,5 +32,42 @@ impl fmt::Display for Lane {
             Self::Mapped => f.write_str("mapped"),
             Self::Inflated => f.write_str("inflated"),
         }
+    }
+}
+
+/// How many members are served in which way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lanes {
+    mapped: u64,
+    inflated: u64,
+    unreadable: u64,
+}
+
+impl Lanes {
+    /// Counts a member that is shown as a file.
+    pub fn count(&mut self, member: &Member) {
+        match Lane::of(member) {
+            Some(Lane::Mapped) => self.mapped += 1,
+            Some(Lane::Inflated) => self.inflated += 1,
+            None => self.unreadable += 1,
+        }
+    }
+
+    /// The number of all members.
+    pub fn members(&self) -> u64 {
+        self.mapped + self.inflated + self.unreadable
+    }
+
+    /// The numbers by name, those that are not zero.
+    pub fn to_json(&self) -> Map<String, Value> {
+        [
+            ("mapped", self.mapped),
+            ("inflated", self.inflated),
+            ("unreadable", self.unreadable),
+        ]
+        .into_iter()
+        .filter(|&(_, members)| members > 0)
+        .map(|(name, members)| (name.to_owned(), members.into()))
+        .collect()
     }
 }

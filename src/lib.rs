@@ -32,6 +32,7 @@ pub mod member;
 pub mod mount;
 pub mod mount_point;
 pub mod mountinfo;
+pub mod mounts;
 pub mod names;
 pub mod npy;
 pub mod options;

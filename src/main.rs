@@ -1,13 +1,13 @@
 //! The program `npzfs`: runs a command, says what went wrong, and picks the exit status.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use npzfs::cli::{self, Command};
 use npzfs::error::{Error, status};
 use npzfs::human::Escaped;
-use npzfs::{list, mount, run, umount, verify};
+use npzfs::{list, mount, mounts, run, umount, verify};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
@@ -55,13 +55,20 @@ fn perform(command: &Command) -> u8 {
         }
         Command::Verify(arguments) => verify::verify(arguments, fail),
         Command::Run(arguments) => run::run(arguments).unwrap_or_else(|error| fail(&error)),
+        Command::Mounts(arguments) => match mounts::list(arguments.json) {
+            Ok(list) => print(list.as_bytes()),
+            Err(error) => fail(&error),
+        },
     }
 }
 
 /// Prints what was asked for. Whoever closed standard output does not want to know.
 fn print(text: &[u8]) -> u8 {
-    let _ = std::io::stdout().write_all(text);
-    status::DONE
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(&Error::Output(error)),
+        _ => status::DONE,
+    }
 }
 
 fn fail(error: &Error) -> u8 {

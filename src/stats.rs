@@ -1,6 +1,7 @@
 //! Counters of what a mount was asked for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -40,13 +41,29 @@ requests! {
 }
 
 /// What a mount was asked for since it began.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stats {
+    began: Instant,
     requests: [AtomicU64; Request::NAMES.len()],
     bytes_read: AtomicU64,
 }
 
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            requests: Default::default(),
+            bytes_read: AtomicU64::default(),
+        }
+    }
+}
+
 impl Stats {
+    /// The time since the mount began.
+    pub fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// Counts one request.
     pub fn count(&self, request: Request) {
         self.requests[request as usize].fetch_add(1, Ordering::Relaxed);

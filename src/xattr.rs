@@ -130,6 +130,8 @@ impl Attributes<'_> {
     fn stats_json(&self) -> String {
         let mut json = self.stats.to_json();
         json.insert("pid".to_owned(), std::process::id().into());
+        let uptime = self.stats.uptime().as_secs();
+        json.insert("uptime_seconds".to_owned(), uptime.into());
         json.extend(self.catalog.state());
         // Blanks up to a round length: the kernel asks for the length first, and by then a counter
         // may have one digit more.

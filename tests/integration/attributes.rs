@@ -142,6 +142,9 @@ fn the_root_tells_the_archive_and_what_was_asked() {
         mount.archive.to_str().unwrap()
     );
     assert_eq!(mount.stats()["bytes_read"], 0);
+    assert_eq!(mount.stats()["members"], 1);
+    assert_eq!(mount.stats()["lanes"], serde_json::json!({"mapped": 1}));
+    assert!(mount.stats()["uptime_seconds"].as_u64().unwrap() < 60);
     assert_eq!(mount.requests(&["read", "lookup"]), 0);
     mount.read("x");
     assert_eq!(mount.stats()["bytes_read"], 4);

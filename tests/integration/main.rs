@@ -16,6 +16,7 @@ mod listing;
 mod load;
 mod model;
 mod mounting;
+mod mounts;
 mod names;
 mod oracle;
 mod refused;

@@ -174,7 +174,8 @@ impl Drop for Place {
                 .split(' ')
                 .nth(4)
                 .unwrap_or_default()
-                .replace("\\040", " ");
+                .replace("\\040", " ")
+                .replace("\\012", "\n");
             let lazily = Command::new("umount").args(["-l", &at]).output();
             if !lazily.is_ok_and(|output| output.status.success()) {
                 let _ = Command::new("fusermount3").args(["-uz", &at]).output();

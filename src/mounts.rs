@@ -1,0 +1,268 @@
+//! `npzfs mounts`: what is mounted, and what the processes behind the mounts tell of it.
+//!
+//! What they tell is checked like anything else that comes from outside: every user can mount a file
+//! system that claims to be npzfs.
+
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+use crate::human::{Escaped, Size};
+use crate::mount::system;
+use crate::mountinfo::{self, MountInfo, Place};
+use crate::patience;
+use crate::sys;
+
+/// How long to wait for answers, all told.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+// What a mount is called that does not tell anything.
+const DEAD: &str = "dead";
+const NOT_ANSWERING: &str = "not answering";
+const NOT_PERMITTED: &str = "not permitted";
+const COVERED: &str = "covered";
+
+/// One line of the table.
+type Row = [String; 7];
+
+const HEADING: [&str; 7] = [
+    "MOUNTPOINT",
+    "ARCHIVE",
+    "PID",
+    "STATE",
+    "MEMBERS",
+    "SERVED",
+    "LANES",
+];
+
+/// The list of all mounts of npzfs that this process can see: a table, or JSON.
+///
+/// # Errors
+/// [`Error::System`] where the kernel's list cannot be read.
+pub fn list(as_json: bool) -> Result<String, Error> {
+    let mut mounts = mountinfo::all().map_err(system("read /proc/self/mountinfo"))?;
+    mounts.retain(MountInfo::is_npzfs);
+    let answers = patience::ask_all(PATIENCE, &mounts, ask).into_iter();
+    let states = answers.map(|answer| answer.map_or(State::NotAnswering, State::new));
+    let listed: Vec<_> = mounts.into_iter().zip(states).collect();
+    Ok(shown(&listed, as_json))
+}
+
+/// As findmnt(8) does, a table without mounts has no heading either.
+fn shown(listed: &[(MountInfo, State)], as_json: bool) -> String {
+    if as_json {
+        let objects = listed.iter().map(|(mount, state)| object(mount, state));
+        return format!("{:#}\n", objects.collect::<Value>());
+    }
+    let rows = listed.iter().map(|(mount, state)| row(mount, state));
+    let mut rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        rows.insert(0, HEADING.map(str::to_owned));
+    }
+    table(&rows)
+}
+
+/// What can be known of a mount.
+#[derive(Debug)]
+enum State {
+    Live(Told),
+    /// The process behind it is gone.
+    Dead,
+    /// The process behind it does not answer, or nothing that makes sense.
+    NotAnswering,
+    /// It is another user's.
+    NotPermitted,
+    /// Something else is mounted over it.
+    Covered,
+}
+
+/// What the process behind a mount tells.
+#[derive(Debug)]
+struct Told {
+    pid: u64,
+    stale: bool,
+    members: u64,
+    /// How many members are served in which way.
+    lanes: Map<String, Value>,
+    bytes_read: u64,
+    uptime_seconds: u64,
+}
+
+/// What a mount tells, or in one word why it does not.
+fn ask(mount: &MountInfo) -> Vec<u8> {
+    let asked = Place::find(&mount.mount_point).and_then(|place| {
+        if place.mount.id != mount.id {
+            return Ok(COVERED.into());
+        }
+        sys::getxattr(&place.pinned_path(), c"user.npzfs.stats")
+    });
+    asked.unwrap_or_else(|error| match error.raw_os_error() {
+        Some(libc::ENOTCONN | libc::ECONNABORTED) => DEAD.into(),
+        Some(libc::EACCES | libc::EPERM) => NOT_PERMITTED.into(),
+        _ => NOT_ANSWERING.into(),
+    })
+}
+
+impl State {
+    /// Makes sense of what [`ask`] has found out.
+    fn new(answer: Vec<u8>) -> Self {
+        [Self::Dead, Self::NotPermitted, Self::Covered]
+            .into_iter()
+            .find(|state| state.name().as_bytes() == answer)
+            .or_else(|| Told::parse(&answer).map(Self::Live))
+            .unwrap_or(Self::NotAnswering)
+    }
+
+    fn told(&self) -> Option<&Told> {
+        match self {
+            Self::Live(told) => Some(told),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Live(told) if told.stale => "stale",
+            Self::Live(_) => "live",
+            Self::Dead => DEAD,
+            Self::NotAnswering => NOT_ANSWERING,
+            Self::NotPermitted => NOT_PERMITTED,
+            Self::Covered => COVERED,
+        }
+    }
+}
+
+impl Told {
+    fn parse(stats: &[u8]) -> Option<Self> {
+        let stats: Value = serde_json::from_slice(stats).ok()?;
+        let number = |name: &str| stats.get(name)?.as_u64();
+        let lanes = stats.get("lanes")?.as_object()?;
+        if !lanes.values().all(Value::is_u64) {
+            return None;
+        }
+        Some(Self {
+            pid: number("pid")?,
+            stale: stats.get("stale")?.as_bool()?,
+            members: number("members")?,
+            lanes: lanes.clone(),
+            bytes_read: number("bytes_read")?,
+            uptime_seconds: number("uptime_seconds")?,
+        })
+    }
+}
+
+/// A mount as programs take it. What is not known is null.
+fn object(mount: &MountInfo, state: &State) -> Value {
+    let told = state.told();
+    json!({
+        "archive": mount.source.to_string_lossy(),
+        "mount_point": mount.mount_point.to_string_lossy(),
+        "state": state.name(),
+        "pid": told.map(|told| told.pid),
+        "stale": told.map(|told| told.stale),
+        "members": told.map(|told| told.members),
+        "lanes": told.map(|told| &told.lanes),
+        "bytes_read": told.map(|told| told.bytes_read),
+        "uptime_seconds": told.map(|told| told.uptime_seconds),
+    })
+}
+
+/// A mount as people take it. What is not known is a hyphen.
+fn row(mount: &MountInfo, state: &State) -> Row {
+    let told = |show: fn(&Told) -> String| state.told().map_or_else(|| "-".to_owned(), show);
+    [
+        Escaped(mount.mount_point.as_os_str().as_bytes()).to_string(),
+        Escaped(mount.source.as_bytes()).to_string(),
+        told(|told| told.pid.to_string()),
+        state.name().to_owned(),
+        told(|told| told.members.to_string()),
+        told(|told| Size(told.bytes_read).to_string()),
+        told(|told| {
+            let lane = |(name, members): (&String, &Value)| {
+                format!("{members} {}", Escaped(name.as_bytes()))
+            };
+            told.lanes.iter().map(lane).collect::<Vec<_>>().join(", ")
+        }),
+    ]
+}
+
+/// Lines with their columns one below the other, two blanks apart.
+fn table(rows: &[Row]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = width(column).unwrap_or_default();
+            line += &format!("{cell:<width$}  ");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLD: &str = r#"{"pid":7,"stale":false,"members":3,"lanes":{"mapped":2,"unreadable":1},
+        "bytes_read":1000,"uptime_seconds":5,"read":9}"#;
+
+    fn mount() -> MountInfo {
+        MountInfo {
+            id: 36,
+            parent: 35,
+            device: (0, 98),
+            mount_point: "/mnt/a\nb".into(),
+            fs_type: "fuse.npzfs".into(),
+            source: "/data/frame.npz".into(),
+        }
+    }
+
+    #[test]
+    fn what_a_process_tells_is_checked() {
+        assert!(Told::parse(TOLD.as_bytes()).is_some());
+        for (good, bad) in [
+            ("7", "-7"),
+            ("false", "0"),
+            ("\"members\":3", "\"members\":\"\\u001b[2J\""),
+            ("\"mapped\":2", "\"mapped\":[2]"),
+            ("\"lanes\"", "\"others\""),
+            ("}", ""),
+        ] {
+            let told = TOLD.replacen(good, bad, 1);
+            assert!(Told::parse(told.as_bytes()).is_none(), "{told}");
+        }
+        assert!(Told::parse(b"\xff").is_none());
+    }
+
+    #[test]
+    fn columns_are_one_below_the_other_and_names_escaped() {
+        let told = Told::parse(TOLD.as_bytes()).unwrap();
+        let listed = [(mount(), State::Live(told)), (mount(), State::Dead)];
+        assert_eq!(
+            shown(&listed, false),
+            "MOUNTPOINT  ARCHIVE          PID  STATE  MEMBERS  SERVED  LANES\n\
+             /mnt/a\\nb   /data/frame.npz  7    live   3        1.0 kB  2 mapped, 1 unreadable\n\
+             /mnt/a\\nb   /data/frame.npz  -    dead   -        -       -\n"
+        );
+    }
+
+    #[test]
+    fn without_mounts_there_is_no_table_and_an_empty_array() {
+        assert_eq!(shown(&[], false), "");
+        assert_eq!(shown(&[], true), "[]\n");
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let object = object(&mount(), &State::NotPermitted);
+        assert_eq!(object["mount_point"], "/mnt/a\nb");
+        assert_eq!(object["state"], "not permitted");
+        assert_eq!(object["pid"], Value::Null);
+        assert_eq!(object.as_object().unwrap().len(), 9);
+    }
+}

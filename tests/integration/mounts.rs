@@ -1,0 +1,172 @@
+//! `npzfs mounts`.
+
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::fixture::{Archive, Member};
+use crate::mounted::{
+    Mounted, Place, available, is_dead, is_root, npzfs, run, send_signal, wait_until,
+};
+use crate::users::Home;
+
+fn archive() -> Archive {
+    Archive::of([
+        Member::stored("x", "data"),
+        Member::stored("y", "more"),
+        Member::compressed("z", 99, 7),
+    ])
+}
+
+/// What `npzfs mounts --json` tells of the mounts at a place; there may be others on the machine.
+fn listed(at: &Path) -> Vec<Value> {
+    let said = run(npzfs().args(["mounts", "--json"]));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let mounts: Vec<Value> = serde_json::from_str(&said.out).unwrap();
+    let here = |mount: &Value| mount["mount_point"] == at.to_str().unwrap();
+    mounts.into_iter().filter(here).collect()
+}
+
+fn state(at: &Path) -> Value {
+    let listed = listed(at);
+    assert_eq!(listed.len(), 1);
+    listed[0]["state"].clone()
+}
+
+/// The columns behind the paths of a mount, as the table has them.
+fn row(mount: &Mounted) -> String {
+    let said = run(npzfs().arg("mounts"));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    assert!(said.out.starts_with("MOUNTPOINT  "), "{}", said.out);
+    let start = format!("{} ", mount.at.display());
+    let row = said.out.lines().find_map(|line| line.strip_prefix(&start));
+    let row = row.expect("a line for the mount").trim_start();
+    let row = row.strip_prefix(mount.archive.to_str().unwrap()).unwrap();
+    row.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_mount_is_listed_with_all_that_is_known_of_it() {
+    let mount = Mounted::new(&archive());
+    mount.read("x");
+    let mut listed = listed(&mount.at);
+    assert_eq!(listed.len(), 1);
+    let uptime = listed[0].as_object_mut().unwrap().remove("uptime_seconds");
+    assert!(uptime.unwrap().as_u64().unwrap() < 60);
+    assert_eq!(
+        listed[0],
+        json!({
+            "archive": mount.archive.to_str().unwrap(),
+            "mount_point": mount.at.to_str().unwrap(),
+            "state": "live",
+            "pid": mount.server(),
+            "stale": false,
+            "members": 3,
+            "lanes": {"mapped": 2, "unreadable": 1},
+            "bytes_read": 4,
+        })
+    );
+    assert_eq!(
+        row(&mount),
+        format!("{} live 3 4 B 2 mapped, 1 unreadable", mount.server())
+    );
+}
+
+#[test]
+fn a_mount_that_was_ended_is_not_listed() {
+    let mount = Mounted::new(&archive());
+    assert_eq!(mount.umount().status, Some(0));
+    assert_eq!(listed(&mount.at), [""; 0]);
+}
+
+#[test]
+fn blanks_and_newlines_in_paths_do_no_harm() {
+    let place = Place::new();
+    let path = archive().write(place.path(), "my\nown 1.npz");
+    let at = place.join("my\n mount");
+    let said = run(npzfs().args(["mount", "-q"]).args([&path, &at]));
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    let listed = listed(&at);
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["archive"], path.to_str().unwrap());
+    let table = run(npzfs().arg("mounts")).out;
+    let shown = |path: &Path| path.to_str().unwrap().replace('\n', "\\n");
+    let row = table.lines().find(|line| line.starts_with(&shown(&at)));
+    assert!(row.unwrap().contains(&shown(&path)), "{table}");
+    assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+}
+
+#[test]
+fn a_changed_archive_is_listed_as_stale() {
+    let mount = Mounted::new(&archive());
+    std::fs::write(&mount.archive, "something else").unwrap();
+    wait_until("the change is noticed", || state(&mount.at) == "stale");
+    assert_eq!(listed(&mount.at)[0]["stale"], true);
+    assert!(row(&mount).contains(" stale 3 "));
+}
+
+#[test]
+fn a_mount_whose_server_was_killed_is_dead() {
+    let mount = Mounted::new(&archive());
+    send_signal(mount.server(), Signal::SIGKILL);
+    wait_until("a dead endpoint", || is_dead(&mount.at));
+    assert_eq!(
+        listed(&mount.at),
+        [json!({
+            "archive": mount.archive.to_str().unwrap(),
+            "mount_point": mount.at.to_str().unwrap(),
+            "state": "dead",
+            "pid": null,
+            "stale": null,
+            "members": null,
+            "lanes": null,
+            "bytes_read": null,
+            "uptime_seconds": null,
+        })]
+    );
+    assert_eq!(row(&mount), "- dead - - -");
+}
+
+#[test]
+fn a_stopped_server_does_not_hold_up_the_list() {
+    let mounts = [Mounted::new(&archive()), Mounted::new(&archive())];
+    let server = mounts[0].server();
+    send_signal(server, Signal::SIGSTOP);
+    assert_eq!(state(&mounts[0].at), "not answering");
+    assert_eq!(state(&mounts[1].at), "live");
+    send_signal(server, Signal::SIGCONT);
+    wait_until("it answers again", || state(&mounts[0].at) == "live");
+}
+
+#[test]
+fn a_mount_under_another_one_is_covered() {
+    if !available(is_root(), "root, to mount something else") {
+        return;
+    }
+    let mount = Mounted::new(&archive());
+    let mut tmpfs = Command::new("mount");
+    let said = run(tmpfs.args(["-t", "tmpfs", "none"]).arg(&mount.at));
+    assert_eq!(said.status, Some(0));
+    let covered = state(&mount.at);
+    let umount = run(Command::new("umount").arg(&mount.at));
+    assert_eq!(umount.status, Some(0));
+    assert_eq!(covered, "covered");
+}
+
+#[test]
+fn a_mount_of_another_user_is_listed_without_what_only_it_tells() {
+    let Some(home) = Home::new() else { return };
+    assert_eq!(home.mount(&[]).status, Some(0));
+    let of_root = listed(&home.at);
+    let own = home.run(home.npzfs().args(["mounts", "--json"]));
+    assert_eq!(home.umount(&[]).status, Some(0));
+    assert_eq!(of_root.len(), 1);
+    assert_eq!(of_root[0]["archive"], home.archive.to_str().unwrap());
+    assert_eq!(of_root[0]["state"], "not permitted");
+    assert_eq!(of_root[0]["pid"], Value::Null);
+    let own: Vec<Value> = serde_json::from_str(&own.out).unwrap();
+    let here = |mount: &&Value| mount["mount_point"] == home.at.to_str().unwrap();
+    assert_eq!(own.iter().find(here).unwrap()["state"], "live");
+}
