@@ -6,6 +6,9 @@ CARGO = cargo
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man/man1
+BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 
 RELEASE = target/release/npzfs
 VENV = target/venv
@@ -70,9 +73,15 @@ $(VENV)/done: $(REQUIREMENTS)
 install: build
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(BINDIR)/npzfs
 	install -D -m 0644 man/npzfs.1 $(DESTDIR)$(MANDIR)/npzfs.1
+	install -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
+	umask 022 && $(RELEASE) completions bash > $(DESTDIR)$(BASHDIR)/npzfs
+	umask 022 && $(RELEASE) completions zsh > $(DESTDIR)$(ZSHDIR)/_npzfs
+	umask 022 && $(RELEASE) completions fish > $(DESTDIR)$(FISHDIR)/npzfs.fish
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/npzfs $(DESTDIR)$(MANDIR)/npzfs.1
+	rm -f $(DESTDIR)$(BINDIR)/npzfs $(DESTDIR)$(MANDIR)/npzfs.1 \
+		$(DESTDIR)$(BASHDIR)/npzfs $(DESTDIR)$(ZSHDIR)/_npzfs \
+		$(DESTDIR)$(FISHDIR)/npzfs.fish
 
 clean:
 	$(CARGO) clean

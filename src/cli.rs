@@ -1,5 +1,6 @@
 //! The command line, as plain values.
 
+mod completions;
 mod list;
 mod mount;
 mod mounts;
@@ -13,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use completions::{CompletionsArgs, Shell};
 pub use list::ListArgs;
 pub use mount::{Deflated, MountArgs, MountOptions};
 pub use mounts::MountsArgs;
@@ -69,6 +71,8 @@ pub enum Command {
     Run(RunArgs),
     /// List the mounts of npzfs
     Mounts(MountsArgs),
+    /// Print what a shell needs to complete the command line
+    Completions(CompletionsArgs),
 }
 
 impl Command {
@@ -77,7 +81,11 @@ impl Command {
         match self {
             Self::Mount(arguments) => Some(("mount", &mut arguments.options)),
             Self::Run(arguments) => Some(("run", &mut arguments.options)),
-            Self::List(_) | Self::Umount(_) | Self::Verify(_) | Self::Mounts(_) => None,
+            Self::List(_)
+            | Self::Umount(_)
+            | Self::Verify(_)
+            | Self::Mounts(_)
+            | Self::Completions(_) => None,
         }
     }
 }

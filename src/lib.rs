@@ -15,6 +15,7 @@ pub mod attach;
 pub mod bytes;
 pub mod catalog;
 pub mod cli;
+pub mod completions;
 pub mod daemon;
 pub mod decode;
 pub mod error;

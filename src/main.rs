@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use npzfs::cli::{self, Command};
 use npzfs::error::{Error, status};
 use npzfs::human::Escaped;
-use npzfs::{list, mount, mounts, run, umount, verify};
+use npzfs::{completions, list, mount, mounts, run, umount, verify};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
@@ -59,6 +59,7 @@ fn perform(command: &Command) -> u8 {
             Ok(list) => print(list.as_bytes()),
             Err(error) => fail(&error),
         },
+        Command::Completions(arguments) => print(&completions::script(arguments.shell)),
     }
 }
 

@@ -6,7 +6,7 @@ set -eu
 
 case ${1:-} in
 demo) programs="fusermount3" ;;
-test) programs="fusermount3 findmnt getfattr jq mandoc script strace unzip xxd zip" ;;
+test) programs="fusermount3 findmnt getfattr jq make mandoc script strace unzip xxd zip" ;;
 *)
     echo "usage: $0 demo|test" >&2
     exit 2

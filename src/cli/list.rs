@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::EXIT_STATUS;
 
@@ -23,6 +23,6 @@ pub struct ListArgs {
     pub json: bool,
 
     /// The .npz archives, or any other ZIP archives
-    #[arg(value_name = "ARCHIVE", required = true)]
+    #[arg(value_name = "ARCHIVE", required = true, value_hint = ValueHint::FilePath)]
     pub archives: Vec<PathBuf>,
 }

@@ -12,6 +12,7 @@ mod coreutils;
 mod documents;
 mod ending;
 mod hostile;
+mod install;
 mod listing;
 mod load;
 mod model;

@@ -1,0 +1,144 @@
+//! What `make install` puts where, and that shells make sense of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::CommandFactory;
+use npzfs::cli::Cli;
+
+use crate::mounted::{Place, Said, installed, npzfs, run};
+
+/// What is installed below PREFIX, by name.
+const FILES: [&str; 5] = [
+    "bin/npzfs",
+    "share/bash-completion/completions/npzfs",
+    "share/fish/vendor_completions.d/npzfs.fish",
+    "share/man/man1/npzfs.1",
+    "share/zsh/site-functions/_npzfs",
+];
+
+/// Has make do something with the program that is tested, in place of one that it builds.
+fn make(target: &str, destination: &Path) -> Said {
+    let mut make = Command::new("make");
+    make.args(["-C", env!("CARGO_MANIFEST_DIR"), target])
+        .args(["CARGO=true", "PREFIX=/usr"])
+        .arg(concat!("RELEASE=", env!("CARGO_BIN_EXE_npzfs")))
+        .arg(format!("DESTDIR={}", destination.display()));
+    // The options of a make that runs this test are not for this one.
+    make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+    run(&mut make)
+}
+
+/// All files below a directory.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .flat_map(|path| match path.is_dir() {
+            true => self::files(&path),
+            false => vec![path],
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn install_puts_everything_in_its_place_and_uninstall_removes_it() {
+    if !installed(&["make"]) {
+        return;
+    }
+    let place = Place::new();
+    let said = make("install", place.path());
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    let installed = FILES.map(|file| place.join("usr").join(file));
+    assert_eq!(files(place.path()), installed);
+    for file in &installed {
+        let mode = fs::metadata(file).unwrap().permissions().mode();
+        let expected = if file.ends_with("bin/npzfs") {
+            0o755
+        } else {
+            0o644
+        };
+        assert_eq!(mode & 0o777, expected, "{file:?}");
+    }
+    for (at, shell) in [(1, "bash"), (2, "fish"), (4, "zsh")] {
+        let script = run(npzfs().args(["completions", shell]));
+        assert_eq!((script.status, script.err.as_str()), (Some(0), ""));
+        assert_eq!(fs::read_to_string(&installed[at]).unwrap(), script.out);
+    }
+    let said = make("uninstall", place.path());
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(files(place.path()), [""; 0].map(PathBuf::from));
+}
+
+/// What bash offers for the last of these words.
+fn completed_by_bash(words: &[&str]) -> Vec<String> {
+    let script = r#"
+        source <("$0" completions bash) || exit
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        _npzfs npzfs "${@: -1}" "${@: -2:1}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", script])
+        .arg(npzfs().get_program());
+    let said = run(bash.args(words));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    said.out.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_knows_every_subcommand_and_every_option() {
+    if !installed(&["bash"]) {
+        return;
+    }
+    let offered = completed_by_bash(&["npzfs", ""]);
+    for subcommand in Cli::command().get_subcommands() {
+        let name = subcommand.get_name();
+        assert!(offered.iter().any(|word| word == name), "{name}");
+        let offered = completed_by_bash(&["npzfs", name, "-"]);
+        let options = subcommand.get_arguments();
+        let options = options.filter_map(|argument| argument.get_long());
+        for option in options.chain(["help"]) {
+            let option = format!("--{option}");
+            assert!(offered.contains(&option), "{option} of {name}: {offered:?}");
+        }
+    }
+    assert_eq!(completed_by_bash(&["npzfs", "mou"]), ["mount", "mounts"]);
+    let shells = completed_by_bash(&["npzfs", "completions", ""]);
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(shells.iter().any(|word| word == shell), "{shells:?}");
+    }
+}
+
+#[test]
+fn bash_looks_for_files_where_an_archive_is_wanted() {
+    if !installed(&["bash"]) {
+        return;
+    }
+    // Nothing is offered, upon which readline looks for files.
+    for subcommand in ["mount", "run"] {
+        assert_eq!(completed_by_bash(&["npzfs", subcommand, "fra"]), [""]);
+    }
+    let script = run(npzfs().args(["completions", "bash"])).out;
+    assert!(script.contains("complete -F _npzfs -o nosort -o bashdefault -o default npzfs"));
+}
+
+#[test]
+fn other_shells_take_their_scripts() {
+    // Neither has to be installed: they are not what npzfs is for.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for (shell, check) in [("zsh", "-n"), ("fish", "--no-execute")] {
+        let written = run(npzfs().args(["completions", shell])).out;
+        assert!(written.contains("auto-unmount"), "{shell}");
+        if std::env::split_paths(&path).any(|at| at.join(shell).exists()) {
+            let place = Place::new();
+            let script = place.join("script");
+            fs::write(&script, written).unwrap();
+            let said = run(Command::new(shell).arg(check).arg(&script));
+            assert_eq!((said.status, said.err.as_str()), (Some(0), ""), "{shell}");
+        }
+    }
+}
