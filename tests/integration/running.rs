@@ -151,6 +151,18 @@ fn the_command_finds_the_mount_in_its_environment_and_in_its_arguments() {
 }
 
 #[test]
+fn several_archives_are_directories() {
+    let runs = Runs::new();
+    let other = Archive::stored([("z", "other")]).write(runs.place.path(), "b.npz");
+    let mut command = npzfs();
+    command.arg("run").args([&runs.archive, &other]).arg("--");
+    command.args(["cat", "{}/a.npz/y", "{}/b.npz/z"]);
+    let said = run(command.env("XDG_RUNTIME_DIR", &runs.runtime));
+    assert_eq!((said.err.as_str(), said.out.as_str()), ("", "dataother"));
+    runs.nothing_is_left();
+}
+
+#[test]
 fn without_a_runtime_directory_temporary_files_have_theirs() {
     let runs = Runs::new();
     for unusable in ["relative", "/no/such", ""] {
