@@ -22,7 +22,7 @@ pub use layout::{Gap, Layout};
 pub use source::Source;
 pub(crate) use source::Window;
 
-use crate::member::{Extent, Member, Method, Problem};
+use crate::member::{Extent, Member, Method, Problem, Stamp};
 use crate::names::Names;
 use crate::sys;
 use central::{CENTRAL_HEADER_LEN, CentralHeader};
@@ -146,6 +146,11 @@ fn member(
         modified: header
             .modified
             .unwrap_or_else(|| times.of(header.dos_date, header.dos_time)),
+        stamp: Stamp {
+            date: header.dos_date,
+            time: header.dos_time,
+            is_extended: header.modified.is_some(),
+        },
         problem: None,
     };
     let Some(wide) = header.wide else {

@@ -274,6 +274,7 @@ mod tests {
             },
             local_header_offset: 0,
             modified: 0,
+            stamp: Default::default(),
             problem: None,
         }
     }

@@ -76,6 +76,8 @@ pub struct Member {
     pub local_header_offset: u64,
     /// Time of last modification, in seconds since 1970 (UTC).
     pub modified: i64,
+    /// The time of last modification as its central header tells it.
+    pub stamp: Stamp,
     /// Why the member cannot be read; boxed, since next to no member has one.
     pub problem: Option<Box<Problem>>,
 }
@@ -87,6 +89,17 @@ impl Member {
         // Never at 0, where at the earliest a local header is.
         Some(self.extent.start).filter(|&start| start > 0)
     }
+}
+
+/// A time as a ZIP header tells it (APPNOTE 4.4.6).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// The MS-DOS date.
+    pub date: u16,
+    /// The MS-DOS time, in local time.
+    pub time: u16,
+    /// Whether an extended timestamp tells it as well, in seconds since 1970 (UTC).
+    pub is_extended: bool,
 }
 
 /// Why one member cannot be read.

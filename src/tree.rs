@@ -318,6 +318,7 @@ mod tests {
                 },
                 local_header_offset: 0,
                 modified: 7,
+                stamp: Default::default(),
                 problem: None,
             })
             .collect();

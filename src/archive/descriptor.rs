@@ -52,6 +52,7 @@ mod tests {
             extent: Extent { start: 30, len: 7 },
             local_header_offset: 0,
             modified: 0,
+            stamp: Default::default(),
             problem: None,
         };
         let narrow = [1, 2, 3, 4, 7, 0, 0, 0, 9, 0, 0, 0];
