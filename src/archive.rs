@@ -12,6 +12,7 @@ mod extra;
 mod fields;
 mod layout;
 mod local;
+mod record;
 mod source;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use std::io;
 
 pub use defect::Defect;
 pub use layout::{Gap, Layout};
+pub use record::{Record, end_records};
 pub use source::Source;
 pub(crate) use source::Window;
 

@@ -5,7 +5,7 @@ use super::fields::Fields;
 
 /// A central header is at least this long.
 pub(super) const CENTRAL_HEADER_LEN: usize = 46;
-const CENTRAL_HEADER: [u8; 4] = *b"PK\x01\x02";
+pub(super) const CENTRAL_HEADER: [u8; 4] = *b"PK\x01\x02";
 
 /// What npzfs needs of a central header.
 pub(super) struct CentralHeader<'a> {

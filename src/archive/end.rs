@@ -12,9 +12,9 @@ use super::source::Source;
 const END_RECORD_LEN: usize = 22;
 const ZIP64_END_RECORD_LEN: u64 = 56;
 const ZIP64_LOCATOR_LEN: u64 = 20;
-const END_RECORD: [u8; 4] = *b"PK\x05\x06";
-const ZIP64_END_RECORD: [u8; 4] = *b"PK\x06\x06";
-const ZIP64_LOCATOR: [u8; 4] = *b"PK\x06\x07";
+pub(super) const END_RECORD: [u8; 4] = *b"PK\x05\x06";
+pub(super) const ZIP64_END_RECORD: [u8; 4] = *b"PK\x06\x06";
+pub(super) const ZIP64_LOCATOR: [u8; 4] = *b"PK\x06\x07";
 const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
 
 /// Where the central directory is, as the end records tell it.

@@ -3,9 +3,9 @@
 use super::fields::Fields;
 
 /// ZIP64 extended information (APPNOTE 4.5.3).
-const ZIP64: u16 = 0x0001;
+pub(super) const ZIP64: u16 = 0x0001;
 /// Extended timestamp (Info-ZIP's `extrafld.txt`).
-const EXTENDED_TIMESTAMP: u16 = 0x5455;
+pub(super) const EXTENDED_TIMESTAMP: u16 = 0x5455;
 
 /// The fields as (id, content). A field that runs past the end ends the list: its content cannot
 /// be told, and nothing that npzfs serves depends on it.
