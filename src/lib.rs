@@ -37,6 +37,7 @@ pub mod mounts;
 pub mod names;
 pub mod npy;
 pub mod options;
+pub mod output_file;
 pub mod patience;
 pub mod pool;
 pub mod progress;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::NixPath;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::ForkResult;
 
 /// When an hour of local time begins, in seconds since 1970 (UTC); `None` for days that no calendar
@@ -41,6 +41,15 @@ pub fn terminal_width(terminal: &impl AsRawFd) -> Option<usize> {
     // fills in.
     let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &mut size) };
     (result == 0 && size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// Whether this process ignores a signal.
+pub fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: `sigaction` is a plain C struct, for which all zeroes are a valid value.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: nothing is changed, and the last pointer is to a live, exclusively borrowed value.
+    let asked = unsafe { libc::sigaction(signal as i32, std::ptr::null(), &mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Splits this process in two, as fork(2) does.
