@@ -72,7 +72,8 @@ impl ArchiveFile {
     }
 }
 
-fn kind(metadata: &Metadata) -> &'static str {
+/// What something is that is no regular file.
+pub(crate) fn kind(metadata: &Metadata) -> &'static str {
     let kind = metadata.file_type();
     if kind.is_dir() {
         "a directory"

@@ -4,6 +4,7 @@ mod completions;
 mod list;
 mod mount;
 mod mounts;
+mod repack;
 mod run;
 mod umount;
 mod verify;
@@ -18,6 +19,7 @@ pub use completions::{CompletionsArgs, Shell};
 pub use list::ListArgs;
 pub use mount::{Deflated, MountArgs, MountOptions};
 pub use mounts::MountsArgs;
+pub use repack::RepackArgs;
 pub use run::RunArgs;
 pub use umount::UmountArgs;
 pub use verify::VerifyArgs;
@@ -62,6 +64,8 @@ pub enum Command {
     Mount(MountArgs),
     /// List the members of archives, without mounting them
     List(ListArgs),
+    /// Store an archive or a directory anew, with its arrays aligned
+    Repack(RepackArgs),
     /// End mounts of npzfs
     #[command(alias = "unmount")]
     Umount(UmountArgs),
@@ -82,6 +86,7 @@ impl Command {
             Self::Mount(arguments) => Some(("mount", &mut arguments.options)),
             Self::Run(arguments) => Some(("run", &mut arguments.options)),
             Self::List(_)
+            | Self::Repack(_)
             | Self::Umount(_)
             | Self::Verify(_)
             | Self::Mounts(_)

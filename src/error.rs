@@ -9,6 +9,7 @@ use crate::archive::Defect;
 use crate::holders::Holder;
 use crate::human::Escaped;
 use crate::member::{Problem, ProblemKind};
+use crate::repack;
 
 /// Why a command failed. The text is one line, lower case, and names what it is about.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub enum Error {
         /// The cause.
         error: io::Error,
     },
+    /// An archive was not repacked.
+    Repack(repack::Failure),
     /// The log file cannot be opened.
     Log {
         /// As given on the command line.
@@ -216,6 +219,7 @@ impl Error {
                 ProblemKind::Damaged if !strict => status::DAMAGED,
                 _ => status::UNREADABLE,
             },
+            Self::Repack(failure) => failure.status(),
             Self::MountPoint { .. } => status::MOUNT_POINT,
             Self::Fuse(_) => status::FUSE,
             Self::Command { error, .. } => match error.kind() {
@@ -228,6 +232,12 @@ impl Error {
             | Self::CacheDirectory { .. }
             | Self::System { .. } => status::FAILED,
         }
+    }
+}
+
+impl From<repack::Failure> for Error {
+    fn from(failure: repack::Failure) -> Self {
+        Self::Repack(failure)
     }
 }
 
@@ -259,6 +269,7 @@ impl fmt::Display for Error {
                 defect,
             } => write!(f, "{}: {defect}", shown(mount_point)),
             Self::Fuse(defect) => defect.fmt(f),
+            Self::Repack(failure) => failure.fmt(f),
             Self::Unmount {
                 mount_point,
                 defect,
@@ -381,7 +392,7 @@ impl fmt::Display for UnmountDefect {
     }
 }
 
-fn shown(path: &Path) -> Escaped<'_> {
+pub(crate) fn shown(path: &Path) -> Escaped<'_> {
     Escaped(path.as_os_str().as_encoded_bytes())
 }
 

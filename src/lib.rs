@@ -41,6 +41,7 @@ pub mod output_file;
 pub mod patience;
 pub mod pool;
 pub mod progress;
+pub mod repack;
 pub mod run;
 pub mod settings;
 pub mod sources;

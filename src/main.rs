@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use npzfs::cli::{self, Command};
 use npzfs::error::{Error, status};
 use npzfs::human::Escaped;
-use npzfs::{completions, list, mount, mounts, run, umount, verify};
+use npzfs::{completions, list, mount, mounts, repack, run, umount, verify};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
@@ -42,6 +42,9 @@ fn perform(command: &Command) -> u8 {
     match command {
         Command::Mount(arguments) => mount::mount(arguments).unwrap_or_else(|error| fail(&error)),
         Command::List(arguments) => list::list(arguments, fail),
+        Command::Repack(arguments) => {
+            repack::repack(arguments).map_or_else(|error| fail(&error), |()| status::DONE)
+        }
         Command::Umount(arguments) => {
             let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_else(|_| path.clone());
             let mount_points: Vec<_> = arguments.mount_points.iter().map(absolute).collect();

@@ -11,8 +11,11 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::NixPath;
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::ForkResult;
+
+use crate::member::Extent;
 
 /// When an hour of local time begins, in seconds since 1970 (UTC); `None` for days that no calendar
 /// has. Months count from 1.
@@ -41,6 +44,42 @@ pub fn terminal_width(terminal: &impl AsRawFd) -> Option<usize> {
     // fills in.
     let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &mut size) };
     (result == 0 && size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// A time in seconds since 1970 (UTC) as local time: year, month, day, hour, minute and second, of
+/// which month and day count from 1; `None` for years that do not fit.
+pub fn local_time(seconds: i64) -> Option<[i32; 6]> {
+    // SAFETY: `tm` is a plain C struct, for which all zeroes are a valid value.
+    let mut time: libc::tm = unsafe { mem::zeroed() };
+    // SAFETY: both pointers are to live values, the second one exclusively borrowed.
+    let done = unsafe { libc::localtime_r(&seconds, &mut time) };
+    (!done.is_null()).then_some([
+        time.tm_year.checked_add(1900)?,
+        time.tm_mon + 1,
+        time.tm_mday,
+        time.tm_hour,
+        time.tm_min,
+        time.tm_sec,
+    ])
+}
+
+/// Lets a range of one file share its blocks with another one, from `offset` on, as FICLONERANGE of
+/// ioctl(2).
+///
+/// # Errors
+/// Those of ioctl_ficlonerange(2): most file systems cannot do this, and those that can need whole
+/// blocks.
+pub fn clone_range(from: &File, range: Extent, to: &File, offset: u64) -> io::Result<()> {
+    let range = libc::file_clone_range {
+        src_fd: from.as_raw_fd().into(),
+        src_offset: range.start,
+        src_length: range.len,
+        dest_offset: offset,
+    };
+    // SAFETY: both descriptors are open, and the last argument is what the request asks for.
+    let done = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONERANGE, &range) };
+    Errno::result(done)?;
+    Ok(())
 }
 
 /// Whether this process ignores a signal.

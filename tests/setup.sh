@@ -6,7 +6,7 @@ set -eu
 
 case ${1:-} in
 demo) programs="fusermount3" ;;
-test) programs="fusermount3 findmnt getfattr jq make mandoc script strace unzip xxd zip" ;;
+test) programs="fusermount3 findmnt getfattr jq make mandoc mkfs.xfs script strace unzip xxd zip" ;;
 *)
     echo "usage: $0 demo|test" >&2
     exit 2
@@ -20,6 +20,7 @@ package_of() {
     findmnt) echo util-linux ;;
     getfattr) echo attr ;;
     script) echo bsdutils ;;
+    mkfs.xfs) echo xfsprogs ;;
     *) echo "$1" ;;
     esac
 }

@@ -21,6 +21,7 @@ mod mounts;
 mod names;
 mod oracle;
 mod refused;
+mod repacking;
 mod running;
 mod unreadable;
 mod users;
