@@ -14,6 +14,7 @@ pub mod archive_file;
 pub mod attach;
 pub mod bytes;
 pub mod catalog;
+pub mod cgroup;
 pub mod cli;
 pub mod completions;
 pub mod daemon;

@@ -9,6 +9,7 @@ use nix::sys::sysinfo::sysinfo;
 use nix::unistd::{getgid, getuid};
 
 use crate::catalog;
+use crate::cgroup;
 use crate::cli::{Deflated, MountOptions};
 use crate::error::Error;
 use crate::fuse::Ownership;
@@ -36,7 +37,7 @@ pub fn showing(options: &MountOptions) -> catalog::Options {
         recursive: options.recursive,
         inflates: options.deflated == Deflated::Inflate,
         strip_suffix: options.strip_suffix,
-        max_open: max_open(options),
+        max_open: max_open(options, 2),
     }
 }
 
@@ -62,16 +63,15 @@ pub fn ownership(options: &MountOptions) -> Ownership {
     }
 }
 
-/// How many archives of folders may be open: half of the descriptors that this process may have,
-/// unless the user says how many.
-fn max_open(options: &MountOptions) -> usize {
+/// How many archives of folders, or inflated members, may be open: as many as the user says, but no
+/// more than one of `share` descriptors that this process may have.
+fn max_open(options: &MountOptions, share: u64) -> usize {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    // Archives are opened and mapped, and inflated members are, too.
-    let half = usize::try_from(most / 2).unwrap_or(usize::MAX);
+    let most = usize::try_from(most / share).unwrap_or(usize::MAX);
     options
         .max_open
         .map_or(MAX_OPEN_DEFAULT, |max| max as usize)
-        .min(half)
+        .min(most)
 }
 
 /// The room that there is for what members are inflated to.
@@ -81,23 +81,27 @@ fn max_open(options: &MountOptions) -> usize {
 pub fn limits(options: &MountOptions) -> Result<Limits, Error> {
     let memory = options.inflate_limit.unwrap_or_else(|| {
         let all = sysinfo().map_or(0, |info| info.ram_total());
-        all / 4
+        cgroup::memory_limit().map_or(all, |limit| limit.min(all)) / 4
     });
     let directory = options.cache_dir.clone().unwrap_or_else(|| {
         let from_environment = std::env::var_os("TMPDIR").map(PathBuf::from);
         from_environment.unwrap_or_else(|| PathBuf::from("/var/tmp"))
     });
-    if options.cache_dir.is_some() {
-        // To find out now is better than when somebody reads.
-        tempfile::tempfile_in(&directory).map_err(|error| Error::CacheDirectory {
-            directory: directory.clone(),
-            error,
-        })?;
-    }
+    // The server leaves the directory that a relative path starts at.
+    let absolute = std::path::absolute(&directory);
+    // To find out now is better than when somebody reads.
+    let directory = match absolute.and_then(|at| tempfile::tempfile_in(&at).map(|_| at)) {
+        Err(error) if options.cache_dir.is_some() => {
+            return Err(Error::CacheDirectory { directory, error });
+        }
+        Err(_) => directory,
+        Ok(absolute) => absolute,
+    };
     Ok(Limits {
         memory,
         directory,
-        count: max_open(options),
+        // Archives may have half of the descriptors; some are needed besides.
+        count: max_open(options, 4),
     })
 }
 
