@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
 use nix::errno::Errno;
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::fstatvfs;
 
 use crate::archive::Source;
@@ -65,6 +66,8 @@ pub struct Bytes {
     file: File,
     map: Map,
     len: u64,
+    /// Whether the file is in memory and nowhere else.
+    in_memory: bool,
     /// What the file has to be like for as long as it is read; `None` for a file that nobody else
     /// can get at.
     version: Option<Version>,
@@ -106,6 +109,7 @@ impl Bytes {
     ) -> io::Result<Self> {
         Ok(Self {
             map: Map::new(&file, len)?,
+            in_memory: fstatfs(&file).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC),
             file,
             len,
             version,
@@ -216,10 +220,12 @@ impl Slice {
     /// Whether the bytes can be had without waiting for a disk, as far as samples of them tell.
     pub fn is_cached(&self) -> bool {
         let end = self.extent.start + self.extent.len;
-        (self.extent.start..end)
-            .step_by(SAMPLE_STEP)
-            .chain(end.checked_sub(1))
-            .all(|offset| sys::is_cached(&self.bytes.file, offset))
+        // Of files in memory the kernel does not tell.
+        self.bytes.in_memory
+            || (self.extent.start..end)
+                .step_by(SAMPLE_STEP)
+                .chain(end.checked_sub(1))
+                .all(|offset| sys::is_cached(&self.bytes.file, offset))
     }
 
     /// A copy of the bytes, which may take the time that a disk takes. To have a page fault fetch
@@ -320,6 +326,16 @@ mod tests {
         assert!(is_stale());
         assert!(changed.try_recv().is_ok());
         assert!(changed.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_file_in_memory_needs_no_waiting() {
+        use nix::sys::memfd::{MFdFlags, memfd_create};
+        let mut file = File::from(memfd_create(c"test", MFdFlags::MFD_CLOEXEC).unwrap());
+        file.write_all(&[7; 9000]).unwrap();
+        let whole = Slice::whole(Arc::new(Bytes::of_private_file(file, 9000).unwrap()));
+        assert!(whole.is_cached() && whole.part(9000, 1).is_cached());
+        assert_eq!(whole.mapped().unwrap(), [7; 9000]);
     }
 
     #[test]
