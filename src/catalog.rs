@@ -379,7 +379,7 @@ impl Catalog {
     pub fn state(&self) -> Map<String, Value> {
         let open = self.open_archives();
         let is_stale = open.iter().any(|(volume, _)| volume.is_stale());
-        let (inflated, inflated_bytes) = self.shelf.inflater.usage();
+        let inflated = self.shelf.inflater.usage();
         let mut lanes = Lanes::default();
         let members = open.iter().flat_map(|(volume, _)| volume.tree.files());
         members.for_each(|member| lanes.count(member));
@@ -388,8 +388,9 @@ impl Catalog {
         state.insert("lanes".to_owned(), lanes.to_json().into());
         state.insert("stale".to_owned(), is_stale.into());
         state.insert("open_archives".to_owned(), open.len().into());
-        state.insert("inflated".to_owned(), inflated.into());
-        state.insert("inflated_bytes".to_owned(), inflated_bytes.into());
+        state.insert("inflated".to_owned(), inflated.count.into());
+        state.insert("inflated_bytes".to_owned(), inflated.memory.into());
+        state.insert("inflations".to_owned(), inflated.inflations.into());
         state
     }
 

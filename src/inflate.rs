@@ -8,16 +8,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::statvfs::statvfs;
 
 use crate::bytes::{Bytes, ReadError, Slice};
+use crate::error::text;
 use crate::human::{Escaped, Size};
 use crate::pool::Pool;
+use crate::sys;
 use crate::tree::Ino;
 use crate::volume::Volume;
 
@@ -57,7 +62,12 @@ pub enum InflateError {
     /// More contents are in use than there may be.
     TooMany,
     /// The contents could not be written.
-    Write(io::Error),
+    Write {
+        /// Where; `None` for memory.
+        directory: Option<PathBuf>,
+        /// The cause.
+        error: io::Error,
+    },
     /// The decoder failed in a way in which it never should.
     Decoder,
 }
@@ -66,7 +76,7 @@ impl fmt::Display for InflateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stale => f.write_str("the archive changed while the member was inflated"),
-            Self::Data(error) => error.fmt(f),
+            Self::Data(error) => f.write_str(&text(error)),
             Self::NoRoom {
                 size,
                 memory,
@@ -76,13 +86,25 @@ impl fmt::Display for InflateError {
                 "no room for {}: --inflate-limit is {}, and {} has not that much left",
                 Size(*size),
                 Size(*memory),
-                Escaped(directory.as_os_str().as_encoded_bytes())
+                shown(directory)
             ),
-            Self::TooMany => f.write_str("too many inflated members are in use (--max-open)"),
-            Self::Write(error) => write!(f, "inflated data cannot be written: {error}"),
+            Self::TooMany => {
+                f.write_str("too many inflated members are in use (--max-open, ulimit -n)")
+            }
+            Self::Write { directory, error } => {
+                f.write_str("inflated data cannot be written")?;
+                if let Some(directory) = directory {
+                    write!(f, " to {}", shown(directory))?;
+                }
+                write!(f, ": {}", text(error))
+            }
             Self::Decoder => f.write_str("the decoder failed: please report it"),
         }
     }
+}
+
+fn shown(path: &Path) -> Escaped<'_> {
+    Escaped(path.as_os_str().as_encoded_bytes())
 }
 
 impl From<ReadError> for InflateError {
@@ -125,14 +147,28 @@ struct State {
     clock: u64,
     /// Bytes in memory, what is being made included.
     in_memory: u64,
-    /// Bytes that are still to be written to the disk.
-    promised: u64,
+    /// How often a member was inflated, or was to be.
+    inflations: u64,
+}
+
+/// What there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// How many contents, wherever they are.
+    pub count: usize,
+    /// How many bytes of memory they take, those included that are being made.
+    pub memory: u64,
+    /// How often a member was inflated, or was to be.
+    pub inflations: u64,
 }
 
 /// Inflates members, and keeps what they were inflated to.
 pub struct Inflater {
     limits: Limits,
     state: Mutex<State>,
+    /// Locked by whoever takes room on the disk, which may take its time: else two would take the
+    /// same.
+    disk: Mutex<()>,
     pool: Pool,
 }
 
@@ -142,6 +178,7 @@ impl Inflater {
         Self {
             limits,
             state: Mutex::default(),
+            disk: Mutex::default(),
             pool: Pool::default(),
         }
     }
@@ -165,6 +202,7 @@ impl Inflater {
                 }
             }
             None => {
+                state.inflations += 1;
                 let waiters: Vec<Waiter> = vec![Box::new(then)];
                 state.entries.insert(key, Entry::Pending(waiters));
                 drop(state);
@@ -174,13 +212,18 @@ impl Inflater {
         }
     }
 
-    /// How many contents there are, and how many bytes of memory they take.
-    pub fn usage(&self) -> (usize, u64) {
+    /// What there is.
+    pub fn usage(&self) -> Usage {
         let state = self.lock();
-        (state.by_use.len(), state.in_memory)
+        Usage {
+            count: state.by_use.len(),
+            memory: state.in_memory,
+            inflations: state.inflations,
+        }
     }
 
-    /// Nothing that can panic is done while the lock is held.
+    /// Nothing that can panic is done while the lock is held, and nothing that may wait: all who
+    /// open a file need it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,9 +238,12 @@ impl Inflater {
             _ => Vec::new(),
         };
         let told = made.map_err(Arc::new).map(|(contents, room)| {
-            let home = room.home;
+            let home = match &room {
+                Some(_) => Home::Memory,
+                None => Home::Disk,
+            };
             // From here on the room is that of the entry.
-            room.keep(&mut state);
+            std::mem::forget(room);
             let used = state.tick(key);
             let entry = Entry::Ready {
                 contents: contents.clone(),
@@ -213,80 +259,128 @@ impl Inflater {
         }
     }
 
-    fn inflate(&self, ino: Ino, volume: &Volume) -> Result<(Slice, Room<'_>), InflateError> {
+    /// The contents of a member, and the room that they take in memory, if they are there.
+    fn inflate(
+        &self,
+        ino: Ino,
+        volume: &Volume,
+    ) -> Result<(Slice, Option<Room<'_>>), InflateError> {
         let Some(member) = volume.tree.member(ino) else {
             return Err(InflateError::Data(io::ErrorKind::NotFound.into()));
         };
         let size = member.size;
-        let room = self.reserve(size)?;
-        let mut file = match room.home {
-            Home::Memory => memory_file(),
-            Home::Disk => tempfile::tempfile_in(&self.limits.directory),
-        }
-        .map_err(InflateError::Write)?;
-        let mut decoder = volume.decoder(member).map_err(InflateError::Data)?;
+        self.make_place()?;
+        let room = self.room_in_memory(size);
+        let directory = &self.limits.directory;
+        let cannot_write = |error: io::Error| match (&room, error.raw_os_error()) {
+            (None, Some(libc::ENOSPC | libc::EDQUOT)) => self.no_room(size),
+            (None, _) => InflateError::Write {
+                directory: Some(directory.clone()),
+                error,
+            },
+            (Some(_), _) => InflateError::Write {
+                directory: None,
+                error,
+            },
+        };
+        let mut file = match &room {
+            Some(_) => memory_file().map_err(cannot_write)?,
+            None => self.disk_file(size).map_err(cannot_write)?,
+        };
+        // That the archive has changed explains whatever is wrong with the data.
+        let as_data = |error| match volume.check() {
+            Ok(()) => InflateError::Data(error),
+            Err(error) => error.into(),
+        };
+        let mut decoder = volume.decoder(member).map_err(as_data)?;
         let mut buffer = vec![0; STEP];
         loop {
-            let len = decoder.read(&mut buffer).map_err(InflateError::Data)?;
+            let len = decoder.read(&mut buffer).map_err(as_data)?;
             if len == 0 {
                 break;
             }
-            file.write_all(&buffer[..len])
-                .map_err(InflateError::Write)?;
+            file.write_all(&buffer[..len]).map_err(cannot_write)?;
         }
         volume.check()?;
-        let bytes = Bytes::of_private_file(file, size).map_err(InflateError::Write)?;
+        let bytes = read_only(&file)
+            .and_then(|file| Bytes::of_private_file(file, size))
+            .map_err(cannot_write)?;
         Ok((Slice::whole(Arc::new(bytes)), room))
     }
 
-    /// Finds room for `size` bytes, if need be by dropping what nobody uses.
-    fn reserve(&self, size: u64) -> Result<Room<'_>, InflateError> {
+    /// Sees to it that there may be contents more, if need be by dropping some that nobody uses.
+    fn make_place(&self) -> Result<(), InflateError> {
+        loop {
+            let mut state = self.lock();
+            if state.by_use.len() < self.limits.count {
+                return Ok(());
+            }
+            let oldest = state.drop_oldest(None);
+            drop(state);
+            drop(oldest.ok_or(InflateError::TooMany)?);
+        }
+    }
+
+    /// Takes `size` bytes of memory, if need be by dropping what nobody uses; `None` where that would
+    /// not be enough.
+    fn room_in_memory(&self, size: u64) -> Option<Room<'_>> {
         let mut state = self.lock();
+        let may_be_taken = self.limits.memory.checked_sub(size)?;
         let mut dropped = Vec::new();
-        let limits = &self.limits;
-        while state.entries.len() > limits.count {
-            let oldest = state.drop_oldest(None).ok_or(InflateError::TooMany)?;
-            dropped.push(oldest);
+        if state.in_memory > may_be_taken
+            && state.in_memory - state.idle_bytes(Home::Memory) > may_be_taken
+        {
+            return None;
         }
-        let mut home = Home::Disk;
-        if size <= limits.memory {
-            loop {
-                if state.in_memory <= limits.memory - size {
-                    home = Home::Memory;
-                    break;
-                }
-                match state.drop_oldest(Some(Home::Memory)) {
-                    Some(oldest) => dropped.push(oldest),
-                    None => break,
-                }
+        while state.in_memory > may_be_taken {
+            // What was idle before may be in use by a mapping now.
+            match state.drop_oldest(Some(Home::Memory)) {
+                Some(oldest) => dropped.push(oldest),
+                None => break,
             }
         }
-        match home {
-            Home::Memory => state.in_memory += size,
-            Home::Disk => {
-                while !self.disk_holds(size.saturating_add(state.promised)) {
-                    // Only once it is closed there is more room.
-                    let oldest = state.drop_oldest(Some(Home::Disk));
-                    drop(oldest.ok_or_else(|| InflateError::NoRoom {
-                        size,
-                        memory: limits.memory,
-                        directory: limits.directory.clone(),
-                    })?);
-                }
-                state.promised += size;
-            }
+        let fits = state.in_memory <= may_be_taken;
+        if fits {
+            state.in_memory += size;
         }
         drop(state);
-        Ok(Room {
+        // Memory is given back only now, which takes a while.
+        drop(dropped);
+        fits.then_some(Room {
             inflater: self,
-            home,
             size,
         })
     }
 
-    fn disk_holds(&self, size: u64) -> bool {
-        statvfs(&self.limits.directory)
-            .is_ok_and(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()) >= size)
+    /// A new file without a name that has `size` bytes of the disk for itself, if need be because
+    /// something that nobody uses was dropped.
+    fn disk_file(&self, size: u64) -> io::Result<File> {
+        let _turn = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let disk = statvfs(&self.limits.directory)?;
+            let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+            let no_room = match free.checked_sub(size) {
+                Some(_) => match allocate(&self.limits.directory, size) {
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull => error,
+                    done => return done,
+                },
+                None => Errno::ENOSPC.into(),
+            };
+            let mut state = self.lock();
+            let would_do = free.saturating_add(state.idle_bytes(Home::Disk)) >= size;
+            let oldest = would_do.then(|| state.drop_oldest(Some(Home::Disk)));
+            drop(state);
+            // Only once it is closed there is more room.
+            drop(oldest.flatten().ok_or(no_room)?);
+        }
+    }
+
+    fn no_room(&self, size: u64) -> InflateError {
+        InflateError::NoRoom {
+            size,
+            memory: self.limits.memory,
+            directory: self.limits.directory.clone(),
+        }
     }
 }
 
@@ -309,15 +403,20 @@ impl State {
         Some(contents)
     }
 
-    /// Drops, of the contents that nobody uses, those that were not asked for longest.
+    /// How many bytes there are at `home` that nobody uses.
+    fn idle_bytes(&self, home: Home) -> u64 {
+        let entries = self.entries.values();
+        entries.filter_map(|entry| entry.idle_at(Some(home))).sum()
+    }
+
+    /// Drops, of the contents that nobody uses, those that were not asked for longest. They are
+    /// returned since to let go of them may take a while.
     fn drop_oldest(&mut self, home: Option<Home>) -> Option<Slice> {
-        let idle = |key: &Key| match self.entries.get(key) {
-            Some(Entry::Ready {
-                contents, home: at, ..
-            }) => home.is_none_or(|home| home == *at) && Arc::strong_count(contents.bytes()) == 1,
-            _ => false,
+        let is_idle = |key: &Key| {
+            let entry = self.entries.get(key);
+            entry.is_some_and(|entry| entry.idle_at(home).is_some())
         };
-        let (&used, &key) = self.by_use.iter().find(|(_, key)| idle(key))?;
+        let (&used, &key) = self.by_use.iter().find(|(_, key)| is_idle(key))?;
         self.by_use.remove(&used);
         let Some(Entry::Ready { contents, home, .. }) = self.entries.remove(&key) else {
             return None;
@@ -329,35 +428,61 @@ impl State {
     }
 }
 
-/// Room for contents that are being made, given back when they are not.
-struct Room<'a> {
-    inflater: &'a Inflater,
-    home: Home,
-    size: u64,
+impl Entry {
+    /// The length of contents at `home`, or anywhere, that nobody uses: no file that is open, no
+    /// archive inside, and no mapping that has outlived the file.
+    fn idle_at(&self, home: Option<Home>) -> Option<u64> {
+        match self {
+            Self::Ready {
+                contents, home: at, ..
+            } if home.is_none_or(|home| home == *at)
+                && Arc::strong_count(contents.bytes()) == 1
+                && !sys::is_open_elsewhere(contents.bytes().file()) =>
+            {
+                Some(contents.len())
+            }
+            _ => None,
+        }
+    }
 }
 
-impl Room<'_> {
-    /// The contents are there: on the disk they count as what they are, no more as promised.
-    fn keep(self, state: &mut State) {
-        if self.home == Home::Disk {
-            state.promised -= self.size;
-        }
-        std::mem::forget(self);
-    }
+/// Room in memory for contents that are being made, given back when they are not.
+struct Room<'a> {
+    inflater: &'a Inflater,
+    size: u64,
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        let mut state = self.inflater.lock();
-        match self.home {
-            Home::Memory => state.in_memory -= self.size,
-            Home::Disk => state.promised -= self.size,
-        }
+        self.inflater.lock().in_memory -= self.size;
     }
 }
 
 fn memory_file() -> io::Result<File> {
-    Ok(memfd_create(c"npzfs", MFdFlags::MFD_CLOEXEC)?.into())
+    let flags = MFdFlags::MFD_CLOEXEC;
+    // Some systems want to be told that it is no program; older kernels do not understand.
+    let no_program = flags | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
+    let file = memfd_create(c"npzfs", no_program).or_else(|_| memfd_create(c"npzfs", flags));
+    Ok(file?.into())
+}
+
+/// A new file without a name in `directory`, which has `size` bytes of the disk, where the file
+/// system can give them beforehand.
+fn allocate(directory: &Path, size: u64) -> io::Result<File> {
+    let file = tempfile::tempfile_in(directory)?;
+    let len = size.try_into().map_err(|_| Errno::EFBIG)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, len) {
+        Err(Errno::EOPNOTSUPP) | Ok(()) => Ok(file),
+        // Nothing is to be given.
+        Err(Errno::EINVAL) if size == 0 => Ok(file),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The same file, opened anew: nobody writes to it any more once `file` is closed, and only so it
+/// can be told whether anybody else has it open.
+fn read_only(file: &File) -> io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 impl fmt::Debug for Inflater {
@@ -365,5 +490,249 @@ impl fmt::Debug for Inflater {
         f.debug_struct("Inflater")
             .field("limits", &self.limits)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    const LEN: u64 = 100_000;
+
+    struct Fixture {
+        directory: tempfile::TempDir,
+        volume: Arc<Volume>,
+        inflater: Arc<Inflater>,
+    }
+
+    impl Fixture {
+        /// Deflated members of `LEN` bytes each, room for `memory` bytes of them in memory, and for
+        /// `count` at all.
+        fn new(members: &[&str], memory: u64, count: usize) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("a.npz");
+            let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+            let deflated = zip::CompressionMethod::Deflated;
+            let options = SimpleFileOptions::default().compression_method(deflated);
+            for name in members {
+                archive.start_file(*name, options).unwrap();
+                archive.write_all(&contents(name)).unwrap();
+            }
+            archive.finish().unwrap();
+            let volume = Volume::open(&path, &path, true, None).unwrap();
+            Self {
+                volume: Arc::new(volume),
+                inflater: Arc::new(Inflater::new(Limits {
+                    memory,
+                    directory: directory.path().to_owned(),
+                    count,
+                })),
+                directory,
+            }
+        }
+
+        /// The same with contents that find no room in memory in `directory`.
+        fn with_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+            let limits = Limits {
+                directory: directory.into(),
+                ..self.inflater.limits.clone()
+            };
+            self.inflater = Arc::new(Inflater::new(limits));
+            self
+        }
+
+        fn ask(&self, name: &str) -> mpsc::Receiver<Inflated> {
+            let ino = self.volume.tree.lookup(Ino::ROOT, name.as_bytes());
+            let key = (0, ino.unwrap().ino);
+            let (sender, receiver) = mpsc::channel();
+            let then = move |inflated| sender.send(inflated).unwrap();
+            self.inflater.with(key, self.volume.clone(), then);
+            receiver
+        }
+
+        fn inflated(&self, name: &str) -> Slice {
+            let inflated = self.ask(name).recv().unwrap().unwrap();
+            assert!(inflated.read().unwrap() == contents(name), "{name}");
+            inflated
+        }
+
+        fn error(&self, name: &str) -> String {
+            self.ask(name).recv().unwrap().unwrap_err().to_string()
+        }
+
+        /// How many contents there are, their memory, and how often something was inflated.
+        fn usage(&self) -> (usize, u64, u64) {
+            let usage = self.inflater.usage();
+            (usage.count, usage.memory, usage.inflations)
+        }
+    }
+
+    fn contents(name: &str) -> Vec<u8> {
+        let seed = u64::from(name.as_bytes()[0]);
+        (0..LEN).map(|at| (at * at / 7 * seed) as u8).collect()
+    }
+
+    #[test]
+    fn a_member_is_inflated_once_for_all_who_ask() {
+        let fixture = Fixture::new(&["a"], 10 * LEN, 9);
+        let asked: Vec<_> = (0..32).map(|_| fixture.ask("a")).collect();
+        for receiver in asked {
+            let inflated = receiver.recv().unwrap().unwrap();
+            assert!(inflated.read().unwrap() == contents("a"));
+        }
+        fixture.inflated("a");
+        assert_eq!(fixture.usage(), (1, LEN, 1));
+    }
+
+    #[test]
+    fn what_was_not_asked_for_longest_is_dropped_first_and_inflated_again() {
+        let fixture = Fixture::new(&["a", "b", "c", "d"], 3 * LEN, 9);
+        for name in ["a", "b", "c", "a", "d"] {
+            fixture.inflated(name);
+        }
+        assert_eq!(fixture.usage(), (3, 3 * LEN, 4));
+        for name in ["a", "c", "d"] {
+            fixture.inflated(name);
+        }
+        assert_eq!(fixture.usage(), (3, 3 * LEN, 4));
+        fixture.inflated("b");
+        assert_eq!(fixture.usage(), (3, 3 * LEN, 5));
+    }
+
+    #[test]
+    fn what_is_in_use_is_kept_and_the_rest_goes_to_the_disk() {
+        let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN + 1, 9);
+        let used = [fixture.inflated("a"), fixture.inflated("b")];
+        let on_disk = fixture.inflated("c");
+        assert_eq!(fixture.usage(), (3, 2 * LEN, 3));
+        let metadata = on_disk.bytes().file().metadata().unwrap();
+        let directory = fixture.directory.path().metadata().unwrap();
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!((metadata.dev(), metadata.nlink()), (directory.dev(), 0));
+        drop(used);
+        fixture.inflated("a");
+        assert_eq!(fixture.usage(), (3, 2 * LEN, 3));
+    }
+
+    #[test]
+    fn what_is_open_elsewhere_is_in_use() {
+        let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN, 9);
+        let elsewhere = read_only(fixture.inflated("a").bytes().file()).unwrap();
+        fixture.inflated("b");
+        fixture.inflated("c");
+        fixture.inflated("a");
+        assert_eq!(fixture.usage(), (2, 2 * LEN, 3));
+        drop(elsewhere);
+    }
+
+    #[test]
+    fn nothing_is_dropped_for_what_finds_no_room_all_the_same() {
+        let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN, 9);
+        let used = fixture.inflated("a");
+        fixture.inflated("b");
+        assert!(fixture.inflater.room_in_memory(2 * LEN).is_none());
+        assert!(fixture.inflater.room_in_memory(u64::MAX).is_none());
+        assert_eq!(fixture.usage(), (2, 2 * LEN, 2));
+        assert!(fixture.inflater.room_in_memory(LEN).is_some());
+        // Room that was taken and not used is given back.
+        assert_eq!(fixture.usage(), (1, LEN, 2));
+        drop(used);
+        let on_disk = Fixture::new(&["a", "b"], 0, 9);
+        on_disk.inflated("a");
+        let error = on_disk.inflater.disk_file(1 << 60).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(on_disk.usage(), (1, 0, 1));
+    }
+
+    #[test]
+    fn no_room_is_an_error_that_is_not_kept() {
+        // There is never any room there.
+        let fixture = Fixture::new(&["a", "b"], LEN, 9).with_directory("/proc");
+        let used = fixture.inflated("a");
+        for _ in 0..2 {
+            assert_eq!(
+                fixture.error("b"),
+                "no room for 100 kB: --inflate-limit is 100 kB, and /proc has not that much left"
+            );
+        }
+        assert_eq!(fixture.usage(), (1, LEN, 3));
+        drop(used);
+        fixture.inflated("b");
+        assert_eq!(fixture.usage(), (1, LEN, 4));
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_is_an_error() {
+        let fixture = Fixture::new(&["a"], 0, 9).with_directory("/no/such\n");
+        assert_eq!(
+            fixture.error("a"),
+            "inflated data cannot be written to /no/such\\n: No such file or directory"
+        );
+    }
+
+    #[test]
+    fn there_are_never_more_contents_than_the_limit() {
+        let fixture = Fixture::new(&["a", "b", "c"], 9 * LEN, 2);
+        for name in ["a", "b", "c"] {
+            fixture.inflated(name);
+        }
+        assert_eq!(fixture.usage(), (2, 2 * LEN, 3));
+        let used = [fixture.inflated("b"), fixture.inflated("c")];
+        assert_eq!(
+            fixture.error("a"),
+            "too many inflated members are in use (--max-open, ulimit -n)"
+        );
+        drop(used);
+        fixture.inflated("a");
+    }
+
+    #[test]
+    fn a_member_that_fails_leaves_nothing() {
+        let fixture = Fixture::new(&["a"], 9 * LEN, 9);
+        let path = fixture.directory.path().join("a.npz");
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The CRC in both headers.
+        let crc = crc32fast::hash(&contents("a"));
+        let told = crc.to_le_bytes();
+        while let Some(at) = bytes.windows(4).position(|part| part == told) {
+            bytes[at] ^= 1;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let volume = Volume::open(&path, &path, true, None).unwrap();
+        let fixture = Fixture {
+            volume: Arc::new(volume),
+            ..fixture
+        };
+        for _ in 0..2 {
+            let wrong = crc ^ 1;
+            assert_eq!(
+                fixture.error("a"),
+                format!("CRC-32 of the data is {crc:08x} instead of {wrong:08x}")
+            );
+        }
+        assert_eq!(fixture.usage(), (0, 0, 2));
+    }
+
+    #[test]
+    fn an_archive_that_has_changed_is_said_to_have_whatever_its_data_looks_like() {
+        for len in [0, 1] {
+            let fixture = Fixture::new(&["a"], 9 * LEN, 9);
+            let path = fixture.directory.path().join("a.npz");
+            let archive = File::options().append(len > 0).write(true).open(&path);
+            let mut archive = archive.unwrap();
+            match len {
+                0 => archive.set_len(0).unwrap(),
+                _ => archive.write_all(b"x").unwrap(),
+            }
+            assert_eq!(
+                fixture.error("a"),
+                "the archive changed while the member was inflated"
+            );
+            assert_eq!(fixture.usage(), (0, 0, 1));
+        }
     }
 }

@@ -80,7 +80,9 @@ pub fn mount_here(
 
     // From here on a signal waits until there is a mount to end.
     let signals: SigSet = ENDING.into_iter().collect();
-    let blocked = signals.thread_block().map_err(io::Error::from);
+    // A lease that somebody breaks, while it is looked whether a file is open, is no affair either.
+    let blocked: SigSet = ENDING.into_iter().chain([Signal::SIGIO]).collect();
+    let blocked = blocked.thread_block().map_err(io::Error::from);
     blocked.map_err(system("block signals"))?;
     // What follows is undone in the opposite order, however this function is left.
     let is_private = private.is_some();

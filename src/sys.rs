@@ -177,6 +177,20 @@ pub fn is_cached(file: &File, offset: u64) -> bool {
     read >= 0
 }
 
+/// Whether a file that was opened for reading only is open a second time, or a mapping is left from
+/// when it was. Where the file system cannot tell, it is not.
+pub fn is_open_elsewhere(file: &File) -> bool {
+    // A lease for writing is given to the only one who has the file open.
+    // SAFETY: these requests take a number, and change nothing but locks.
+    let lease =
+        |kind: libc::c_int| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) };
+    if lease(libc::F_WRLCK) == 0 {
+        lease(libc::F_UNLCK);
+        return false;
+    }
+    io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +203,21 @@ mod tests {
         let noon = local_hour(2024, 6, 1, 12).unwrap();
         let next_noon = local_hour(2024, 6, 2, 12).unwrap();
         assert_eq!(next_noon - noon, 86_400);
+    }
+
+    #[test]
+    fn a_file_is_open_elsewhere_as_long_as_it_is_open_or_mapped() {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        std::fs::write(&path, "data").unwrap();
+        let file = File::open(&path).unwrap();
+        assert!(!is_open_elsewhere(&file));
+        let other = File::open(&path).unwrap();
+        assert!(is_open_elsewhere(&file));
+        let map = crate::map::Map::new(&other, 4).unwrap();
+        drop(other);
+        assert!(is_open_elsewhere(&file));
+        drop(map);
+        assert!(!is_open_elsewhere(&file));
     }
 
     #[test]

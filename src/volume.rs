@@ -204,6 +204,13 @@ impl Volume {
         }
     }
 
+    /// A member could be read: should it ever fail, that is news again.
+    pub fn could_read(&self, ino: Ino) {
+        if let Some(told) = self.told.get(ino.0.wrapping_sub(1) as usize) {
+            told.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Tells the log, once a member, why it cannot be read.
     pub fn tell_once(&self, ino: Ino, reason: &dyn fmt::Display) {
         let told = self.told.get(ino.0.wrapping_sub(1) as usize);
