@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use fuser::{BackingId, FileHandle};
@@ -31,8 +30,17 @@ pub(super) struct OpenFile {
     /// Its inode there.
     pub(super) ino: Ino,
     pub(super) contents: Slice,
-    /// By what the kernel gets at the contents without asking, if it does.
-    pub(super) _backing: Option<Arc<BackingId>>,
+    /// How it is read, where there is a choice.
+    pub(super) _access: Option<Arc<Access>>,
+}
+
+/// How the kernel reads a file. While a file is open it does so in one way, whoever else opens it.
+#[derive(Debug)]
+pub(super) enum Access {
+    /// From the file that holds the contents, without asking.
+    Passed(BackingId),
+    /// By asking, and then from its cache.
+    Asked,
 }
 
 /// The table of all handles of a mount.
@@ -40,8 +48,10 @@ pub(super) struct OpenFile {
 pub(super) struct Handles {
     table: RwLock<HashMap<u64, Arc<Handle>>>,
     last: AtomicU64,
-    /// By inode: all opens of a file have to share one backing.
-    backings: Mutex<HashMap<Ino, Weak<BackingId>>>,
+    /// By inode of the mount.
+    accesses: Mutex<HashMap<Ino, Weak<Access>>>,
+    /// How many there may be of these before those are looked for that nobody has open any more.
+    accesses_max: AtomicUsize,
 }
 
 impl Handles {
@@ -65,19 +75,51 @@ impl Handles {
         drop(removed);
     }
 
-    /// The backing of a file of the mount: the one that it has, or else the one that `make` makes.
-    pub(super) fn backing(
-        &self,
-        ino: Ino,
-        make: impl FnOnce() -> io::Result<BackingId>,
-    ) -> io::Result<Arc<BackingId>> {
-        let mut backings = self.backings.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(backing) = backings.get(&ino).and_then(Weak::upgrade) {
-            return Ok(backing);
+    /// How a file of the mount is read: as it is already, or else as `choose` says.
+    pub(super) fn access(&self, ino: Ino, choose: impl FnOnce() -> Access) -> Arc<Access> {
+        let mut accesses = self.accesses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(access) = accesses.get(&ino).and_then(Weak::upgrade) {
+            return access;
         }
-        backings.retain(|_, backing| backing.strong_count() > 0);
-        let backing = Arc::new(make()?);
-        backings.insert(ino, Arc::downgrade(&backing));
-        Ok(backing)
+        let access = Arc::new(choose());
+        accesses.insert(ino, Arc::downgrade(&access));
+        if accesses.len() > self.accesses_max.load(Ordering::Relaxed) {
+            accesses.retain(|_, access| access.strong_count() > 0);
+            let max = 2 * accesses.len() + 16;
+            self.accesses_max.store(max, Ordering::Relaxed);
+        }
+        access
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_have_a_file_open_read_it_in_the_same_way() {
+        let handles = Handles::default();
+        let ino = Ino(2);
+        let first = handles.access(ino, || Access::Asked);
+        let second = handles.access(ino, || unreachable!());
+        assert!(Arc::ptr_eq(&first, &second));
+        drop(first);
+        let third = handles.access(ino, || unreachable!());
+        drop((second, third));
+        let mut is_chosen_anew = false;
+        handles.access(ino, || {
+            is_chosen_anew = true;
+            Access::Asked
+        });
+        assert!(is_chosen_anew);
+    }
+
+    #[test]
+    fn files_that_nobody_has_open_are_forgotten() {
+        let handles = Handles::default();
+        for number in 0..1000 {
+            handles.access(Ino(number), || Access::Asked);
+        }
+        assert!(handles.accesses.lock().unwrap().len() < 20);
     }
 }

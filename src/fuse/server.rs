@@ -13,7 +13,7 @@ use fuser::{
 use log::{debug, error};
 
 use super::Ownership;
-use super::handles::{self, Handle, Handles, OpenFile};
+use super::handles::{self, Access, Handle, Handles, OpenFile};
 use crate::bytes::{ReadError, Slice};
 use crate::catalog::{Catalog, Found, Unavailable};
 use crate::human::Escaped;
@@ -98,7 +98,7 @@ impl Server {
             volume,
             ino: local,
             contents,
-            _backing: None,
+            _access: None,
         };
         let handle = self.handles.add(Handle::File(file));
         reply.opened(
@@ -115,29 +115,35 @@ impl Server {
         contents: Slice,
         reply: ReplyOpen,
     ) {
-        let backing = self
-            .passthrough
-            .load(Ordering::Relaxed)
-            .then(|| {
-                let make = || reply.open_backing(contents.bytes().file());
-                self.handles.backing(ino, make).inspect_err(|error| {
-                    // For good: all who have a file open must have it open in one way.
-                    self.passthrough.store(false, Ordering::Relaxed);
-                    debug!("files are not passed through to the kernel: {error}");
-                })
-            })
-            .and_then(Result::ok);
+        // What was inflated before the archive changed is not served to those who come later.
+        if let Err(error) = volume.check() {
+            return reply.error(read_failed(&volume, local, &error));
+        }
+        volume.could_read(local);
+        let access = self.handles.access(ino, || {
+            if !self.passthrough.load(Ordering::Relaxed) {
+                return Access::Asked;
+            }
+            // Not every user may have this, and not with every file system.
+            match reply.open_backing(contents.bytes().file()) {
+                Ok(backing) => Access::Passed(backing),
+                Err(error) => {
+                    debug!("a file is not passed through to the kernel: {error}");
+                    Access::Asked
+                }
+            }
+        });
         let handle = self.handles.add(Handle::File(OpenFile {
             volume,
             ino: local,
             contents,
-            _backing: backing.clone(),
+            _access: Some(access.clone()),
         }));
-        match backing {
-            Some(backing) => {
-                reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, &backing);
+        match &*access {
+            Access::Passed(backing) => {
+                reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, backing);
             }
-            None => reply.opened(
+            Access::Asked => reply.opened(
                 handle,
                 FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
             ),
@@ -148,9 +154,8 @@ impl Server {
     pub(super) fn read_open(&self, handle: FileHandle, offset: u64, size: u32, reply: ReplyData) {
         match self.handles.find(handle).as_deref() {
             Some(Handle::File(file)) => {
-                // What was inflated is its own file, which does not change with the archive.
-                let checked = file.volume.check();
-                match checked {
+                // What was inflated does not change with the archive, but is as old as it.
+                match file.volume.check() {
                     Ok(()) => {
                         let part = file.contents.part(offset, size.into());
                         self.read(&file.volume, file.ino, part, reply);
