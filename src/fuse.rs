@@ -193,9 +193,9 @@ impl Filesystem for Npzfs {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::Release);
         reply.ok();
         self.server.handles.remove(fh);
+        self.count(Request::Release);
     }
 
     fn opendir(&self, _req: &fuser::Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -261,9 +261,9 @@ impl Filesystem for Npzfs {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::Releasedir);
         reply.ok();
         self.server.handles.remove(fh);
+        self.count(Request::Releasedir);
     }
 
     fn statfs(&self, _req: &fuser::Request, _ino: INodeNo, reply: ReplyStatfs) {

@@ -1,5 +1,6 @@
 //! Archives, built byte by byte, so that each can be wrong in just the way that a test wants.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// One member, and everything that its two headers say of it.
@@ -81,6 +82,27 @@ impl Member {
             method,
             size,
             ..Self::stored(name, b"not really compressed".to_vec())
+        }
+    }
+
+    /// A member that is compressed by `method`.
+    pub fn packed(name: impl AsRef<[u8]>, method: u16, contents: &[u8]) -> Self {
+        Self::of_compressed(name, method, compress(method, contents), contents)
+    }
+
+    /// A member whose `data` is `contents` compressed by `method`.
+    pub fn of_compressed(
+        name: impl AsRef<[u8]>,
+        method: u16,
+        data: Vec<u8>,
+        contents: &[u8],
+    ) -> Self {
+        Self {
+            method,
+            size: contents.len() as u64,
+            crc32: crc32fast::hash(contents),
+            data,
+            ..Self::stored(name, "")
         }
     }
 
@@ -287,6 +309,40 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes
         .iter()
         .fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}
+
+/// Deflated, bzip2, LZMA and Zstandard (APPNOTE 4.4.5).
+pub const METHODS: [u16; 4] = [8, 12, 14, 93];
+
+/// Compresses `contents` by one of the [`METHODS`].
+pub fn compress(method: u16, contents: &[u8]) -> Vec<u8> {
+    let compressed = match method {
+        8 => {
+            let level = flate2::Compression::fast();
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+            encoder.write_all(contents).and_then(|()| encoder.finish())
+        }
+        12 => {
+            let level = bzip2::Compression::fast();
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), level);
+            encoder.write_all(contents).and_then(|()| encoder.finish())
+        }
+        14 => {
+            let options = lzma_rust2::LzmaOptions::with_preset(0);
+            let mut data = vec![9, 20, 5, 0, options.get_props()];
+            data.extend(options.dict_size.to_le_bytes());
+            lzma_rust2::LzmaWriter::new_no_header(data, &options, false).and_then(|mut encoder| {
+                encoder.write_all(contents)?;
+                encoder.finish()
+            })
+        }
+        93 => {
+            let level = ruzstd::encoding::CompressionLevel::Fastest;
+            Ok(ruzstd::encoding::compress_to_vec(contents, level))
+        }
+        _ => panic!("no method {method}"),
+    };
+    compressed.expect("contents are compressed")
 }
 
 /// An `.npy` file of version 1.0, its header padded as NumPy pads it.

@@ -376,7 +376,7 @@ fn list(directory: &Path) -> BTreeSet<String> {
 }
 
 #[allow(unsafe_code)]
-fn map(file: &File) -> Mmap {
+pub fn map(file: &File) -> Mmap {
     // SAFETY: the file is part of a read-only mount of an archive that nobody changes.
     unsafe { Mmap::map(file) }.expect("member is mapped")
 }

@@ -12,6 +12,7 @@ mod coreutils;
 mod documents;
 mod ending;
 mod hostile;
+mod inflating;
 mod install;
 mod listing;
 mod load;

@@ -25,6 +25,14 @@ pub struct Home {
 
 impl Home {
     pub fn new() -> Option<Self> {
+        Self::of(&Archive::stored([
+            ("x", pattern(1 << 20, 1)),
+            ("d/y", vec![1, 2, 3]),
+        ]))
+    }
+
+    /// `None` where there is no such user.
+    pub fn of(archive: &Archive) -> Option<Self> {
         let user = ordinary_user().filter(|_| is_root());
         if !available(user.is_some(), "root and the user npzfs-test")
             || !installed(&["fusermount3", "getfattr"])
@@ -34,8 +42,7 @@ impl Home {
         let (user, place) = (user?, Place::new());
         let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
         std::os::unix::fs::chown(place.path(), Some(uid), Some(gid)).unwrap();
-        let archive = Archive::stored([("x", pattern(1 << 20, 1)), ("d/y", vec![1, 2, 3])])
-            .write(place.path(), "my, own.npz");
+        let archive = archive.write(place.path(), "my, own.npz");
         let at = place.join("mnt");
         // The user may not be allowed to look into the directory of the sources.
         let program = place.join("npzfs");
@@ -73,7 +80,7 @@ impl Home {
         self.run(self.npzfs().arg("umount").args(options).arg(&self.at))
     }
 
-    fn cat(&self, name: &str) -> Said {
+    pub fn cat(&self, name: &str) -> Said {
         self.run(Command::new("cksum").arg(self.at.join(name)))
     }
 
@@ -82,14 +89,17 @@ impl Home {
         said.err.contains("not connected")
     }
 
-    fn server(&self) -> u32 {
+    pub fn stats(&self) -> serde_json::Value {
         let mut command = Command::new("getfattr");
         command
             .args(["--only-values", "-n", "user.npzfs.stats"])
             .arg(&self.at);
         let stats = self.run(&mut command).out;
-        let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
-        stats["pid"].as_u64().unwrap() as u32
+        serde_json::from_str(&stats).unwrap()
+    }
+
+    fn server(&self) -> u32 {
+        self.stats()["pid"].as_u64().unwrap() as u32
     }
 }
 
