@@ -6,7 +6,7 @@ set -eu
 
 case ${1:-} in
 demo) programs="fusermount3" ;;
-test) programs="fusermount3 findmnt getfattr jq make mandoc mkfs.xfs script strace unzip xxd zip" ;;
+test) programs="fusermount3 findmnt getfattr jq make mandoc mkfs.xfs script strace unzip xxd zip zstd" ;;
 *)
     echo "usage: $0 demo|test" >&2
     exit 2
