@@ -10,7 +10,7 @@ use crate::error::Error;
 /// An archive that is open and indexed.
 #[derive(Debug)]
 pub struct ArchiveFile {
-    /// Its absolute path, without symbolic links.
+    /// Its absolute path: without symbolic links, unless it was opened under another name.
     pub path: PathBuf,
     /// The open file.
     pub file: File,
@@ -26,10 +26,18 @@ impl ArchiveFile {
     /// # Errors
     /// [`Error::Open`], [`Error::NotAFile`] or [`Error::Archive`].
     pub fn open(given: &Path) -> Result<Self, Error> {
-        Self::open_as(given, given)
+        let mut archive = Self::open_as(given, given)?;
+        archive.path = fs::canonicalize(given).map_err(|error| Error::Open {
+            archive: given.to_owned(),
+            error,
+        })?;
+        Ok(archive)
     }
 
-    /// Opens the archive at `at` and indexes it; messages call it `given`.
+    /// Opens the archive at `at` and indexes it; messages call it `given`, and this becomes its path.
+    ///
+    /// `at` is given to the kernel as it is. Whoever takes it apart, as realpath(3) does, may come
+    /// to another place: a mount may cover what it leads to.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -51,7 +59,6 @@ impl ArchiveFile {
                 what: kind(&metadata),
             });
         }
-        let path = fs::canonicalize(at).map_err(cannot_open)?;
         let index = archive::index(&file, metadata.len(), metadata.mtime()).map_err(|defect| {
             Error::Archive {
                 archive: given.to_owned(),
@@ -59,7 +66,7 @@ impl ArchiveFile {
             }
         })?;
         Ok(Self {
-            path,
+            path: given.to_owned(),
             file,
             metadata,
             index,

@@ -12,10 +12,11 @@ mod folder;
 mod shelf;
 mod unit;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,13 +101,6 @@ impl Named {
             Self::Folder(folder) => folder.shown_path(),
         }
     }
-
-    fn without(self, mount_point: &Path) -> Self {
-        match self {
-            Self::Folder(folder) => Self::Folder(folder.without(mount_point)),
-            archive @ Self::Archive(_) => archive,
-        }
-    }
 }
 
 impl From<Named> for What {
@@ -124,20 +118,7 @@ pub enum Root {
     /// The members of an archive, or what is in a folder.
     One(Named),
     /// Several of them, by the names that they are shown under.
-    Several(Vec<(OsString, Named)>),
-}
-
-impl Root {
-    /// The same without what is at `mount_point`, where the mount itself will be.
-    pub fn without(self, mount_point: &Path) -> Self {
-        match self {
-            Self::One(named) => Self::One(named.without(mount_point)),
-            Self::Several(several) => {
-                let without = |(name, named): (_, Named)| (name, named.without(mount_point));
-                Self::Several(several.into_iter().map(without).collect())
-            }
-        }
-    }
+    Several(BTreeMap<OsString, Named>),
 }
 
 /// What the kernel is told of an inode.
@@ -147,6 +128,17 @@ pub struct Found {
     pub attr: Attr,
     /// How long they may be relied on.
     pub ttl: Duration,
+}
+
+/// An archive that is open.
+#[derive(Debug)]
+pub struct Open {
+    /// The archive.
+    pub volume: Arc<Volume>,
+    /// The number of its root in the mount.
+    pub root: Ino,
+    /// Whether its file is in a folder, so that what comes in its place will be seen.
+    pub is_followed: bool,
 }
 
 /// Why nothing can be said of an inode.
@@ -202,19 +194,23 @@ impl Catalog {
         let unit = self.unit(inode)?;
         match &unit.what {
             What::Named(named) => named
-                .iter()
-                .find(|(shown, _)| shown.as_bytes() == name)
-                .map(|(_, child)| {
+                .get(OsStr::from_bytes(name))
+                .map(|child| {
                     child.hold();
                     self.of_held_unit(child)
                 })
                 .transpose(),
             What::Folder(folder) => {
                 let seen = folder.find(OsStr::from_bytes(name), &self.options);
-                match seen.map_err(Unavailable::Folder)? {
-                    Some(seen) => self.in_folder(&unit, name, seen).map(Some),
-                    None => Ok(None),
+                let seen = seen.map_err(Unavailable::Folder)?;
+                let key = Key::Name(unit.number, name.into());
+                if let Some(known) = self.units.by_key(&key)
+                    && !seen.as_ref().is_some_and(|seen| is_seen(&known.what, seen))
+                {
+                    self.shelf.close_with_inner(&known);
                 }
+                seen.map(|seen| self.in_folder(&unit, key, seen))
+                    .transpose()
             }
             What::Archive(_) => {
                 let volume = self.volume(&unit)?;
@@ -237,7 +233,7 @@ impl Catalog {
             return self.of_unit(&unit);
         }
         let attr = self.volume(&unit)?.tree.attr(inode.local);
-        attr.map(|attr| of_member(&unit, attr))
+        attr.map(|attr| self.of_member(&unit, attr))
             .ok_or(Unavailable::Gone)
     }
 
@@ -364,24 +360,28 @@ impl Catalog {
         }
     }
 
-    /// The length of all archives that are open, in bytes, and the number of their inodes.
+    /// The length of all files that are open as archives, in bytes, and the number of their inodes.
     pub fn size(&self) -> (u64, u64) {
-        let outermost = self.open_archives().into_iter().map(|(volume, _)| volume);
-        outermost.fold((0, 0), |(len, inodes), volume| {
-            (
-                len + volume.archive().len(),
-                inodes + volume.tree.len() as u64,
-            )
-        })
+        self.open_archives()
+            .iter()
+            .fold((0, 0), |(len, inodes), open| {
+                let volume = &open.volume;
+                let of_file = if volume.is_inside() {
+                    0
+                } else {
+                    volume.archive().len()
+                };
+                (len + of_file, inodes + volume.tree.len() as u64)
+            })
     }
 
     /// What can be told of the state of the mount, by name.
     pub fn state(&self) -> Map<String, Value> {
         let open = self.open_archives();
-        let is_stale = open.iter().any(|(volume, _)| volume.is_stale());
+        let is_stale = open.iter().any(|open| open.volume.is_stale());
         let inflated = self.shelf.inflater.usage();
         let mut lanes = Lanes::default();
-        let members = open.iter().flat_map(|(volume, _)| volume.tree.files());
+        let members = open.iter().flat_map(|open| open.volume.tree.files());
         members.for_each(|member| lanes.count(member));
         let mut state = Map::new();
         state.insert("members".to_owned(), lanes.members().into());
@@ -424,44 +424,39 @@ impl Catalog {
                 what: What::Archive(archive),
                 ..
             }) => archive.if_open().is_some(),
-            Ok(Unit {
-                what: What::Folder(_),
-                ..
-            }) => false,
-            _ => true,
+            Ok(_) => false,
+            Err(_) => true,
         }
     }
 
     /// The kernel has let go of an inode `count` times.
     pub fn forget(&self, ino: Ino, count: u64) {
         let number = Inode::of(ino).unit;
-        if number != 0 {
-            self.units.forget(number, count);
+        if number != 0
+            && let Some(unit) = self.units.forget(number, count)
+        {
+            self.shelf.close(&unit);
         }
     }
 
-    /// The archives that are open, each with the number of its root in the mount.
-    pub fn open_archives(&self) -> Vec<(Arc<Volume>, Ino)> {
+    /// The archives that are open.
+    pub fn open_archives(&self) -> Vec<Open> {
         let units = self.units.all();
         let units = units.iter().chain([&self.root]);
         let open = units.filter_map(|unit| match &unit.what {
-            What::Archive(archive) => {
-                let volume = archive.if_open()?;
-                Some((volume, Inode::root_of(unit).number()))
-            }
+            What::Archive(archive) => Some(Open {
+                volume: archive.if_open()?,
+                root: Inode::root_of(unit).number(),
+                is_followed: unit.is_followed(),
+            }),
             What::Folder(_) | What::Named(_) => None,
         });
         open.collect()
     }
 
     /// What the kernel is told of a thing in the folder `unit`.
-    fn in_folder(&self, unit: &Unit, name: &[u8], seen: Seen) -> Result<Found, Unavailable> {
+    fn in_folder(&self, unit: &Unit, key: Key, seen: Seen) -> Result<Found, Unavailable> {
         let parent = Inode::root_of(unit).number();
-        let is = |what: &What| match (what, &seen) {
-            (What::Folder(_), Seen::Folder(_)) => true,
-            (What::Archive(archive), Seen::Archive(seen)) => archive.is(seen),
-            _ => false,
-        };
         let make = || {
             let what = match seen.clone() {
                 Seen::Folder(folder) => What::Folder(folder),
@@ -472,7 +467,7 @@ impl Catalog {
             };
             (parent, 0, what)
         };
-        let key = Key::Name(unit.number, name.into());
+        let is = |what: &What| is_seen(what, &seen);
         let child = self.units.held(key, is, make).ok_or(Unavailable::Gone)?;
         self.of_held_unit(&child)
     }
@@ -492,7 +487,7 @@ impl Catalog {
             });
         if !is_archive {
             unit.hold();
-            return Ok(of_member(unit, attr));
+            return Ok(self.of_member(unit, attr));
         }
         let make = || {
             let local = volume.tree.parent(attr.ino).unwrap_or(Ino::ROOT);
@@ -521,6 +516,7 @@ impl Catalog {
     fn of_unit(&self, unit: &Unit) -> Result<Found, Unavailable> {
         // One link is what tells that nobody has counted.
         let (modified, links) = match &unit.what {
+            What::Archive(archive) if self.options.recursive => (archive.modified, 1),
             What::Archive(archive) => (archive.modified, archive.links()),
             What::Folder(folder) => (folder.modified().map_err(Unavailable::Folder)?, 1),
             What::Named(_) => (0, 1),
@@ -537,6 +533,19 @@ impl Catalog {
         })
     }
 
+    fn of_member(&self, unit: &Unit, mut attr: Attr) -> Found {
+        let inode = Inode {
+            unit: unit.number,
+            local: attr.ino,
+        };
+        attr.ino = inode.number();
+        if self.options.recursive {
+            // The tree has counted no archives.
+            attr.links = 1;
+        }
+        Found { attr, ttl: FOREVER }
+    }
+
     fn unit(&self, inode: Inode) -> Result<Arc<Unit>, Unavailable> {
         if inode.unit == 0 {
             return Ok(self.root.clone());
@@ -549,17 +558,12 @@ impl Catalog {
     }
 }
 
-fn of_member(unit: &Unit, attr: Attr) -> Found {
-    let inode = Inode {
-        unit: unit.number,
-        local: attr.ino,
-    };
-    Found {
-        attr: Attr {
-            ino: inode.number(),
-            ..attr
-        },
-        ttl: FOREVER,
+/// Whether what is known under a name in a folder is still what is seen there.
+fn is_seen(known: &What, seen: &Seen) -> bool {
+    match (known, seen) {
+        (What::Folder(_), Seen::Folder(_)) => true,
+        (What::Archive(archive), Seen::Archive(seen)) => archive.is(seen),
+        _ => false,
     }
 }
 

@@ -6,10 +6,10 @@ use std::thread;
 use std::{io, ptr};
 
 use fuser::{INodeNo, Notifier};
-use log::error;
+use log::{error, warn};
 
 use crate::bytes::Bytes;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Open};
 use crate::human::Escaped;
 use crate::volume::Volume;
 
@@ -37,14 +37,23 @@ pub fn start(changed: Receiver<()>, catalog: Weak<Catalog>, notifier: Notifier) 
 fn forget_changed(catalog: &Catalog, notifier: &Notifier, forgotten: &mut Vec<Weak<Bytes>>) {
     forgotten.retain(|bytes| bytes.strong_count() > 0);
     let mut changed = catalog.open_archives();
-    changed.retain(|(volume, _)| volume.is_stale());
-    for (volume, root) in changed {
+    changed.retain(|open| open.volume.is_stale());
+    for Open {
+        volume,
+        root,
+        is_followed,
+    } in changed
+    {
         let bytes = volume.outermost().archive().bytes();
         let is_it = |known: &Weak<Bytes>| ptr::eq(known.as_ptr(), Arc::as_ptr(bytes));
         if !forgotten.iter().any(is_it) {
             let path = &volume.outermost().path;
             let shown = Escaped(path.as_os_str().as_encoded_bytes());
-            error!("{shown}: changed while mounted; mount it again");
+            if is_followed {
+                warn!("{shown}: changed while it was open");
+            } else {
+                error!("{shown}: changed while mounted; mount it again");
+            }
             forgotten.push(Arc::downgrade(bytes));
         }
         forget_all(notifier, &volume, root.0);

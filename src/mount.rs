@@ -116,7 +116,6 @@ pub fn mount_here(
     }
     watch.start().map_err(system("start a thread"))?;
     let Sources { root, summary, .. } = sources;
-    let root = root.without(&mount_point.path);
     let catalog = Arc::new(Catalog::new(
         root,
         settings::showing(options),

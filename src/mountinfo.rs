@@ -91,6 +91,16 @@ pub fn all() -> io::Result<Vec<MountInfo>> {
     Ok(lines.filter_map(MountInfo::parse).collect())
 }
 
+/// Which mount an open file is on, by [`MountInfo::id`]. Its file system is not asked.
+///
+/// # Errors
+/// Those of reading `/proc/self/fdinfo`, and `NotFound` where the kernel does not tell.
+pub fn mount_id(file: &File) -> io::Result<u64> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let id = |line: &str| line.strip_prefix("mnt_id:")?.trim().parse().ok();
+    Ok(info.lines().find_map(id).ok_or(io::ErrorKind::NotFound)?)
+}
+
 /// A place in the file system, pinned, and the mount that it is on.
 ///
 /// It is found without a question to the file system that is mounted there, so it can be had of a
@@ -114,13 +124,8 @@ impl Place {
             .read(true)
             .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
             .open(path)?;
-        let pinned = pin.as_raw_fd();
-        let path = fs::read_link(format!("/proc/self/fd/{pinned}"))?;
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{pinned}"))?;
-        let id = info
-            .lines()
-            .find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u64>().ok())
-            .ok_or(io::ErrorKind::NotFound)?;
+        let path = fs::read_link(format!("/proc/self/fd/{}", pin.as_raw_fd()))?;
+        let id = mount_id(&pin)?;
         let mounts = all()?;
         let mount = mounts.into_iter().find(|mount| mount.id == id);
         let mount = mount.ok_or(io::ErrorKind::NotFound)?;

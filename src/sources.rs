@@ -1,5 +1,6 @@
 //! What the command line says to mount: archives and folders, opened.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
@@ -71,10 +72,12 @@ impl Sources {
             None
         };
         let root = root.unwrap_or_else(|| {
-            let mut several: Vec<(OsString, Named)> = Vec::new();
+            let mut several = BTreeMap::new();
+            let mut numbers = HashMap::new();
             for (path, named) in opened {
-                let name = free_name(path, &named, opening.strip_suffix, &several);
-                several.push((name, named));
+                let name = Name::of(path, &named, opening.strip_suffix);
+                let name = name.if_free(&several, &mut numbers);
+                several.insert(name, named);
             }
             Root::Several(several)
         });
@@ -110,41 +113,67 @@ fn shown(opened: &[(&PathBuf, Named)]) -> PathBuf {
     shown.into()
 }
 
-/// The name of one of several things in the mount: that of its file, with a number where another
-/// one has it already.
-fn free_name(
-    path: &Path,
-    named: &Named,
-    strip_suffix: bool,
-    taken: &[(OsString, Named)],
-) -> OsString {
-    // A path such as `..` has no name of its own, but what it leads to has.
-    let real = named.path();
-    let name = path
-        .file_name()
-        .or(real.file_name())
-        .unwrap_or(OsStr::new("root"));
-    let name = Path::new(name);
-    let (stem, suffix) = match (named, name.file_stem(), name.extension()) {
-        (Named::Archive(_), Some(stem), Some(suffix)) if strip_suffix && suffix == "npz" => {
-            (stem, None)
+/// What one of several things in the mount would like to be called.
+struct Name {
+    stem: OsString,
+    /// With its dot; a number goes before it.
+    suffix: OsString,
+}
+
+impl Name {
+    /// The name of its file.
+    fn of(path: &Path, named: &Named, strip_suffix: bool) -> Self {
+        // A path such as `..` has no name of its own, but what it leads to has.
+        let real = named.path();
+        let name = path
+            .file_name()
+            .or(real.file_name())
+            .unwrap_or(OsStr::new("root"));
+        let name = Path::new(name);
+        match (named, name.file_stem(), name.extension()) {
+            (Named::Archive(_), Some(stem), Some(extension)) => {
+                let mut suffix = OsString::new();
+                if !strip_suffix || extension != "npz" {
+                    suffix.push(".");
+                    suffix.push(extension);
+                }
+                Self {
+                    stem: stem.to_owned(),
+                    suffix,
+                }
+            }
+            _ => Self {
+                stem: name.into(),
+                suffix: OsString::new(),
+            },
         }
-        (Named::Archive(_), Some(stem), suffix) => (stem, suffix),
-        _ => (name.as_os_str(), None),
-    };
-    let numbered = |number: usize| {
-        let mut numbered = stem.to_owned();
+    }
+
+    /// The name, with a number if another one has it already. `numbers` has the next number to try
+    /// of each name.
+    fn if_free(
+        &self,
+        taken: &BTreeMap<OsString, Named>,
+        numbers: &mut HashMap<OsString, usize>,
+    ) -> OsString {
+        let next = numbers.entry(self.numbered(0)).or_default();
+        loop {
+            let name = self.numbered(*next);
+            *next += 1;
+            if !taken.contains_key(&name) {
+                return name;
+            }
+        }
+    }
+
+    fn numbered(&self, number: usize) -> OsString {
+        let mut name = self.stem.clone();
         if number > 0 {
-            numbered.push(format!(" ({number})"));
+            name.push(format!(" ({number})"));
         }
-        if let Some(suffix) = suffix {
-            numbered.push(".");
-            numbered.push(suffix);
-        }
-        numbered
-    };
-    let is_free = |name: &OsString| taken.iter().all(|(taken, _)| taken != name);
-    (0..).map(numbered).find(is_free).unwrap_or_default()
+        name.push(&self.suffix);
+        name
+    }
 }
 
 /// What there is, in a few words: `7 members, 1.2 GB`.

@@ -50,8 +50,9 @@ pub enum Contents<'a> {
 }
 
 impl Volume {
-    /// Opens and indexes the archive at `at`, which messages call `given`, and has it watched, if need be. If it
-    /// `inflates` not, compressed members cannot be read.
+    /// Opens and indexes the archive at `at`, and has it watched, if need be. Messages call it
+    /// `given`; if both are the same, it is told of by its absolute path. If it `inflates` not,
+    /// compressed members cannot be read.
     ///
     /// # Errors
     /// Those of [`ArchiveFile::open`], and [`Error::System`].
@@ -61,7 +62,11 @@ impl Volume {
         inflates: bool,
         watch: Option<&Watch>,
     ) -> Result<Self, Error> {
-        let mut archive = ArchiveFile::open_as(at, given)?;
+        let mut archive = if at == given {
+            ArchiveFile::open(at)?
+        } else {
+            ArchiveFile::open_as(at, given)?
+        };
         if !inflates {
             archive.index.refuse_compressed();
         }
@@ -138,6 +143,11 @@ impl Volume {
     /// Whether the archive, or one that it is in, was found changed.
     pub fn is_stale(&self) -> bool {
         self.archive.bytes().is_stale() || self.outer.as_ref().is_some_and(|outer| outer.is_stale())
+    }
+
+    /// Whether it is in another archive.
+    pub fn is_inside(&self) -> bool {
+        self.outer.is_some()
     }
 
     /// The archive that this one is in, at last: the one that is a file.

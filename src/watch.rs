@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -29,6 +30,8 @@ pub struct Watch {
 struct Shared {
     inotify: Inotify,
     watched: Mutex<Watched>,
+    /// Whether the log was told that not all archives are watched.
+    told: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +52,7 @@ impl Watch {
             Arc::new(Shared {
                 inotify,
                 watched: Mutex::default(),
+                told: AtomicBool::new(false),
             })
         };
         let shared = inotify.ok().map(shared);
@@ -76,6 +80,7 @@ impl Watch {
     pub fn add(&self, bytes: &Arc<Bytes>) {
         if let Some(shared) = &self.shared
             && let Err(error) = shared.add(bytes)
+            && !shared.told.swap(true, Ordering::Relaxed)
         {
             unwatched(error);
         }

@@ -1,4 +1,7 @@
 //! A folder of the file system, mirrored as it is at the moment: the folders and archives in it.
+//!
+//! Mounts of npzfs in it are not shown: the mount itself would ask this very process and wait for
+//! ever, and two that mirror one folder would show each other without end.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -11,6 +14,7 @@ use std::sync::Arc;
 
 use super::Options;
 use crate::bytes::Version;
+use crate::mountinfo;
 
 const SUFFIX: &str = ".npz";
 
@@ -30,9 +34,8 @@ struct Top {
     file: File,
     /// What messages call it.
     path: PathBuf,
-    /// Where the mount itself is, from the top down, if it is anywhere below. It must not be looked
-    /// into: it would ask this very process, and wait for ever.
-    hidden: Option<PathBuf>,
+    /// The mount that it is on.
+    mount_id: u64,
 }
 
 /// What is found under a name in a folder.
@@ -84,20 +87,12 @@ impl Folder {
             .open(path)?;
         Ok(Self {
             top: Arc::new(Top {
+                mount_id: mountinfo::mount_id(&file)?,
                 file,
                 path: path.to_owned(),
-                hidden: None,
             }),
             relative: PathBuf::new(),
         })
-    }
-
-    /// The same folder without what is at `mount_point`, an absolute path without symbolic links.
-    pub fn without(mut self, mount_point: &Path) -> Self {
-        if let Some(top) = Arc::get_mut(&mut self.top) {
-            top.hidden = mount_point.strip_prefix(&top.path).ok().map(Path::to_owned);
-        }
-        self
     }
 
     /// Its path, as messages have it.
@@ -118,7 +113,7 @@ impl Folder {
         Ok(fs::metadata(self.path())?.mtime())
     }
 
-    /// The names of what is shown, in order.
+    /// The names of what may be shown, in order: what becomes of each, [`find`](Self::find) tells.
     ///
     /// # Errors
     /// Those of reading a directory.
@@ -129,9 +124,7 @@ impl Folder {
             let name = entry.file_name();
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                if !self.is_hidden(&name) {
-                    names.push(name);
-                }
+                names.push(name);
             } else if (kind.is_file() || kind.is_symlink()) && is_archive_name(name.as_bytes()) {
                 names.push(self.shown(name, options));
             }
@@ -145,28 +138,28 @@ impl Folder {
     /// # Errors
     /// Those of stat(2), but for those that say that there is nothing.
     pub(super) fn find(&self, name: &OsStr, options: &Options) -> io::Result<Option<Seen>> {
-        if self.is_directory(name)? {
-            let folder = Self {
+        if let Some(directory) = self.directory(name)? {
+            let folder = || Self {
                 top: self.top.clone(),
                 relative: self.relative.join(name),
             };
-            return Ok(Some(Seen::Folder(folder)));
+            let is_shown = !self.is_other_npzfs(&directory)?;
+            return Ok(is_shown.then(folder).map(Seen::Folder));
         }
-        let is_full_name = is_archive_name(name.as_bytes());
-        let full_name = if is_full_name && self.shown(name.to_owned(), options) == name {
-            name.to_owned()
-        } else if options.strip_suffix {
-            let mut full_name = name.to_owned();
+        let mut full_name = name.to_owned();
+        if !is_archive_name(name.as_bytes()) || self.shown(name.to_owned(), options) != name {
             full_name.push(SUFFIX);
-            full_name
-        } else {
-            return Ok(None);
-        };
-        let at = self.path().join(&full_name);
-        let found = there_or_not(fs::metadata(&at))?.filter(Metadata::is_file);
+            if !options.strip_suffix
+                || self.shown(full_name.clone(), options) != name
+                || self.directory(&full_name)?.is_some()
+            {
+                return Ok(None);
+            }
+        }
+        let found = self.archive(&full_name)?;
         Ok(found.map(|metadata| {
             Seen::Archive(SeenArchive {
-                at,
+                at: self.path().join(&full_name),
                 path: self.shown_path().join(full_name),
                 identity: Identity::of(&metadata),
                 modified: metadata.mtime(),
@@ -175,34 +168,47 @@ impl Folder {
     }
 
     /// The name under which an archive is shown: without its suffix if that is wanted, and no
-    /// folder has that name.
+    /// folder has that name, nor an archive that has to keep its own.
     fn shown(&self, name: OsString, options: &Options) -> OsString {
         let stem = name.as_bytes().strip_suffix(SUFFIX.as_bytes());
-        match stem.map(OsStr::from_bytes) {
-            Some(stem)
-                if options.strip_suffix
-                    && !stem.is_empty()
-                    && !self.is_directory(stem).unwrap_or(false) =>
-            {
-                stem.to_owned()
-            }
-            _ => name,
+        let Some(stem) = stem.filter(|stem| options.strip_suffix && !stem.is_empty()) else {
+            return name;
+        };
+        let stem = OsStr::from_bytes(stem).to_owned();
+        let is_folder = matches!(self.directory(&stem), Ok(Some(_)));
+        let is_archive = || {
+            is_archive_name(stem.as_bytes())
+                && matches!(self.archive(&stem), Ok(Some(_)))
+                && self.shown(stem.clone(), options) == stem
+        };
+        if is_folder || is_archive() {
+            name
+        } else {
+            stem
         }
     }
 
-    /// Whether a name is that of a folder in this one, which is shown. Symbolic links to folders are
-    /// not: they may lead out, or round in circles.
-    fn is_directory(&self, name: &OsStr) -> io::Result<bool> {
-        if self.is_hidden(name) {
-            return Ok(false);
-        }
-        let found = there_or_not(fs::symlink_metadata(self.path().join(name)))?;
-        Ok(found.is_some_and(|metadata| metadata.is_dir()))
+    /// The folder of that name, if there is one. Symbolic links to folders are none: they may lead
+    /// out, or round in circles. The folder's own file system is not asked.
+    fn directory(&self, name: &OsStr) -> io::Result<Option<File>> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW)
+            .open(self.path().join(name));
+        there_or_not(opened)
     }
 
-    fn is_hidden(&self, name: &OsStr) -> bool {
-        let hidden = self.top.hidden.as_deref();
-        hidden.is_some_and(|hidden| hidden == self.relative.join(name))
+    /// Whether a folder is on a mount of npzfs that is not the one which this folder is on.
+    fn is_other_npzfs(&self, directory: &File) -> io::Result<bool> {
+        let id = mountinfo::mount_id(directory)?;
+        let is_npzfs = |mount: &mountinfo::MountInfo| mount.id == id && mount.is_npzfs();
+        Ok(id != self.top.mount_id && mountinfo::all()?.iter().any(is_npzfs))
+    }
+
+    /// What the archive of that name is like, if there is one; `name` is no folder's.
+    fn archive(&self, name: &OsStr) -> io::Result<Option<Metadata>> {
+        let found = there_or_not(fs::metadata(self.path().join(name)))?;
+        Ok(found.filter(Metadata::is_file))
     }
 
     fn path(&self) -> PathBuf {
@@ -216,8 +222,8 @@ fn is_archive_name(name: &[u8]) -> bool {
     name.len() > SUFFIX.len() && name.ends_with(SUFFIX.as_bytes())
 }
 
-fn there_or_not(metadata: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
-    match metadata {
+fn there_or_not<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
         Err(error)
             if matches!(
                 error.kind(),
@@ -227,6 +233,6 @@ fn there_or_not(metadata: io::Result<Metadata>) -> io::Result<Option<Metadata>> 
         {
             Ok(None)
         }
-        metadata => metadata.map(Some),
+        found => found.map(Some),
     }
 }

@@ -1,8 +1,10 @@
 //! The archives that are opened on demand: as many at a time as there may be.
 
-use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use log::warn;
 
@@ -17,6 +19,10 @@ use crate::tree::Ino;
 use crate::volume::{Contents, Volume};
 use crate::watch::Watch;
 
+/// The last and longest of the pauses in which there may be room for an archive. Each is twice as
+/// long as the one before it.
+const LONGEST_PAUSE: Duration = Duration::from_millis(128);
+
 /// Opens archives, and closes those that were not used for longest.
 #[derive(Debug)]
 pub(super) struct Shelf {
@@ -30,7 +36,8 @@ pub(super) struct Shelf {
 
 #[derive(Debug, Default)]
 struct State {
-    open: Vec<Arc<Unit>>,
+    /// By their numbers.
+    open: HashMap<u32, Arc<Unit>>,
     /// How many are being opened.
     opening: usize,
 }
@@ -62,24 +69,48 @@ impl Shelf {
         if let Some(volume) = archive.if_open() {
             return Ok(volume);
         }
-        let mut volume = archive.lock();
-        if let Some(volume) = &*volume {
-            return Ok(volume.clone());
+        let mut slot = archive.lock();
+        if let Some(volume) = slot.volume() {
+            return Ok(volume);
         }
-        if !self.make_room() {
+        // First of all: no room is to be taken up while more is waited for.
+        let outer = match &archive.origin {
+            Origin::Member { outer, ino } => Some((outer.number, self.volume(outer)?, *ino)),
+            Origin::Pinned | Origin::File(_) => None,
+        };
+        if !self.wait_for_room() {
             let max = self.max;
             return Err(self.failed(archive, || {
                 format!("more than {max} archives are in use (--max-open)")
             }));
         }
-        let opened = self.open(archive).map(Arc::new);
+        let opened = match (outer, &archive.origin) {
+            (Some((number, outer, ino)), _) => self.open_member(archive, number, &outer, ino),
+            (None, Origin::File(seen)) => self.open_file(archive, seen),
+            (None, _) => Err(Unavailable::Gone),
+        };
+        let opened = opened.map(Arc::new);
         let mut state = self.lock();
         state.opening -= 1;
         let opened = opened?;
-        state.open.push(unit.clone());
+        state.open.insert(unit.number, unit.clone());
         drop(state);
-        *volume = Some(opened.clone());
+        slot.keep(opened.clone());
         Ok(opened)
+    }
+
+    /// Makes room for one more archive. If there is none, the wait is short: until requests that are
+    /// under way are answered, and the kernel has told of the files that were closed last.
+    fn wait_for_room(&self) -> bool {
+        let mut pause = Duration::from_millis(1);
+        while !self.make_room() {
+            if pause > LONGEST_PAUSE {
+                return false;
+            }
+            thread::sleep(pause);
+            pause *= 2;
+        }
+        true
     }
 
     /// Makes room for one more archive, if need be by closing some that nobody uses.
@@ -87,37 +118,52 @@ impl Shelf {
         let mut state = self.lock();
         let mut closed = Vec::new();
         if state.open.len() + state.opening >= self.max {
-            let last_used = |unit: &Arc<Unit>| match &unit.what {
-                What::Archive(archive) => archive.last_used(),
-                What::Folder(_) | What::Named(_) => 0,
+            let archive = |unit: &Arc<Unit>| match &unit.what {
+                What::Archive(archive) => Some((archive.last_used(), unit.clone())),
+                What::Folder(_) | What::Named(_) => None,
             };
-            state
-                .open
-                .sort_by_cached_key(|unit| Reverse(last_used(unit)));
+            let mut by_use: Vec<_> = state.open.values().filter_map(archive).collect();
+            by_use.sort_unstable_by_key(|&(last_used, _)| last_used);
             // Several at once, since it takes a look at all to find them.
             let wanted = self.max / 16 + 1;
-            for at in (0..state.open.len()).rev() {
+            for (_, unit) in by_use {
                 if closed.len() == wanted {
                     break;
                 }
-                if let What::Archive(archive) = &state.open[at].what
+                if let What::Archive(archive) = &unit.what
                     && let Some(volume) = archive.take_unused()
                 {
                     closed.push(volume);
-                    state.open.swap_remove(at);
+                    state.open.remove(&unit.number);
                 }
             }
         }
         let has_room = state.open.len() + state.opening < self.max;
         state.opening += usize::from(has_room);
+        // While nobody else can count on the room yet.
+        drop(closed);
         has_room
     }
 
-    fn open(&self, archive: &Archive) -> Result<Volume, Unavailable> {
-        match &archive.origin {
-            Origin::Pinned => Err(Unavailable::Gone),
-            Origin::File(seen) => self.open_file(archive, seen),
-            Origin::Member { outer, ino } => self.open_member(archive, outer, *ino),
+    /// Closes an archive that the kernel has forgotten.
+    pub(super) fn close(&self, unit: &Unit) {
+        let known = self.lock().open.remove(&unit.number);
+        if let Some(What::Archive(archive)) = known.as_deref().map(|unit| &unit.what) {
+            archive.close();
+        }
+    }
+
+    /// Closes an archive that is not there any more, and those inside it, although the kernel may
+    /// remember them for long.
+    pub(super) fn close_with_inner(&self, unit: &Unit) {
+        let mut state = self.lock();
+        let gone = state.open.extract_if(|_, open| open.is_within(unit.number));
+        let gone: Vec<_> = gone.collect();
+        drop(state);
+        for (_, unit) in gone {
+            if let What::Archive(archive) = &unit.what {
+                archive.close();
+            }
         }
     }
 
@@ -143,33 +189,27 @@ impl Shelf {
     fn open_member(
         &self,
         archive: &Archive,
-        outer: &Arc<Unit>,
+        number: u32,
+        outer: &Arc<Volume>,
         ino: Ino,
     ) -> Result<Volume, Unavailable> {
-        let outer_volume = self.volume(outer)?;
-        let member = outer_volume.tree.member(ino).ok_or(Unavailable::Gone)?;
-        let name = outer_volume.tree.name_of(member);
-        let path = outer_volume.inside_path(name);
+        let member = outer.tree.member(ino).ok_or(Unavailable::Gone)?;
+        let name = outer.tree.name_of(member);
+        let path = outer.inside_path(name);
         let failed = |reason: &dyn std::fmt::Display| {
             let shown = Escaped(path.as_os_str().as_encoded_bytes()).to_string();
             self.failed(archive, || format!("{shown}: {reason}"))
         };
-        let contents = match outer_volume.contents(member) {
+        let contents = match outer.contents(member) {
             Ok(Contents::Stored(contents)) => contents,
             Ok(Contents::Compressed(_)) => self
-                .inflated((outer.number, ino), &outer_volume)
+                .inflated((number, ino), outer)
                 .map_err(|reason| failed(&reason))?,
             Err(problem) => return Err(failed(problem)),
         };
         let modified = member.modified;
-        Volume::inside(
-            &outer_volume,
-            path.clone(),
-            contents,
-            modified,
-            self.inflates,
-        )
-        .map_err(|defect| failed(&defect))
+        let volume = Volume::inside(outer, path.clone(), contents, modified, self.inflates);
+        volume.map_err(|defect| failed(&defect))
     }
 
     /// What a member is inflated to, waited for.

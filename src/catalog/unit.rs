@@ -1,12 +1,12 @@
 //! The parts of a mount, and how the kernel's hold on them is counted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::archive::Archive;
+use super::archive::{Archive, Origin};
 use super::folder::Folder;
 use crate::tree::Ino;
 
@@ -29,7 +29,7 @@ pub(super) enum What {
     Archive(Archive),
     Folder(Folder),
     /// Several archives and folders, by the names that they are shown under.
-    Named(Vec<(OsString, Arc<Unit>)>),
+    Named(BTreeMap<OsString, Arc<Unit>>),
 }
 
 impl Unit {
@@ -50,6 +50,27 @@ impl Unit {
             What::Folder(_) => true,
             What::Named(_) => false,
         }
+    }
+
+    /// Whether it is a file in a folder, or in an archive that is one.
+    pub(super) fn is_followed(&self) -> bool {
+        match &self.what {
+            What::Archive(archive) => match &archive.origin {
+                Origin::Pinned => false,
+                Origin::File(_) => true,
+                Origin::Member { outer, .. } => outer.is_followed(),
+            },
+            What::Folder(_) | What::Named(_) => false,
+        }
+    }
+
+    /// Whether it is the unit of that number, or an archive inside it.
+    pub(super) fn is_within(&self, number: u32) -> bool {
+        let outer = match &self.what {
+            What::Archive(archive) => archive.outer(),
+            What::Folder(_) | What::Named(_) => None,
+        };
+        self.number == number || outer.is_some_and(|outer| outer.is_within(number))
     }
 
     /// Counts the kernel's hold on one more inode of a unit that it holds already, or that cannot go.
@@ -85,6 +106,12 @@ impl Units {
     pub(super) fn by_number(&self, number: u32) -> Option<Arc<Unit>> {
         let table = self.read();
         table.by_number.get(&number).map(|(unit, _)| unit.clone())
+    }
+
+    pub(super) fn by_key(&self, key: &Key) -> Option<Arc<Unit>> {
+        let table = self.read();
+        let (unit, _) = table.by_number.get(table.by_key.get(key)?)?;
+        Some(unit.clone())
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Unit>> {
@@ -130,14 +157,14 @@ impl Units {
         table.add(Some(key), parent, depth, what)
     }
 
-    /// The kernel has let go of inodes of a unit `count` times.
-    pub(super) fn forget(&self, number: u32, count: u64) {
-        let Some(unit) = self.by_number(number) else {
-            return;
-        };
-        if unit.held.fetch_sub(count, Ordering::Relaxed) == count {
-            self.write().remove_unheld(number);
+    /// The kernel has let go of inodes of a unit `count` times. Returns the unit if it holds none of
+    /// them any more: then it is forgotten.
+    pub(super) fn forget(&self, number: u32, count: u64) -> Option<Arc<Unit>> {
+        let unit = self.by_number(number)?;
+        if unit.held.fetch_sub(count, Ordering::Relaxed) != count {
+            return None;
         }
+        self.write().remove_unheld(number)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Table> {
@@ -167,20 +194,19 @@ impl Table {
         Some(unit)
     }
 
-    fn remove_unheld(&mut self, number: u32) {
-        let is_held = |unit: &Unit| unit.held.load(Ordering::Relaxed) > 0;
-        if self
-            .by_number
+    fn remove_unheld(&mut self, number: u32) -> Option<Arc<Unit>> {
+        // Somebody may have found it once more, before the table was locked.
+        let is_unheld = |unit: &Unit| unit.held.load(Ordering::Relaxed) == 0;
+        self.by_number
             .get(&number)
-            .is_none_or(|(unit, _)| is_held(unit))
-        {
-            return;
-        }
-        if let Some((_, Some(key))) = self.by_number.remove(&number)
+            .filter(|(unit, _)| is_unheld(unit))?;
+        let (unit, key) = self.by_number.remove(&number)?;
+        if let Some(key) = key
             && self.by_key.get(&key) == Some(&number)
         {
             self.by_key.remove(&key);
         }
+        Some(unit)
     }
 }
 
@@ -189,7 +215,7 @@ mod tests {
     use super::*;
 
     fn what() -> What {
-        What::Named(Vec::new())
+        What::Named(BTreeMap::new())
     }
 
     fn held(units: &Units, name: &[u8], is: bool) -> Arc<Unit> {
@@ -203,9 +229,12 @@ mod tests {
         let number = held(&units, b"a", true).number;
         assert_eq!(held(&units, b"a", true).number, number);
         units.by_number(number).unwrap().hold();
-        units.forget(number, 2);
+        assert!(units.forget(number, 2).is_none());
         assert_eq!(held(&units, b"a", true).number, number);
-        units.forget(number, 2);
+        assert_eq!(
+            units.forget(number, 2).map(|unit| unit.number),
+            Some(number)
+        );
         assert!(units.by_number(number).is_none());
         assert_ne!(held(&units, b"a", true).number, number);
     }
@@ -220,6 +249,17 @@ mod tests {
         units.forget(old, 1);
         assert!(units.by_number(old).is_none());
         assert_eq!(held(&units, b"a", true).number, new);
+    }
+
+    #[test]
+    fn what_is_held_again_while_it_is_forgotten_stays() {
+        let units = Units::default();
+        let unit = held(&units, b"a", true);
+        // As far as another thread gets before the table is locked.
+        assert_eq!(unit.held.fetch_sub(1, Ordering::Relaxed), 1);
+        assert_eq!(held(&units, b"a", true).number, unit.number);
+        assert!(units.write().remove_unheld(unit.number).is_none());
+        assert!(units.by_number(unit.number).is_some());
     }
 
     #[test]

@@ -10,9 +10,8 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, METHODS, Member, compress, pattern};
-use crate::load::map;
 use crate::mounted::{
-    Mounted, Place, available, is_dead, is_root, npzfs, run, send_signal, wait_until,
+    Mounted, Place, available, is_dead, is_root, map, npzfs, run, send_signal, wait_until,
 };
 use crate::users::Home;
 

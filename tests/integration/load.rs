@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use memmap2::Mmap;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, Member};
 use crate::mounted::{
-    Foreground, Place, available, is_root, mounts_below, npzfs, run, send_signal,
+    Foreground, Place, available, is_root, map, mounts_below, npzfs, run, send_signal,
 };
 
 const READERS: usize = 64;
@@ -373,12 +372,6 @@ fn list(directory: &Path) -> BTreeSet<String> {
         assert!(names.insert(name));
     }
     names
-}
-
-#[allow(unsafe_code)]
-pub fn map(file: &File) -> Mmap {
-    // SAFETY: the file is part of a read-only mount of an archive that nobody changes.
-    unsafe { Mmap::map(file) }.expect("member is mapped")
 }
 
 /// A control group for the server that limits its memory, the page cache of what it reads included.

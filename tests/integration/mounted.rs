@@ -1,13 +1,14 @@
 //! Real mounts, which end with the test, and the program that makes them.
 
-use std::ffi::OsStr;
-use std::fs;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use memmap2::Mmap;
 use tempfile::TempDir;
 
 use crate::fixture::Archive;
@@ -125,6 +126,23 @@ pub fn mounts_below(path: &Path) -> Vec<String> {
         })
         .map(str::to_owned)
         .collect()
+}
+
+/// The names in a directory, in order.
+pub fn names(directory: &Path) -> Vec<OsString> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .expect("directory is opened")
+        .map(|entry| entry.expect("directory is read").file_name())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Maps a file of a mount into memory.
+#[allow(unsafe_code)]
+pub fn map(file: &File) -> Mmap {
+    // SAFETY: the file is part of a read-only mount, whose bytes nobody changes.
+    unsafe { Mmap::map(file) }.expect("member is mapped")
 }
 
 /// A directory for one test. When it goes, nothing may be mounted in it any more, and no npzfs may
