@@ -116,8 +116,9 @@ pub fn is_dead(path: &Path) -> bool {
 /// The lines of mountinfo for mounts at `path` or below it.
 pub fn mounts_below(path: &Path) -> Vec<String> {
     let path = path.to_str().expect("a plain path").replace(' ', "\\040");
-    fs::read_to_string("/proc/self/mountinfo")
-        .expect("mountinfo is there")
+    // Others may have mounted where the path is not UTF-8.
+    let table = fs::read("/proc/self/mountinfo").expect("mountinfo is there");
+    String::from_utf8_lossy(&table)
         .lines()
         .filter(|line| {
             line.split(' ')
