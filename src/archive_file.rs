@@ -79,11 +79,14 @@ impl ArchiveFile {
     }
 }
 
+/// What a directory is called.
+pub(crate) const DIRECTORY: &str = "a directory";
+
 /// What something is that is no regular file.
 pub(crate) fn kind(metadata: &Metadata) -> &'static str {
     let kind = metadata.file_type();
     if kind.is_dir() {
-        "a directory"
+        DIRECTORY
     } else if kind.is_fifo() {
         "a FIFO"
     } else if kind.is_socket() {

@@ -12,8 +12,9 @@ mod verify;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use clap::builder::Styles;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 
 pub use completions::{CompletionsArgs, Shell};
 pub use list::ListArgs;
@@ -24,6 +25,7 @@ pub use run::RunArgs;
 pub use umount::UmountArgs;
 pub use verify::VerifyArgs;
 
+use crate::color::HEADING;
 use crate::options::{self, KernelOptions};
 
 const EXIT_STATUS: &str = "\
@@ -49,12 +51,18 @@ signal, if one has ended it";
     version,
     args_override_self = true,
     after_help = EXIT_STATUS,
-    infer_subcommands = false
+    infer_subcommands = false,
+    // Errors quote arguments, in which escape sequences could not be told from those of a style.
+    styles = Styles::plain()
 )]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
 }
 
 /// What npzfs does.
@@ -98,9 +106,20 @@ impl Command {
 /// Makes sense of a command line; `arguments` starts with the program's own name.
 ///
 /// # Errors
-/// What is wrong with it; the help and the version count as errors, too.
+/// What is wrong with it; the help and the version count as errors, too. The help has styles.
 pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
-    let mut command = Cli::try_parse_from(&arguments)?.command;
+    let parsed = Cli::try_parse_from(&arguments).map_err(|error| {
+        if error.use_stderr() {
+            return error;
+        }
+        let headings = Styles::plain().header(HEADING).usage(HEADING);
+        let styled = Cli::command().styles(headings.literal(HEADING));
+        styled
+            .try_get_matches_from(&arguments)
+            .err()
+            .unwrap_or(error)
+    });
+    let mut command = parsed?.command;
     let Some((name, first)) = command.mounts() else {
         return Ok(command);
     };

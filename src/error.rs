@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::archive::Defect;
+use crate::archive_file;
 use crate::holders::Holder;
 use crate::human::Escaped;
 use crate::member::{Problem, ProblemKind};
@@ -248,7 +249,11 @@ impl fmt::Display for Error {
                 write!(f, "{}: cannot be opened: {}", shown(archive), text(error))
             }
             Self::NotAFile { archive, what } => {
-                write!(f, "{}: is {what}, not an archive", shown(archive))
+                write!(f, "{}: is {what}, not an archive", shown(archive))?;
+                if *what == archive_file::DIRECTORY {
+                    f.write_str(": name the archives in it")?;
+                }
+                Ok(())
             }
             Self::Archive { archive, defect } => write!(f, "{}: {defect}", shown(archive)),
             Self::Unreadable {

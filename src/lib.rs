@@ -16,6 +16,7 @@ pub mod bytes;
 pub mod catalog;
 pub mod cgroup;
 pub mod cli;
+pub mod color;
 pub mod completions;
 pub mod daemon;
 pub mod decode;

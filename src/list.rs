@@ -6,11 +6,13 @@ mod table;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
+use anstream::AutoStream;
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::archive::{Defect, Window};
 use crate::bytes::{ReadError, Slice};
 use crate::cli::ListArgs;
+use crate::color::HEADING;
 use crate::error::{Error, status};
 use crate::frame::{self, Frame};
 use crate::human::Escaped;
@@ -36,7 +38,7 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
         .is_terminal()
         .then(|| sys::terminal_width(&stdout))
         .flatten();
-    let mut out = BufWriter::new(stdout);
+    let mut out = BufWriter::new(AutoStream::auto(stdout));
     let mut worst = status::DONE;
     let mut first = true;
     for archive in &arguments.archives {
@@ -47,7 +49,7 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
             if arguments.archives.len() > 1 {
                 let before = if first { "" } else { "\n" };
                 let heading = Escaped(archive.as_os_str().as_encoded_bytes());
-                writeln!(out, "{before}{heading}:").map_err(Error::Output)?;
+                writeln!(out, "{before}{HEADING}{heading}:{HEADING:#}").map_err(Error::Output)?;
             }
             first = false;
             table::write(&mut out, &listing, width)

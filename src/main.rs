@@ -1,10 +1,11 @@
 //! The program `npzfs`: runs a command, says what went wrong, and picks the exit status.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use npzfs::cli::{self, Command};
+use npzfs::color::{self, ERROR};
 use npzfs::error::{Error, status};
 use npzfs::human::Escaped;
 use npzfs::{completions, list, mount, mounts, repack, run, umount, verify};
@@ -13,10 +14,12 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
         say(&format!("internal error, please report it: {info}").replace('\n', " "));
     }));
-    let command = match cli::parse(std::env::args_os().collect()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    color::choose(&arguments);
+    let command = match cli::parse(arguments) {
         Ok(command) => command,
         Err(error) => {
-            let text = error.render().to_string();
+            let text = error.render().ansi().to_string();
             if error.use_stderr() {
                 let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
                 // Line by line, since it quotes arguments as they were given.
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
                 return ExitCode::from(status::USAGE);
             }
             // Help or version.
-            return ExitCode::from(print(text.as_bytes()));
+            return ExitCode::from(print(anstream::stdout(), text.as_bytes()));
         }
     };
     let status = match std::panic::catch_unwind(|| perform(&command)) {
@@ -59,16 +62,17 @@ fn perform(command: &Command) -> u8 {
         Command::Verify(arguments) => verify::verify(arguments, fail),
         Command::Run(arguments) => run::run(arguments).unwrap_or_else(|error| fail(&error)),
         Command::Mounts(arguments) => match mounts::list(arguments.json) {
-            Ok(list) => print(list.as_bytes()),
+            Ok(list) => print(anstream::stdout(), list.as_bytes()),
             Err(error) => fail(&error),
         },
-        Command::Completions(arguments) => print(&completions::script(arguments.shell)),
+        Command::Completions(arguments) => {
+            print(io::stdout(), &completions::script(arguments.shell))
+        }
     }
 }
 
 /// Prints what was asked for. Whoever closed standard output does not want to know.
-fn print(text: &[u8]) -> u8 {
-    let mut stdout = std::io::stdout();
+fn print(mut stdout: impl Write, text: &[u8]) -> u8 {
     match stdout.write_all(text).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(&Error::Output(error)),
         _ => status::DONE,
@@ -82,5 +86,5 @@ fn fail(error: &Error) -> u8 {
 
 /// A message on standard error; whoever closed that does not want to know.
 fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "npzfs: {message}");
+    let _ = writeln!(anstream::stderr(), "{ERROR}npzfs:{ERROR:#} {message}");
 }

@@ -3,13 +3,17 @@
 //! What they tell is checked like anything else that comes from outside: every user can mount a file
 //! system that claims to be npzfs.
 
+use std::iter;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use anstyle::Style;
 use serde_json::{Map, Value, json};
+use unicode_width::UnicodeWidthStr;
 
+use crate::color::{FAULT, HEADING, NOTE, SOUND};
 use crate::error::Error;
-use crate::human::{Escaped, Size};
+use crate::human::{self, Escaped, Size};
 use crate::mount::system;
 use crate::mountinfo::{self, MountInfo, Place};
 use crate::patience;
@@ -24,10 +28,14 @@ const NOT_ANSWERING: &str = "not answering";
 const NOT_PERMITTED: &str = "not permitted";
 const COVERED: &str = "covered";
 
-/// One line of the table.
-type Row = [String; 7];
+const COLUMNS: usize = 7;
+/// The column of the state.
+const STATE: usize = 3;
 
-const HEADING: [&str; 7] = [
+/// One line of the table.
+type Row = [String; COLUMNS];
+
+const HEADINGS: [&str; COLUMNS] = [
     "MOUNTPOINT",
     "ARCHIVE",
     "PID",
@@ -54,14 +62,18 @@ pub fn list(as_json: bool) -> Result<String, Error> {
 fn shown(listed: &[(MountInfo, State)], as_json: bool) -> String {
     if as_json {
         let objects = listed.iter().map(|(mount, state)| object(mount, state));
-        return format!("{:#}\n", objects.collect::<Value>());
+        return harmless(&format!("{:#}\n", objects.collect::<Value>()));
     }
-    let rows = listed.iter().map(|(mount, state)| row(mount, state));
-    let mut rows: Vec<_> = rows.collect();
-    if !rows.is_empty() {
-        rows.insert(0, HEADING.map(str::to_owned));
+    if listed.is_empty() {
+        return String::new();
     }
-    table(&rows)
+    let heading = (HEADINGS.map(str::to_owned), [HEADING; COLUMNS]);
+    let rows = listed.iter().map(|(mount, state)| {
+        let mut styles = [Style::new(); COLUMNS];
+        styles[STATE] = state.style();
+        (row(mount, state), styles)
+    });
+    table(&iter::once(heading).chain(rows).collect::<Vec<_>>())
 }
 
 /// What can be known of a mount.
@@ -132,6 +144,15 @@ impl State {
             Self::Covered => COVERED,
         }
     }
+
+    fn style(&self) -> Style {
+        match self {
+            Self::Live(told) if told.stale => FAULT,
+            Self::Live(_) => SOUND,
+            Self::Dead | Self::NotAnswering => FAULT,
+            Self::NotPermitted | Self::Covered => NOTE,
+        }
+    }
 }
 
 impl Told {
@@ -189,17 +210,36 @@ fn row(mount: &MountInfo, state: &State) -> Row {
 }
 
 /// Lines with their columns one below the other, two blanks apart.
-fn table(rows: &[Row]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = width(column).unwrap_or_default();
-            line += &format!("{cell:<width$}  ");
+fn table(rows: &[(Row, [Style; COLUMNS])]) -> String {
+    let mut widths = [0; COLUMNS];
+    for (row, _) in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.width().max(*width);
         }
-        text += line.trim_end();
+    }
+    let mut text = String::new();
+    for (row, styles) in rows {
+        // Blanks are written only when something follows.
+        let mut blanks = 0;
+        for ((cell, style), width) in row.iter().zip(styles).zip(widths) {
+            text += &format!("{:blanks$}{style}{cell}{style:#}", "");
+            blanks = width - cell.width() + 2;
+        }
         text.push('\n');
+    }
+    text
+}
+
+/// JSON with the characters escaped that could do a terminal harm: serde_json does so only with
+/// those that JSON itself forbids. Between strings there are none but ends of lines.
+fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character != '\n' && human::is_harmful(character) {
+            text += &format!("\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
+        }
     }
     text
 }
@@ -243,8 +283,11 @@ mod tests {
     fn columns_are_one_below_the_other_and_names_escaped() {
         let told = Told::parse(TOLD.as_bytes()).unwrap();
         let listed = [(mount(), State::Live(told)), (mount(), State::Dead)];
+        let table = shown(&listed, false);
+        let dead = format!("/data/frame.npz  -    {FAULT}dead{FAULT:#}   -        -       -\n");
+        assert!(table.ends_with(&dead), "{table:?}");
         assert_eq!(
-            shown(&listed, false),
+            anstream::adapter::strip_str(&table).to_string(),
             "MOUNTPOINT  ARCHIVE          PID  STATE  MEMBERS  SERVED  LANES\n\
              /mnt/a\\nb   /data/frame.npz  7    live   3        1.0 kB  2 mapped, 1 unreadable\n\
              /mnt/a\\nb   /data/frame.npz  -    dead   -        -       -\n"
@@ -255,6 +298,32 @@ mod tests {
     fn without_mounts_there_is_no_table_and_an_empty_array() {
         assert_eq!(shown(&[], false), "");
         assert_eq!(shown(&[], true), "[]\n");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_a_terminal_shows_them() {
+        let mut wide = mount();
+        wide.mount_point = "/mnt/漢字".into();
+        let table = shown(&[(mount(), State::Dead), (wide, State::Dead)], false);
+        let table = anstream::adapter::strip_str(&table).to_string();
+        let starts = table
+            .lines()
+            .map(|line| line.split_at(line.find("/data").unwrap_or(12)).0);
+        assert!(
+            starts.map(UnicodeWidthStr::width).all(|width| width == 12),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn characters_that_control_a_terminal_are_escaped_in_json_and_survive() {
+        let mut odd = mount();
+        odd.mount_point = "/mnt/\u{1b}\n\u{9b}31m\u{202e}ä𝄞".into();
+        let json = shown(&[(odd.clone(), State::Dead)], true);
+        let harmful = |character| character != '\n' && human::is_harmful(character);
+        assert!(!json.contains(harmful), "{json:?}");
+        let read: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read[0]["mount_point"], odd.mount_point.to_str().unwrap());
     }
 
     #[test]

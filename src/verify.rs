@@ -9,10 +9,13 @@ use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use anstream::AutoStream;
+
 use crate::archive::{Defect, Index, Layout};
 use crate::archive_file::ArchiveFile;
 use crate::bytes::Version;
 use crate::cli::VerifyArgs;
+use crate::color::{FAULT, NOTE, SOUND};
 use crate::error::{Error, status};
 use crate::human::{Escaped, Size};
 use contents::Contents;
@@ -36,7 +39,7 @@ struct Report {
 /// Checks archives and says on standard output what was found. Each one that cannot be checked is
 /// told to `fail`; what that returns is an exit status, and the highest of all is the command's.
 pub fn verify(arguments: &VerifyArgs, fail: impl Fn(&Error) -> u8) -> u8 {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(AutoStream::auto(io::stdout().lock()));
     let mut worst = status::DONE;
     for given in &arguments.archives {
         let archive = ArchiveFile::open(given);
@@ -121,13 +124,20 @@ impl fmt::Display for Report {
         let members = &self.index.members;
         let name = |at: u32| Escaped(self.index.names.bytes(members[at as usize].name));
         for (at, fault) in &self.faults {
-            writeln!(f, "{archive}: member '{}': {fault}", name(*at))?;
+            writeln!(
+                f,
+                "{archive}: member '{}': {FAULT}{fault}{FAULT:#}",
+                name(*at)
+            )?;
         }
         if self.changed {
-            writeln!(f, "{archive}: changed while it was read: verify it again")?;
+            writeln!(
+                f,
+                "{archive}: {FAULT}changed while it was read{FAULT:#}: verify it again"
+            )?;
         }
         for (at, note) in &self.notes {
-            write!(f, "note: {archive}: ")?;
+            write!(f, "{NOTE}note:{NOTE:#} {archive}: ")?;
             match (at, note) {
                 (None, _) => writeln!(f, "{note} before the first member")?,
                 (Some(at), Note::Gap(_)) => writeln!(f, "{note} after member '{}'", name(*at))?,
@@ -140,8 +150,8 @@ impl fmt::Display for Report {
         let count = plural(members.len(), "member");
         write!(f, "{archive}: {count}, {}: ", Size(size))?;
         match self.fault_count() {
-            0 => writeln!(f, "sound"),
-            faults => writeln!(f, "{}", plural(faults, "fault")),
+            0 => writeln!(f, "{SOUND}sound{SOUND:#}"),
+            faults => writeln!(f, "{FAULT}{}{FAULT:#}", plural(faults, "fault")),
         }
     }
 }
@@ -173,7 +183,7 @@ mod tests {
         change(&path);
         let report = check(archive, Path::new("a.npz"), 2).unwrap();
         assert!(!report.is_sound());
-        report.to_string()
+        anstream::adapter::strip_str(&report.to_string()).to_string()
     }
 
     #[test]

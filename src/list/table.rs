@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 
+use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
 use super::{ALIGNMENT, Listing, Npy, Row};
+use crate::color::{FAULT, HEADING};
 use crate::error::Error;
 use crate::human::{self, Escaped, Size};
 
@@ -47,16 +49,18 @@ pub(super) fn write(
         fit(&mut widths, width);
     }
     let mut table = Table { out, widths, width };
-    table.line(HEADINGS.map(Cow::Borrowed), "")?;
+    let plain = Style::new();
+    table.line(HEADINGS.map(Cow::Borrowed), [HEADING; COLUMNS], "")?;
     for row in listing.rows() {
         let row = row?;
-        table.line(cells(&row, listing.page_bytes), &note(&row))?;
+        let cells = cells(&row, listing.page_bytes);
+        table.line(cells, styles(&row), &note(&row))?;
     }
     if let Some(frame) = listing.frame()? {
-        table.paragraph(&frame.to_string(), 0)?;
+        table.paragraph(&frame.to_string(), 0, plain)?;
     }
     let archive = Size(listing.volume.archive().len());
-    table.paragraph(&format!("{totals}, {archive} archive"), 0)?;
+    table.paragraph(&format!("{totals}, {archive} archive"), 0, plain)?;
     listing.check()
 }
 
@@ -113,6 +117,15 @@ fn lane(row: &Row<'_>) -> Cow<'static, str> {
         None if row.is_directory() => "directory".into(),
         None => "none".into(),
     }
+}
+
+/// The styles of the cells; what is behind them has that of the last.
+fn styles(row: &Row<'_>) -> [Style; COLUMNS] {
+    let mut styles = [Style::new(); COLUMNS];
+    if row.member.problem.is_some() {
+        styles[COLUMNS - 1] = FAULT;
+    }
+    styles
 }
 
 /// Why a member cannot be read, and where it is shown if that is not by its own name.
@@ -181,7 +194,12 @@ struct Table<'a, W> {
 
 impl<W: Write> Table<'_, W> {
     /// A row, and behind it, or below it on a terminal, a note.
-    fn line(&mut self, cells: [Cow<'_, str>; COLUMNS], note: &str) -> Result<(), Error> {
+    fn line(
+        &mut self,
+        cells: [Cow<'_, str>; COLUMNS],
+        styles: [Style; COLUMNS],
+        note: &str,
+    ) -> Result<(), Error> {
         // Blanks are written only when something follows.
         let mut blanks = 0;
         for (column, cell) in cells.iter().enumerate() {
@@ -192,25 +210,32 @@ impl<W: Write> Table<'_, W> {
             } else {
                 (0, missing)
             };
-            self.write(format_args!("{:1$}{cell}", "", blanks + before))?;
+            let style = styles[column];
+            self.write(format_args!(
+                "{:1$}{style}{cell}{style:#}",
+                "",
+                blanks + before
+            ))?;
             blanks = after + GAP;
         }
         if note.is_empty() {
             return self.write(format_args!("\n"));
         }
+        let style = styles[COLUMNS - 1];
         if self.width.is_none() {
-            return self.write(format_args!("{:blanks$}{note}\n", ""));
+            return self.write(format_args!("{:blanks$}{style}{note}{style:#}\n", ""));
         }
         self.write(format_args!("\n"))?;
-        self.paragraph(note, INDENT)
+        self.paragraph(note, INDENT, style)
     }
 
     /// Text, broken into lines that fit.
-    fn paragraph(&mut self, text: &str, indent: usize) -> Result<(), Error> {
+    fn paragraph(&mut self, text: &str, indent: usize, style: Style) -> Result<(), Error> {
         let room = self
             .width
             .map_or(usize::MAX, |width| width - indent.min(width));
         let mut used = 0;
+        self.write(format_args!("{style}"))?;
         for word in text.split(' ') {
             let width = word.width();
             if used == 0 {
@@ -224,7 +249,7 @@ impl<W: Write> Table<'_, W> {
                 used = width;
             }
         }
-        self.write(format_args!("\n"))
+        self.write(format_args!("{style:#}\n"))
     }
 
     fn write(&mut self, text: fmt::Arguments<'_>) -> Result<(), Error> {
@@ -281,7 +306,7 @@ mod tests {
                 width,
             };
             table
-                .paragraph("a word, and incomprehensibilities", indent)
+                .paragraph("a word, and incomprehensibilities", indent, Style::new())
                 .unwrap();
             String::from_utf8(out).unwrap()
         };

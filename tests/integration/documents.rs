@@ -13,14 +13,13 @@ use crate::mounted::{Place, installed, npzfs, run};
 
 const MANUAL: &str = include_str!("../../man/npzfs.1");
 
-/// The options of a subcommand that the manual page has a paragraph for, as mdoc writes them:
+/// The options that a subsection of the manual page has a paragraph for, as mdoc writes them:
 /// `.It Fl f , Fl -foreground`.
-fn documented(subcommand: &str) -> BTreeSet<String> {
-    let heading = format!("npzfs {subcommand}");
+fn documented(heading: &str) -> BTreeSet<String> {
     let section = MANUAL
         .split("\n.Ss ")
         .find(|section| section.lines().next().is_some_and(|line| line == heading))
-        .expect("a section for each subcommand");
+        .expect("a section of that name");
     let section = section.split("\n.Sh ").next().unwrap_or_default();
     let mut options = BTreeSet::new();
     for line in section.lines().filter(|line| line.starts_with(".It Fl ")) {
@@ -39,7 +38,7 @@ fn documented(subcommand: &str) -> BTreeSet<String> {
 /// The options of a subcommand, long and short, as clap knows them.
 fn defined(subcommand: &clap::Command) -> BTreeSet<String> {
     // Every command has these; clap adds them only when it parses.
-    let help = ["--help", "-h"].map(str::to_owned);
+    let common = ["--help", "-h", "--color"].map(str::to_owned);
     let long = subcommand
         .get_arguments()
         .filter_map(|argument| argument.get_long());
@@ -48,7 +47,7 @@ fn defined(subcommand: &clap::Command) -> BTreeSet<String> {
         .filter_map(|argument| argument.get_short());
     long.map(|long| format!("--{long}"))
         .chain(short.map(|short| format!("-{short}")))
-        .chain(help)
+        .chain(common)
         .collect()
 }
 
@@ -56,10 +55,11 @@ fn defined(subcommand: &clap::Command) -> BTreeSet<String> {
 fn the_manual_page_has_every_option_and_no_other() {
     for subcommand in Cli::command().get_subcommands() {
         let name = subcommand.get_name();
-        let mut documented = documented(name);
+        let mut documented = documented(&format!("npzfs {name}"));
+        documented.extend(self::documented("Options of every command"));
         if name == "run" {
             // It refers to them.
-            documented.extend(self::documented("mount"));
+            documented.extend(self::documented("npzfs mount"));
             documented.retain(|option| option != "-f" && option != "--foreground");
         }
         assert_eq!(documented, defined(subcommand), "{name}");
@@ -79,7 +79,50 @@ fn the_help_has_every_option() {
             assert!(told, "{option} of {}", subcommand.get_name());
         }
         assert!(help.contains("Example:"));
+        let other = run(npzfs().args(["help", subcommand.get_name()])).out;
+        assert_eq!(other, help);
     }
+}
+
+#[test]
+fn the_completions_have_every_option() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(npzfs().args(["completions", shell])).out;
+        for subcommand in Cli::command().get_subcommands() {
+            let name = subcommand.get_name();
+            let part = completions_of(&script, shell, name);
+            for option in defined(subcommand) {
+                let told = match (shell, option.strip_prefix("--")) {
+                    ("fish", Some(long)) => part.contains(&format!(" -l {long} ")),
+                    ("fish", None) => part.contains(&format!(" -s {} ", &option[1..])),
+                    _ => part
+                        .split([' ', '"', '\'', '[', '=', '+', ')', '*'])
+                        .any(|word| word == option),
+                };
+                assert!(told, "{option} of {name} for {shell}");
+            }
+        }
+    }
+}
+
+/// What a script has to say of a subcommand.
+fn completions_of(script: &str, shell: &str, subcommand: &str) -> String {
+    let (start, end) = match shell {
+        "bash" => (
+            format!("\n        npzfs__subcmd__{subcommand})\n"),
+            ";;\n        npzfs",
+        ),
+        "zsh" => (format!("({subcommand})\n"), "\n;;\n("),
+        _ => {
+            let condition = format!("__fish_npzfs_using_subcommand {subcommand}\"");
+            let lines = script.lines().filter(|line| line.contains(&condition));
+            return lines.map(|line| format!("{line}\n")).collect();
+        }
+    };
+    let (_, part) = script
+        .split_once(&start)
+        .expect("a part for the subcommand");
+    part.split(end).next().unwrap_or_default().to_owned()
 }
 
 #[test]

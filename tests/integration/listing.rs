@@ -6,11 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use nix::pty::{OpenptyResult, Winsize, openpty};
 use serde_json::{Value, json};
 
 use crate::fixture::{Archive, Member, npy, pattern};
-use crate::mounted::{Place, Said, npzfs, run};
+use crate::mounted::{Place, Said, npzfs, run, run_on_terminal};
 
 fn list(options: &[&str], archives: &[&Path]) -> Said {
     run(npzfs().arg("list").args(options).args(archives))
@@ -390,27 +389,12 @@ fn json_has_a_line_for_each_archive() {
     assert_eq!(objects[1]["members"], json!([]));
 }
 
-/// What is written to a terminal of `columns` characters a line.
+/// The table on a terminal of `columns` characters a line, line by line.
 fn on_terminal(archive: &Path, columns: u16) -> Vec<String> {
-    let size = Winsize {
-        ws_row: 24,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal");
-    let mut child = npzfs()
-        .arg("list")
-        .arg(archive)
-        .stdout(slave)
-        .spawn()
-        .expect("npzfs starts");
-    let mut bytes = Vec::new();
-    // Ends with an error once the other end is closed, which for a terminal is as it should be.
-    let _ = File::from(master).read_to_end(&mut bytes);
-    assert!(child.wait().expect("npzfs is waited for").success());
-    let text = String::from_utf8(bytes).expect("UTF-8");
-    text.lines().map(str::to_owned).collect()
+    let mut command = npzfs();
+    let command = command.arg("list").arg(archive).env("NO_COLOR", "1");
+    let table = run_on_terminal(command, columns);
+    table.lines().map(str::to_owned).collect()
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod mounted;
 mod attributes;
 mod caching;
 mod changes;
+mod colour;
 mod content;
 mod coreutils;
 mod documents;

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use memmap2::Mmap;
+use nix::pty::{OpenptyResult, Winsize, openpty};
 use tempfile::TempDir;
 
 use crate::fixture::Archive;
@@ -17,6 +18,8 @@ use crate::fixture::Archive;
 pub fn npzfs() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npzfs"));
     command.stdin(Stdio::null());
+    // Whatever the environment of the tests is, colour is only where it is asked for.
+    command.env_remove("CLICOLOR_FORCE").env_remove("NO_COLOR");
     command
 }
 
@@ -46,6 +49,27 @@ pub fn run(command: &mut Command) -> Said {
         panic!("{command:?} does not end");
     };
     said(output.expect("program is waited for"))
+}
+
+/// What a command writes to a terminal of `columns` characters a line, on standard output and on
+/// standard error.
+pub fn run_on_terminal(command: &mut Command, columns: u16) -> String {
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal");
+    command.stdout(slave.try_clone().expect("a descriptor"));
+    let mut child = command.stderr(slave).spawn().expect("program starts");
+    // The command holds the other end, too.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut bytes = Vec::new();
+    // Ends with an error once the other end is closed, which for a terminal is as it should be.
+    let _ = File::from(master).read_to_end(&mut bytes);
+    child.wait().expect("program is waited for");
+    String::from_utf8(bytes).expect("UTF-8")
 }
 
 fn said(output: Output) -> Said {

@@ -435,7 +435,8 @@ fn progress_is_shown_on_a_terminal_and_only_there() {
         let mut script = Command::new("script");
         script.args(["-qec", line, "/dev/null"]);
         // Nothing is drawn on a terminal that can do nothing.
-        run(script.env("TERM", "xterm").current_dir(place.path()))
+        script.env("TERM", "xterm").env("NO_COLOR", "1");
+        run(script.current_dir(place.path()))
     };
     let shown = on_terminal(&line);
     assert_eq!(shown.status, Some(0));
