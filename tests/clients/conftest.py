@@ -7,10 +7,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 NPZFS = os.path.abspath(os.environ["NPZFS"])  # a test may change the working directory
 COMMAND_TIMEOUT_S = 30
 MOUNT_TIMEOUT_S = 50
+
+
+def schema(subcommand) -> Draft202012Validator:
+    """What the JSON of a subcommand has to be like."""
+    path = Path(__file__).parents[2] / "docs" / f"{subcommand}.schema.json"
+    schema = json.loads(path.read_text())
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
 
 
 @pytest.fixture
@@ -33,7 +42,10 @@ def listed():
         command = [NPZFS, "list", "--json", *archives]
         output = subprocess.run(command, timeout=COMMAND_TIMEOUT_S, check=True, capture_output=True)
         assert output.stderr == b""
-        return [json.loads(line) for line in output.stdout.splitlines()]
+        objects = [json.loads(line) for line in output.stdout.splitlines()]
+        for found in objects:
+            schema("list").validate(found)
+        return objects
 
     return listed
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -97,6 +98,29 @@ fn an_archive_without_members_has_totals() {
         "name  dtype  shape  order  size  method  offset  align  lane\n\
          0 members, 0 B in members, 22 B archive\n"
     );
+}
+
+#[test]
+fn the_example_is_listed_as_ever() {
+    let place = Place::new();
+    fs::create_dir(place.join("examples")).unwrap();
+    let archive = "examples/frame.npz";
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::copy(source.join(archive), place.join(archive)).unwrap();
+    // Its members have no time of their own, so that of the archive is told.
+    let modified = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let file = OpenOptions::new().append(true).open(place.join(archive));
+    file.unwrap().set_modified(modified).unwrap();
+    for (options, expected) in [
+        (&[][..], include_str!("../snapshots/frame.list.txt")),
+        (&["--json"], include_str!("../snapshots/frame.list.json")),
+    ] {
+        let mut command = npzfs();
+        command.current_dir(place.path()).arg("list").args(options);
+        let said = run(command.arg(archive));
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        assert_eq!(said.out, expected);
+    }
 }
 
 #[test]

@@ -1,0 +1,74 @@
+"""The JSON that npzfs writes is as its schemas say. Every other test that lists checks that, too."""
+
+import copy
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import COMMAND_TIMEOUT_S, NPZFS, schema
+
+CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus" / "index"
+FRAME = Path(__file__).parents[2] / "examples" / "frame.npz"
+
+
+def said(*arguments):
+    command = [NPZFS, *arguments]
+    return subprocess.run(command, timeout=COMMAND_TIMEOUT_S, capture_output=True)
+
+
+def test_odd_archives_are_listed_as_the_schema_says():
+    listed = 0
+    for archive in sorted(CORPUS.iterdir()):
+        output = said("list", "--json", archive)
+        assert output.returncode in (0, 21, 22)
+        for line in output.stdout.splitlines():
+            schema("list").validate(json.loads(line))
+            listed += 1
+    assert listed > 20
+
+
+def test_members_of_every_kind_are_as_the_schema_says(listed, tmp_path):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for at, method in enumerate((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)):
+            file.writestr(f"{at}.npy", b"\x93NUMPY\x01\0", method)
+        file.writestr("directory/", b"")
+        with file.open("x.npy", "w") as member:
+            np.save(member, np.float64(1))
+    (found,) = listed(archive)
+    assert len(found["members"]) == 5
+
+
+def test_mounts_are_as_the_schema_says(mount):
+    at = mount(FRAME)
+    output = said("mounts", "--json")
+    assert (output.returncode, output.stderr) == (0, b"")
+    mounts = json.loads(output.stdout)
+    schema("mounts").validate(mounts)
+    assert [found["state"] for found in mounts if found["mount_point"] == str(at)] == ["live"]
+
+
+@pytest.mark.parametrize("key", ["name", "path", "size_bytes", "crc32", "npy", "lane", "problem"])
+def test_the_schema_finds_what_is_missing_or_of_another_type(listed, key):
+    (found,) = listed(FRAME)
+    for change in (lambda member: member.pop(key), lambda member: member.update({key: ["odd"]})):
+        wrong = copy.deepcopy(found)
+        change(wrong["members"][0])
+        assert not schema("list").is_valid(wrong)
+
+
+def test_the_schemas_know_every_key(listed, mount):
+    (found,) = listed(FRAME)
+    described = schema("list").schema
+    parts = described["$defs"]
+    assert set(found) == set(described["properties"])
+    assert set(found["members"][0]) == set(parts["member"]["properties"])
+    assert set(found["members"][0]["npy"]) == set(parts["npy"]["properties"])
+    assert set(found["frame"]) == set(parts["frame"]["properties"])
+    assert set(found["frame"]["index"]) == set(parts["axis"]["properties"])
+    mount(FRAME)
+    mounts = json.loads(said("mounts", "--json").stdout)
+    assert set(mounts[0]) == set(schema("mounts").schema["items"]["properties"])
