@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 use npzfs::archive;
@@ -663,6 +663,54 @@ fn whatever_ends_it_leaves_nothing() {
         assert_eq!(status.signal(), Some(signal as i32));
         assert_eq!(listing(place.path()), ["frame"]);
     }
+}
+
+#[test]
+fn killed_at_any_moment_it_leaves_the_input_and_the_old_output_as_they_were() {
+    let seed = std::process::id();
+    println!("seed {seed}");
+    let place = Place::new();
+    let data = pattern(1 << 20, 1);
+    let members = (0..16).map(|at| (format!("{at}.npy"), data.clone()));
+    let input = Archive::stored(members).write(place.path(), "in.npz");
+    let before = fs::read(&input).unwrap();
+    let begin = Instant::now();
+    let finished = place.join("finished.npz");
+    repacked(&["-q"], &input, &finished);
+    let takes = begin.elapsed();
+    let expected = fs::read(&finished).unwrap();
+    fs::remove_file(&finished).unwrap();
+
+    let output = place.join("out.npz");
+    let moments = pattern(40, seed);
+    let mut killed = 0;
+    for moment in moments.chunks(2) {
+        for (options, old) in [(&["-q"][..], None), (&["-q", "--force"], Some(b"precious"))] {
+            if let Some(old) = old {
+                fs::write(&output, old).unwrap();
+            }
+            let mut command = npzfs();
+            command.arg("repack").args(options).args([&input, &output]);
+            let mut child = Killed(command.spawn().unwrap());
+            let moment = u32::from(u16::from_le_bytes([moment[0], moment[1]]));
+            std::thread::sleep(takes * moment / 65_536);
+            let _ = child.0.kill();
+            killed += usize::from(child.0.wait().unwrap().signal().is_some());
+            assert!(fs::read(&input).unwrap() == before);
+            // It may have been done already, or nearly.
+            let found = fs::read(&output).ok();
+            let left = if found.is_some() {
+                &["in.npz", "out.npz"][..]
+            } else {
+                &["in.npz"]
+            };
+            assert_eq!(listing(place.path()), left);
+            let is_old = found.as_deref() == old.map(|old| &old[..]);
+            assert!(is_old || found.as_deref() == Some(&expected[..]));
+            let _ = fs::remove_file(&output);
+        }
+    }
+    assert!(killed > 10, "{killed}");
 }
 
 #[test]
