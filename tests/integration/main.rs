@@ -12,6 +12,7 @@ mod content;
 mod coreutils;
 mod documents;
 mod ending;
+mod errors;
 mod folders;
 mod hostile;
 mod inflating;
