@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::error::text;
+
 /// Why an archive cannot be indexed. Defects of one member are a [`Problem`](crate::member::Problem).
 #[derive(Debug)]
 #[non_exhaustive]
@@ -84,7 +86,7 @@ impl From<io::Error> for Defect {
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(error) => write!(f, "cannot be read: {error}"),
+            Self::Read(error) => write!(f, "cannot be read: {}", text(error)),
             Self::NotAnArchive => f.write_str("not a ZIP archive"),
             Self::EndRecordMissing => f.write_str(
                 "the end of central directory record is missing: the file was truncated",
@@ -136,5 +138,16 @@ impl fmt::Display for Defect {
             ),
             Self::Changed => f.write_str("changed while it was read: try again"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_without_its_number() {
+        let error = Defect::Read(io::Error::from_raw_os_error(5));
+        assert_eq!(error.to_string(), "cannot be read: Input/output error");
     }
 }
