@@ -233,10 +233,11 @@ impl Inflater {
         let made = panic::catch_unwind(AssertUnwindSafe(|| self.inflate(key.1, volume)));
         let made = made.unwrap_or(Err(InflateError::Decoder));
         let mut state = self.lock();
-        let waiters = match state.entries.remove(&key) {
+        let mut waiters = match state.entries.remove(&key) {
             Some(Entry::Pending(waiters)) => waiters,
             _ => Vec::new(),
         };
+        let last = waiters.pop();
         let told = made.map_err(Arc::new).map(|(contents, room)| {
             let home = match &room {
                 Some(_) => Home::Memory,
@@ -256,6 +257,10 @@ impl Inflater {
         drop(state);
         for then in waiters {
             then(told.clone());
+        }
+        // Nothing is kept here: what nobody else has any more may be dropped at once.
+        if let Some(then) = last {
+            then(told);
         }
     }
 
