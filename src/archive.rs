@@ -24,6 +24,7 @@ pub use record::{Record, end_records};
 pub use source::Source;
 pub(crate) use source::Window;
 
+use crate::budget::{self, Lease};
 use crate::member::{Extent, Member, Method, Problem, Stamp};
 use crate::names::Names;
 use crate::sys;
@@ -36,6 +37,9 @@ const MEMBERS_MAX: u64 = 1 << 20;
 /// The longest central directory that is read, in bytes. One of a million members takes a fifth of
 /// it, and the holes of a sparse file would make up any length.
 const DIRECTORY_LEN_MAX: u64 = 512 << 20;
+/// How much longer than the central directory all that is made of it may be.
+const GROWTH: u64 = 5;
+
 /// The most members that room is made for before they are seen.
 const RESERVED_MAX: u64 = 64 * 1024;
 /// How much of the archive is read at once where headers stand close together, in bytes.
@@ -54,6 +58,8 @@ pub struct Index {
     pub members: Vec<Member>,
     /// Where the part of the file ends that members can lie in: the central directory starts there.
     pub members_end: u64,
+    /// For the memory that the index takes, and a tree that is made of it.
+    pub lease: Lease<'static>,
 }
 
 impl Index {
@@ -76,7 +82,9 @@ impl Index {
 /// their [`Problem`].
 pub fn index<S: Source + ?Sized>(source: &S, len: u64, modified: i64) -> Result<Index, Defect> {
     let directory = end::find(source, len)?;
-    let mut index = read_central_directory(source, &directory, modified)?;
+    let directory_len = directory.end - directory.start;
+    let lease = budget::INDEXES.take(directory_len.saturating_mul(GROWTH));
+    let mut index = read_central_directory(source, &directory, modified, lease)?;
     check_local_headers(source, &directory, &mut index)?;
     Ok(index)
 }
@@ -85,6 +93,7 @@ fn read_central_directory<S: Source + ?Sized>(
     source: &S,
     directory: &CentralDirectory,
     modified: i64,
+    lease: Lease<'static>,
 ) -> Result<Index, Defect> {
     let told = directory.entries;
     let directory_len = directory.end - directory.start;
@@ -127,6 +136,7 @@ fn read_central_directory<S: Source + ?Sized>(
         names,
         members,
         members_end: directory.start,
+        lease,
     })
 }
 

@@ -9,6 +9,7 @@ use lzma_rust2::LzmaReader;
 use ruzstd::decoding::StreamingDecoder;
 
 use crate::archive::Source;
+use crate::budget::{self, Lease};
 use crate::member::{Extent, Member, Method};
 
 /// How much of the archive is read at once, in bytes.
@@ -87,6 +88,8 @@ pub struct Decoder<'a> {
     left: u64,
     size: u64,
     crc32: u32,
+    /// For what the stream keeps to look back at.
+    _window: Lease<'static>,
 }
 
 impl<'a> Decoder<'a> {
@@ -102,6 +105,12 @@ impl<'a> Decoder<'a> {
         };
         let capacity = member.extent.len.clamp(1, READ_LEN);
         let data = BufReader::with_capacity(capacity as usize, data);
+        // No more can be looked back at than there is.
+        let window = match member.method {
+            Method::LZMA | Method::ZSTD => member.size.min(WINDOW_MAX),
+            _ => 0,
+        };
+        let window = budget::WINDOWS.take(window);
         let stream: Box<dyn Read + 'a> = match member.method {
             Method::STORED => Box::new(data),
             Method::DEFLATED => Box::new(DeflateDecoder::new(data)),
@@ -116,6 +125,7 @@ impl<'a> Decoder<'a> {
             left: member.size,
             size: member.size,
             crc32: member.crc32,
+            _window: window,
         })
     }
 

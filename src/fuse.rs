@@ -84,6 +84,18 @@ impl Npzfs {
         self.openers.run(move || work(&server, ino));
     }
 
+    /// Does `work` where it may wait, whatever is at hand.
+    fn answer_elsewhere(
+        &self,
+        number: INodeNo,
+        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
+    ) {
+        let server = self.server.clone();
+        self.server
+            .readers
+            .run(move || work(&server, Ino(number.0)));
+    }
+
     fn count(&self, request: Request) {
         self.server.stats.count(request);
     }
@@ -297,7 +309,8 @@ impl Filesystem for Npzfs {
             return reply.error(Errno::EOPNOTSUPP);
         }
         let name = name.to_owned();
-        self.answer(number, move |server, ino| {
+        // An npy header is read, or inflated, anew each time.
+        self.answer_elsewhere(number, move |server, ino| {
             match server.attributes().value(ino, name.as_bytes()) {
                 Ok(Some(value)) => reply_xattr(reply, &value, size),
                 Ok(None) => reply.error(Errno::NO_XATTR),
@@ -308,7 +321,7 @@ impl Filesystem for Npzfs {
 
     fn listxattr(&self, _req: &fuser::Request, number: INodeNo, size: u32, reply: ReplyXattr) {
         self.count(Request::Listxattr);
-        self.answer(number, move |server, ino| {
+        self.answer_elsewhere(number, move |server, ino| {
             match server.attributes().list(ino) {
                 Ok(names) => reply_xattr(reply, &names, size),
                 Err(error) => reply.error(attribute_errno(&error)),

@@ -12,6 +12,7 @@
 pub mod archive;
 pub mod archive_file;
 pub mod attach;
+pub mod budget;
 pub mod bytes;
 pub mod catalog;
 pub mod cgroup;

@@ -3,6 +3,7 @@
 //! What they tell is checked like anything else that comes from outside: every user can mount a file
 //! system that claims to be npzfs.
 
+use std::ffi::OsStr;
 use std::iter;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -178,8 +179,8 @@ impl Told {
 fn object(mount: &MountInfo, state: &State) -> Value {
     let told = state.told();
     json!({
-        "archive": mount.source.to_string_lossy(),
-        "mount_point": mount.mount_point.to_string_lossy(),
+        "archive": as_text(&mount.source),
+        "mount_point": as_text(mount.mount_point.as_os_str()),
         "state": state.name(),
         "pid": told.map(|told| told.pid),
         "stale": told.map(|told| told.stale),
@@ -190,12 +191,22 @@ fn object(mount: &MountInfo, state: &State) -> Value {
     })
 }
 
+/// A path as it is, or with escapes where it is not UTF-8.
+fn as_text(path: &OsStr) -> String {
+    path.to_str()
+        .map_or_else(|| escaped(path), ToOwned::to_owned)
+}
+
+fn escaped(path: &OsStr) -> String {
+    Escaped(path.as_bytes()).to_string()
+}
+
 /// A mount as people take it. What is not known is a hyphen.
 fn row(mount: &MountInfo, state: &State) -> Row {
     let told = |show: fn(&Told) -> String| state.told().map_or_else(|| "-".to_owned(), show);
     [
-        Escaped(mount.mount_point.as_os_str().as_bytes()).to_string(),
-        Escaped(mount.source.as_bytes()).to_string(),
+        escaped(mount.mount_point.as_os_str()),
+        escaped(&mount.source),
         told(|told| told.pid.to_string()),
         state.name().to_owned(),
         told(|told| told.members.to_string()),

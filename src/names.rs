@@ -71,6 +71,11 @@ impl Names {
         is_kept(raw).then(|| whole.part(from, raw.len() - from))
     }
 
+    /// How much memory the names take, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     pub(crate) fn shrink_to_fit(&mut self) {
         self.bytes.shrink_to_fit();
     }

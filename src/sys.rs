@@ -161,6 +161,16 @@ pub fn getxattr(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
     Ok(value)
 }
 
+/// Has the allocator give back what it keeps of memory that was freed: after millions of small
+/// pieces it may be all of it.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: touches nothing that is allocated.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Whether the byte at `offset` of a file can surely be read without waiting for a disk. Not all
 /// file systems can tell.
 pub fn is_cached(file: &File, offset: u64) -> bool {

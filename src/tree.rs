@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
 use crate::archive::Index;
-use crate::member::Member;
+use crate::member::{Member, Problem};
 use crate::names::{self, Name, Names};
 use build::Builder;
 
@@ -209,6 +209,21 @@ impl Tree {
         Some(names.join("/"))
     }
 
+    /// About how much memory the tree takes, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let of = |count: usize, one: usize| (count * one) as u64;
+        let problems = self
+            .members
+            .iter()
+            .filter(|member| member.problem.is_some());
+        self.names.memory_bytes()
+            + of(self.members.len(), size_of::<Member>())
+            + of(problems.count(), size_of::<Problem>())
+            + of(self.nodes.len(), size_of::<Node>() + size_of::<u32>())
+            + of(self.directories.len(), size_of::<Directory>())
+            + of(self.children.len(), size_of::<u32>())
+    }
+
     /// The number of files and directories.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -326,6 +341,7 @@ mod tests {
             names,
             members,
             members_end: 0,
+            lease: crate::budget::INDEXES.take(0),
         };
         Tree::new(index, 99).unwrap()
     }

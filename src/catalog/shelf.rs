@@ -13,8 +13,9 @@ use super::archive::{Archive, Origin};
 use super::folder::{Identity, SeenArchive};
 use super::unit::{Unit, What};
 use crate::bytes::Slice;
-use crate::human::Escaped;
+use crate::human::{Escaped, Size};
 use crate::inflate::Inflater;
+use crate::sys;
 use crate::tree::Ino;
 use crate::volume::{Contents, Volume};
 use crate::watch::Watch;
@@ -22,6 +23,10 @@ use crate::watch::Watch;
 /// The last and longest of the pauses in which there may be room for an archive. Each is twice as
 /// long as the one before it.
 const LONGEST_PAUSE: Duration = Duration::from_millis(128);
+
+/// What the indexes of archives that are opened on demand may take together before some are closed,
+/// in bytes.
+const INDEXES_MAX: u64 = 128 << 20;
 
 /// Opens archives, and closes those that were not used for longest.
 #[derive(Debug)]
@@ -37,9 +42,35 @@ pub(super) struct Shelf {
 #[derive(Debug, Default)]
 struct State {
     /// By their numbers.
-    open: HashMap<u32, Arc<Unit>>,
+    open: HashMap<u32, Open>,
     /// How many are being opened.
     opening: usize,
+    /// What the indexes of those that are open take, in bytes.
+    index_bytes: u64,
+}
+
+impl State {
+    fn add(&mut self, unit: Arc<Unit>, volume: &Volume) {
+        let index_bytes = volume.tree.memory_bytes();
+        self.index_bytes += index_bytes;
+        self.open.insert(unit.number, Open { unit, index_bytes });
+    }
+
+    fn remove(&mut self, number: u32) -> Option<Arc<Unit>> {
+        let open = self.open.remove(&number)?;
+        self.index_bytes -= open.index_bytes;
+        Some(open.unit)
+    }
+
+    fn has_room(&self, max: usize) -> bool {
+        self.open.len() + self.opening < max && self.index_bytes <= INDEXES_MAX
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    unit: Arc<Unit>,
+    index_bytes: u64,
 }
 
 impl Shelf {
@@ -81,7 +112,8 @@ impl Shelf {
         if !self.wait_for_room() {
             let max = self.max;
             return Err(self.failed(archive, || {
-                format!("more than {max} archives are in use (--max-open)")
+                let indexes = Size(INDEXES_MAX);
+                format!("more than {max} archives are in use (--max-open), or {indexes} of indexes")
             }));
         }
         let opened = match (outer, &archive.origin) {
@@ -93,8 +125,18 @@ impl Shelf {
         let mut state = self.lock();
         state.opening -= 1;
         let opened = opened?;
-        state.open.insert(unit.number, unit.clone());
+        state.add(unit.clone(), &opened);
+        // Now it is known how much its index takes, and others were opened meanwhile.
+        let closed = if state.index_bytes > INDEXES_MAX {
+            self.close_unused(&mut state, 0)
+        } else {
+            Vec::new()
+        };
         drop(state);
+        if !closed.is_empty() {
+            drop(closed);
+            sys::give_memory_back();
+        }
         slot.keep(opened.clone());
         Ok(opened)
     }
@@ -116,38 +158,46 @@ impl Shelf {
     /// Makes room for one more archive, if need be by closing some that nobody uses.
     fn make_room(&self) -> bool {
         let mut state = self.lock();
-        let mut closed = Vec::new();
-        if state.open.len() + state.opening >= self.max {
-            let archive = |unit: &Arc<Unit>| match &unit.what {
-                What::Archive(archive) => Some((archive.last_used(), unit.clone())),
-                What::Folder(_) | What::Named(_) => None,
-            };
-            let mut by_use: Vec<_> = state.open.values().filter_map(archive).collect();
-            by_use.sort_unstable_by_key(|&(last_used, _)| last_used);
+        let closed = if state.has_room(self.max) {
+            Vec::new()
+        } else {
             // Several at once, since it takes a look at all to find them.
-            let wanted = self.max / 16 + 1;
-            for (_, unit) in by_use {
-                if closed.len() == wanted {
-                    break;
-                }
-                if let What::Archive(archive) = &unit.what
-                    && let Some(volume) = archive.take_unused()
-                {
-                    closed.push(volume);
-                    state.open.remove(&unit.number);
-                }
-            }
-        }
-        let has_room = state.open.len() + state.opening < self.max;
+            self.close_unused(&mut state, self.max / 16 + 1)
+        };
+        let has_room = state.has_room(self.max);
         state.opening += usize::from(has_room);
         // While nobody else can count on the room yet.
         drop(closed);
         has_room
     }
 
+    /// Closes archives that nobody uses, those first that were not used for longest: `wanted` of
+    /// them, or more if there is no room yet.
+    fn close_unused(&self, state: &mut State, wanted: usize) -> Vec<Arc<Volume>> {
+        let archive = |open: &Open| match &open.unit.what {
+            What::Archive(archive) => Some((archive.last_used(), open.unit.clone())),
+            What::Folder(_) | What::Named(_) => None,
+        };
+        let mut by_use: Vec<_> = state.open.values().filter_map(archive).collect();
+        by_use.sort_unstable_by_key(|&(last_used, _)| last_used);
+        let mut closed = Vec::new();
+        for (_, unit) in by_use {
+            if closed.len() >= wanted && state.has_room(self.max) {
+                break;
+            }
+            if let What::Archive(archive) = &unit.what
+                && let Some(volume) = archive.take_unused()
+            {
+                closed.push(volume);
+                state.remove(unit.number);
+            }
+        }
+        closed
+    }
+
     /// Closes an archive that the kernel has forgotten.
     pub(super) fn close(&self, unit: &Unit) {
-        let known = self.lock().open.remove(&unit.number);
+        let known = self.lock().remove(unit.number);
         if let Some(What::Archive(archive)) = known.as_deref().map(|unit| &unit.what) {
             archive.close();
         }
@@ -157,10 +207,15 @@ impl Shelf {
     /// remember them for long.
     pub(super) fn close_with_inner(&self, unit: &Unit) {
         let mut state = self.lock();
-        let gone = state.open.extract_if(|_, open| open.is_within(unit.number));
-        let gone: Vec<_> = gone.collect();
+        let within = |open: &&Open| open.unit.is_within(unit.number);
+        let within: Vec<_> = state.open.values().filter(within).collect();
+        let numbers: Vec<_> = within.into_iter().map(|open| open.unit.number).collect();
+        let gone: Vec<_> = numbers
+            .into_iter()
+            .filter_map(|number| state.remove(number))
+            .collect();
         drop(state);
-        for (_, unit) in gone {
+        for unit in gone {
             if let What::Archive(archive) = &unit.what {
                 archive.close();
             }

@@ -133,15 +133,12 @@ pub struct MountOptions {
 fn size(text: &str) -> Result<u64, String> {
     let wanted = || "a size such as 500M or 2G is wanted".to_owned();
     let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
-    let shift = match text[digits.len()..]
-        .to_ascii_uppercase()
-        .trim_end_matches("IB")
-    {
+    let shift = match &*text[digits.len()..].to_ascii_uppercase() {
         "" | "B" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
+        "K" | "KIB" => 10,
+        "M" | "MIB" => 20,
+        "G" | "GIB" => 30,
+        "T" | "TIB" => 40,
         _ => return Err(wanted()),
     };
     let number: u64 = digits.parse().map_err(|_| wanted())?;
@@ -153,4 +150,28 @@ fn octal(text: &str) -> Result<u16, String> {
         .ok()
         .filter(|&mask| mask <= 0o777)
         .ok_or_else(|| "an octal number up to 777 is wanted".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_a_unit_or_none() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("5", 5),
+            ("5b", 5),
+            ("500M", 500 << 20),
+            ("2G", 2 << 30),
+            ("2gib", 2 << 30),
+            ("3K", 3 << 10),
+            ("1T", 1 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "5IB", "5MIBIB", "-1", "1.5G", "2 G", "99999999T"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 }

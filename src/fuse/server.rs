@@ -10,13 +10,12 @@ use fuser::{
     Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyData, ReplyEntry,
     ReplyOpen,
 };
-use log::{debug, error};
+use log::debug;
 
 use super::Ownership;
 use super::handles::{self, Access, Handle, Handles, OpenFile};
 use crate::bytes::{ReadError, Slice};
 use crate::catalog::{Catalog, Found, Unavailable};
-use crate::human::Escaped;
 use crate::member::{Problem, ProblemKind};
 use crate::names::NAME_MAX;
 use crate::pool::Pool;
@@ -331,17 +330,7 @@ fn refusal(volume: &Volume, ino: Ino, problem: &Problem) -> Errno {
 /// told elsewhere.
 fn read_failed(volume: &Volume, ino: Ino, error: &ReadError) -> Errno {
     if let ReadError::Io(error) = error {
-        let member = volume.tree.member(ino);
-        let name = member.map(|member| volume.tree.name_of(member));
-        let (archive, name) = (
-            volume.path.as_os_str().as_encoded_bytes(),
-            name.unwrap_or_default(),
-        );
-        error!(
-            "{}: member '{}': {error}",
-            Escaped(archive),
-            Escaped::member(name)
-        );
+        volume.tell_once(ino, &crate::error::text(error));
     }
     Errno::EIO
 }

@@ -9,6 +9,7 @@ use log::warn;
 
 use super::{Directory, Node, Table, TooLarge, Tree, What};
 use crate::archive::Index;
+use crate::budget::Lease;
 use crate::human::Escaped;
 use crate::member::Member;
 use crate::names::{self, Component, Name, Names};
@@ -22,6 +23,8 @@ const NOTICES_MAX: usize = 1000;
 
 /// A tree in the making.
 pub(super) struct Builder {
+    /// Given back when the tree is made.
+    _lease: Lease<'static>,
     names: Names,
     members: Vec<Member>,
     nodes: Vec<Node>,
@@ -71,7 +74,12 @@ impl Notices {
 
 impl Builder {
     pub(super) fn new(index: Index) -> Self {
-        let Index { names, members, .. } = index;
+        let Index {
+            names,
+            members,
+            lease,
+            ..
+        } = index;
         let mut table = Table::default();
         // Room for all at once: growing would rehash everything again and again.
         table.positions.reserve(members.len(), |_| 0);
@@ -82,6 +90,7 @@ impl Builder {
             what: What::Directory { number: 0 },
         });
         Self {
+            _lease: lease,
             names,
             members,
             nodes,

@@ -235,6 +235,13 @@ fn a_disk_that_stalls_one_read_holds_up_nobody_else() {
         })
         .collect();
     wait_until("a stalled read", || faulty.disk.hit.load(Ordering::Relaxed));
+    // As many as there are threads that answer requests, and more.
+    let attributes: Vec<_> = (0..8)
+        .map(|_| {
+            let path = mount.path("bad");
+            thread::spawn(move || xattr::get(path, "user.npy.dtype"))
+        })
+        .collect();
     thread::sleep(Duration::from_millis(100));
     assert!(mount.read("good") == pattern(LEN, 1));
     assert!(mount.read("other") == pattern(LEN, 3));
@@ -249,6 +256,9 @@ fn a_disk_that_stalls_one_read_holds_up_nobody_else() {
     faulty.disk.set(Fault::None);
     for reader in stalled {
         assert!(reader.join().unwrap().unwrap() == pattern(LEN, 2));
+    }
+    for reader in attributes {
+        assert_eq!(reader.join().unwrap().unwrap(), None);
     }
 }
 

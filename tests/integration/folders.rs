@@ -426,7 +426,7 @@ fn with_as_many_archives_in_use_as_may_be_open_the_next_one_fails_until_one_is_c
     wait_until("there is room again", || open(16).is_ok());
     let log = fs::read_to_string(log).unwrap();
     assert_eq!(log.lines().count(), 1, "{log}");
-    let message = "] more than 16 archives are in use (--max-open)\n";
+    let message = "] more than 16 archives are in use (--max-open), or 134 MB of indexes\n";
     assert!(log.ends_with(message), "{log}");
 }
 

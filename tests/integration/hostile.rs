@@ -389,6 +389,63 @@ fn the_members_of_a_zip_bomb_are_refused() {
 }
 
 #[test]
+fn archives_with_large_indexes_are_not_all_kept_open() {
+    let mut headers = Headers::new();
+    let member = Member::stored("000000 of many", "x");
+    headers.add_numbered(&member, 1 << 30, MILLION / 3);
+    let place = Place::new();
+    let data = place.join("data");
+    fs::create_dir(&data).unwrap();
+    let archive = headers.write(&place);
+    for number in 0..12 {
+        fs::hard_link(&archive, data.join(format!("{number}.npz"))).unwrap();
+    }
+    let said = try_mount(&place, &data);
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let mount = Mounted::adopt(place, data, said.out);
+    let readers: Vec<_> = (0..12)
+        .map(|number| {
+            let good = mount.path(format!("{number}.npz/good"));
+            std::thread::spawn(move || fs::read(good).unwrap())
+        })
+        .collect();
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), b"data");
+    }
+    assert_small(&mount);
+    assert!(mount.stats()["open_archives"].as_u64().unwrap() < 6);
+}
+
+#[test]
+fn decoders_that_look_far_back_take_turns() {
+    // A zstd frame that wants a window of 128 MiB, for a member as long as that.
+    let frame = [&b"\x28\xb5\x2f\xfd\x00\x88"[..], b"\x03\0\x80x"].concat();
+    let archive = Archive::of(
+        (0..8)
+            .map(|number| {
+                Member::stored(format!("{number}"), frame.clone()).with(|member| {
+                    member.method = 93;
+                    member.size = 128 << 20;
+                })
+            })
+            .chain([Member::stored("good", "data")]),
+    );
+    let place = Place::new();
+    let path = archive.write(place.path(), "a.npz");
+    let mount = mount(place, path);
+    let readers: Vec<_> = (0..8)
+        .map(|number| {
+            let bomb = mount.path(number.to_string());
+            std::thread::spawn(move || fs::read(bomb).unwrap_err().raw_os_error())
+        })
+        .collect();
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), Some(libc::EIO));
+    }
+    assert_small(&mount);
+}
+
+#[test]
 fn a_name_of_64_kib_is_not_shown_whole_in_messages() {
     let name = "\u{1b}".repeat(65_535);
     let bad = Member::stored(&name, "x").with(|member| member.size = 9);
