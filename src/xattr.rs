@@ -1,4 +1,5 @@
-//! The extended attributes of files and of the root: what the archive and the npy header tell.
+//! The extended attributes of files, of archives and folders, and of the mount: what the archive and
+//! the npy header tell, and what was asked.
 //!
 //! They are how metadata reaches a client: a file more in a directory would be taken for a member.
 
@@ -15,9 +16,9 @@ use crate::stats::Stats;
 use crate::tree::Ino;
 use crate::volume::Volume;
 
-/// The archive's absolute path, on the root.
+/// The absolute path of an archive or a folder, on its root directory.
 pub const ARCHIVE: &str = "user.npzfs.archive";
-/// The counters of the mount as a JSON object, on the root.
+/// The counters of the mount as a JSON object, on the root of the mount.
 pub const STATS: &str = "user.npzfs.stats";
 
 const DTYPE: &str = "user.npy.dtype";

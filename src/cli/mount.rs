@@ -104,7 +104,8 @@ pub struct MountOptions {
     #[arg(long)]
     pub strip_suffix: bool,
 
-    /// How many archives of folders may be open at a time [default: 4096]
+    /// How many archives of folders, and inside archives, may be open at a time, and how many
+    /// inflated members are kept [default: 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..))]
     pub max_open: Option<u32>,
 
