@@ -1,13 +1,14 @@
 //! How a mount begins.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::fixture::Archive;
+use crate::fixture::{Archive, Member, pattern};
 use crate::mounted::{Foreground, Mounted, Place, is_root, mounts_below, npzfs, run, wait_until};
 
 fn archive() -> Archive {
@@ -159,17 +160,31 @@ fn written(pid: u32) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn nothing_is_held_open_for_writing_but_the_device() {
-    let mount = Mounted::with_options(&archive(), ["--auto-unmount"]);
+fn nothing_is_held_open_for_writing_but_the_device_and_the_log() {
+    let (small, large) = (pattern(10_000, 1), pattern(100_000, 2));
+    let place = Place::new();
+    let path = Archive::of([
+        Member::stored("x.npy", "some data"),
+        Member::packed("small.npy", 8, &small),
+        Member::packed("large.npy", 8, &large),
+    ]);
+    let path = path.write(place.path(), "a.npz");
+    let log = place.join("log");
+    // The large one finds no room in memory.
+    let options = ["--auto-unmount", "--inflate-limit=50K", "--log"].map(OsStr::new);
+    let mount = Mounted::in_place(place, path, options.into_iter().chain([log.as_os_str()]));
     assert_eq!(mount.read("x.npy"), b"some data");
+    let _files = ["small.npy", "large.npy"].map(|name| fs::File::open(mount.path(name)).unwrap());
+    assert!(mount.read("small.npy") == small && mount.read("large.npy") == large);
+    assert_eq!(mount.stats()["inflated"], 2);
     let server = mount.server();
     let device = Path::new("/dev/fuse").to_owned();
     let null = Path::new("/dev/null").to_owned();
-    assert_eq!(written(server), [device, null.clone()].into());
+    assert_eq!(written(server), [device, null.clone(), log.clone()].into());
     // The process that watches the server is no different.
     let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
     let watcher: u32 = children.trim().parse().unwrap();
-    assert_eq!(written(watcher), [null].into());
+    assert_eq!(written(watcher), [null, log].into());
     let session = |pid| nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid as i32)));
     assert_eq!(session(watcher).unwrap().as_raw(), watcher as i32);
     let directory = fs::read_link(format!("/proc/{watcher}/cwd")).unwrap();
