@@ -1,11 +1,17 @@
 //! npzfs mounts a NumPy `.npz` archive as a directory of `.npy` files, each one the archive's own
 //! byte range.
 //!
-//! The data goes one way, and each module knows only the ones before it:
+//! The data goes one way:
 //!
 //! bytes (`bytes`) -> members (`archive`, `member`) -> tree of inodes (`tree`) -> an open archive
-//! (`volume`) -> what members are inflated to (`decode`, `inflate`) -> all that is mounted
-//! (`catalog`) -> replies (`fuse`).
+//! (`volume`) -> what members are inflated to (`inflate`) -> all that is mounted (`catalog`) ->
+//! replies (`fuse`).
+//!
+//! A module on this way uses those before it and none behind it, but for `bytes`: it knows what an
+//! extent of a `member` is, and implements the trait `archive::Source`, by which archives are read.
+//! `decode`, which decompresses, reads by that trait, too. Beside the way stand `error`, which has a
+//! variant for the failures of all modules, and what is used everywhere, such as `human` and `sys`.
+//! Each subcommand is put together from these in a module of its name.
 //!
 //! This library is what the program `npzfs` is made of; it is no stable interface.
 
