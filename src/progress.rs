@@ -27,6 +27,13 @@ impl Progress {
         Self { bar }
     }
 
+    /// No bar, whatever standard error is.
+    pub fn hidden() -> Self {
+        Self {
+            bar: ProgressBar::hidden(),
+        }
+    }
+
     /// Another `bytes` bytes are done.
     pub fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);

@@ -75,10 +75,14 @@ pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
         crcs: items.iter().map(|_| AtomicU32::new(0)).collect(),
         out: file.file(),
         output,
-        progress: Progress::new(
-            layout.len_bytes << u32::from(arguments.verify),
-            arguments.input.as_os_str().as_encoded_bytes(),
-        ),
+        progress: if arguments.quiet {
+            Progress::hidden()
+        } else {
+            Progress::new(
+                layout.len_bytes << u32::from(arguments.verify),
+                arguments.input.as_os_str().as_encoded_bytes(),
+            )
+        },
     };
     let threads = arguments.jobs.map_or_else(processors, usize::from);
     job.write(threads)?;

@@ -739,6 +739,100 @@ fn a_signal_that_is_ignored_ends_nothing() {
     );
 }
 
+#[test]
+fn progress_is_shown_on_a_terminal_and_only_there() {
+    if !installed(&["script"]) {
+        return;
+    }
+    let place = Place::new();
+    let array = npy("'|u1'", "(3000000,)", &pattern(3_000_000, 1));
+    Archive::stored([("x.npy", array)]).write(place.path(), "in.npz");
+    let line = format!("{} repack -f in.npz out.npz", env!("CARGO_BIN_EXE_npzfs"));
+    let on_terminal = |line: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", line, "/dev/null"]);
+        // Nothing is drawn on a terminal that can do nothing.
+        script.env("TERM", "xterm").env("NO_COLOR", "1");
+        run(script.current_dir(place.path()))
+    };
+    let result = "packed in.npz into out.npz: 1 member, 3.0 MB, ";
+    let shown = on_terminal(&line);
+    assert_eq!(shown.status, Some(0));
+    assert!(shown.out.contains(" of 3.00 MB, "), "{}", shown.out);
+    assert!(shown.out.contains(" left: in.npz"), "{}", shown.out);
+    let (_, last) = shown.out.trim_end().rsplit_once(result).expect("a result");
+    assert!(!last.contains('\n'), "{last}");
+
+    let redirected = on_terminal(&format!("{line} 2> log"));
+    assert!(redirected.out.starts_with(result), "{}", redirected.out);
+    assert_eq!(redirected.out.lines().count(), 1);
+    assert_eq!(fs::read(place.join("log")).unwrap(), b"");
+
+    let quiet = on_terminal(&format!("{line} -q"));
+    assert_eq!((quiet.status, quiet.out.as_str()), (Some(0), ""));
+}
+
+/// The system calls of a repack that decide what is on disk when, and of the descriptors among their
+/// arguments the paths.
+fn calls_of_repack(place: &Place, options: &[&str], input: &Path, output: &Path) -> Vec<String> {
+    let log = place.join("calls");
+    let calls = "trace=fsync,fdatasync,linkat,link,rename,renameat,renameat2";
+    let mut command = Command::new("strace");
+    command.args([
+        "-f",
+        "-y",
+        "-qq",
+        "-s",
+        "4096",
+        "-e",
+        "signal=none",
+        "-e",
+        calls,
+        "-o",
+    ]);
+    command.arg(&log).arg(env!("CARGO_BIN_EXE_npzfs"));
+    let said = run(command.arg("repack").args(options).args([input, output]));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let log = fs::read_to_string(log).unwrap();
+    let call = |line: &str| {
+        // What goes before is the number of the process.
+        let (_, call) = line.split_once(' ').expect("a call");
+        call.trim_start().to_owned()
+    };
+    log.lines().map(call).collect()
+}
+
+#[test]
+fn what_appears_is_on_disk_before_and_so_is_its_name_after() {
+    if !installed(&["strace"]) {
+        return;
+    }
+    let place = Place::new();
+    let input = arrays().write(place.path(), "in.npz");
+    let to = place.join("to");
+    fs::create_dir(&to).unwrap();
+    let output = to.join("out.npz");
+    let directory = format!("<{}>)", to.display());
+    let name = format!("\"{}\"", output.display());
+    for (options, names) in [(&[][..], &["linkat"][..]), (&["-f"], &["linkat", "rename"])] {
+        let calls = calls_of_repack(&place, options, &input, &output);
+        let [of_file, naming @ .., of_directory] = &calls[..] else {
+            panic!("{calls:?}");
+        };
+        let is_sync = |call: &str| call.starts_with("fsync(") && call.ends_with(" = 0");
+        assert!(is_sync(of_file) && is_sync(of_directory), "{calls:#?}");
+        // A file that has no name yet.
+        assert!(of_file.contains("/to/#"), "{calls:#?}");
+        assert!(of_directory.contains(&directory), "{calls:#?}");
+        let called: Vec<_> = naming.iter().map(|call| call.split('(').next()).collect();
+        assert_eq!(called, names.iter().copied().map(Some).collect::<Vec<_>>());
+        assert!(
+            naming.last().is_some_and(|call| call.contains(&name)),
+            "{calls:#?}"
+        );
+    }
+}
+
 /// npzfs repack on a file system that has no files without a name.
 fn repack_with_a_named_file(
     place: &Place,
