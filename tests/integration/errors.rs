@@ -324,10 +324,21 @@ fn names_that_are_not_utf8_survive_every_command() {
 fn whoever_closes_the_pipe_is_left_in_peace() {
     let place = place();
     let program = Path::new(env!("CARGO_BIN_EXE_npzfs")).display();
-    for line in ["list a.npz", "verify a.npz", "completions bash", "--help"] {
+    // So that there is something to tell of.
+    let mount = Mounted::new(&Archive::stored([("x", "data")]));
+    let lines = [
+        "list a.npz",
+        "verify a.npz",
+        "mounts",
+        "mounts --json",
+        "completions bash",
+        "--help",
+    ];
+    for line in lines {
         let mut shell = std::process::Command::new("sh");
         let script = format!("(sleep 0.1; {program} {line}; echo $? >&2) | true");
         let said = run(shell.args(["-c", &script]).current_dir(place.path()));
         assert_eq!(said.err, "0\n", "{line}");
     }
+    assert_eq!(mount.umount().status, Some(0));
 }
