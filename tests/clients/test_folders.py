@@ -1,15 +1,19 @@
 """Folders of archives, and archives in archives, as Python programs use them."""
 
 import concurrent.futures
+import json
 import multiprocessing
 import os
+import zipfile
 
 import numpy as np
 import pytest
 import scipy.sparse
 import static_frame as sf
 
-ARCHIVES = 500
+ARCHIVES = 10_000
+WRITTEN = 500  # the others are links to these
+MAPPED = 100
 
 
 def frame(seed):
@@ -19,16 +23,18 @@ def frame(seed):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of ARCHIVES archives, each with an array of its own."""
+    """A folder of ARCHIVES archives, each with another array than those around it."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    for number in range(ARCHIVES):
+    for number in range(WRITTEN):
         np.savez(folder / f"{number}.npz", x=values(number), empty=np.zeros((0, 3)))
+    for number in range(WRITTEN, ARCHIVES):
+        os.link(folder / f"{number % WRITTEN}.npz", folder / f"{number}.npz")
     return folder
 
 
 def values(number):
-    return np.random.default_rng(number).random((20, 20))
+    return np.random.default_rng(number % WRITTEN).random((20, 20))
 
 
 def test_a_bus_over_a_folder_equals_the_bus_of_its_archives(mount, tmp_path):
@@ -49,11 +55,16 @@ def test_a_bus_over_a_folder_equals_the_bus_of_its_archives(mount, tmp_path):
     assert bus.equals(expected, **options)
 
 
+def stats(at):
+    return json.loads(os.getxattr(at, "user.npzfs.stats"))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("write", ["to_zip_npz", "to_zip_npy"])
-def test_each_frame_of_a_stored_bus_is_mapped(mount, tmp_path, write):
+def test_each_frame_of_a_bus_is_mapped(mount, tmp_path, write, compression):
     frames = [frame(seed) for seed in range(1, 6)]
     archive = tmp_path / "bus.zip"
-    getattr(sf.Bus.from_frames(frames), write)(archive)
+    getattr(sf.Bus.from_frames(frames), write)(archive, compression=compression)
     at = mount(archive, "--recursive")
     names = sorted(os.listdir(at))
     assert len(names) == len(frames)
@@ -62,6 +73,8 @@ def test_each_frame_of_a_stored_bus_is_mapped(mount, tmp_path, write):
         assert loaded.equals(expected, compare_name=True, compare_dtype=True, compare_class=True)
         del loaded
         close()
+    # What is stored is mapped right from the archive.
+    assert (stats(at)["inflated"] == 0) == (compression == zipfile.ZIP_STORED)
 
 
 def load(path):
@@ -73,7 +86,7 @@ def test_spawned_processes_read_a_folder(mount, folder):
     paths = [at / f"{number}.npz" / "x.npy" for number in range(ARCHIVES)]
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:
-        for number, loaded in enumerate(pool.map(load, paths, chunksize=10)):
+        for number, loaded in enumerate(pool.map(load, paths, chunksize=50)):
             assert np.array_equal(loaded, values(number))
 
 
@@ -82,14 +95,13 @@ class Dataset:
 
     def __init__(self, at):
         self.at = at
-        self.mapped = [self.open(number) for number in range(0, ARCHIVES, 5)]
+        self.mapped = [self.open(number) for number in range(MAPPED)]
 
     def open(self, number):
         return np.load(self.at / f"{number}.npz" / "x.npy", mmap_mode="r")
 
     def __getitem__(self, number):
-        whole, part = divmod(number, 5)
-        array = self.open(number) if part else self.mapped[whole]
+        array = self.mapped[number] if number < MAPPED else self.open(number)
         return number, array.copy()
 
 
