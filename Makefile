@@ -12,11 +12,13 @@ FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 
 RELEASE = target/release/npzfs
 VENV = target/venv
+BENCH_VENV = target/bench-venv
 REQUIREMENTS = tests/clients/requirements.txt
+BENCH_REQUIREMENTS = bench/requirements.txt
 
 FUZZ_RUNS = 10000000
 
-.PHONY: all build demo test check unit clients bench fuzz soak install uninstall clean
+.PHONY: all build demo test check unit clients bench bench-rust bench-check fuzz soak install uninstall clean
 
 all: build
 
@@ -32,7 +34,7 @@ demo: build
 # Everything. With CI=true nothing may be skipped.
 test:
 	tests/setup.sh test
-	$(MAKE) check unit clients
+	$(MAKE) check unit clients bench-check
 
 check:
 	$(CARGO) fmt --check
@@ -46,9 +48,22 @@ unit:
 clients: build $(VENV)/done
 	NPZFS=$(CURDIR)/$(RELEASE) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/clients
 
-# QUICK=1 for a short run.
-bench:
+# npzfs beside all that could be taken instead. QUICK=1 for a few minutes, FULL=1 for hours.
+bench: build
+	tests/setup.sh bench
+	$(MAKE) $(BENCH_VENV)/done
+	$(CARGO) bench --locked --bench bench --no-run
+	NPZFS=$(CURDIR)/$(RELEASE) $(BENCH_VENV)/bin/python -m bench
+
+# What npzfs itself costs, also beside the crate zip. QUICK=1 for a short run.
+bench-rust:
 	$(CARGO) bench --locked --bench bench
+
+# The benchmark is not run, but it can be, and its report can be written.
+bench-check:
+	python3 -m compileall -q bench
+	mkdir -p target/bench-check
+	python3 -m bench.report bench/results.json target/bench-check/benchmarks.md
 
 # FUZZ_RUNS=N for another number of executions. What is found goes to fuzz/target/corpus.
 fuzz:
@@ -66,8 +81,10 @@ soak:
 		$(CARGO) test --locked --release --test integration -- load model --nocapture
 
 $(VENV)/done: $(REQUIREMENTS)
-	python3 -m venv --clear $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)
+$(BENCH_VENV)/done: $(BENCH_REQUIREMENTS)
+$(VENV)/done $(BENCH_VENV)/done:
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 install: build

@@ -1,14 +1,15 @@
 #!/bin/sh
-# Installs what `make demo` or `make test` needs of the system and says what it does. Debian and
-# Ubuntu are known; elsewhere it only says what is missing.
+# Installs what `make demo`, `make test` or `make bench` needs of the system and says what it does.
+# Debian and Ubuntu are known; elsewhere it only says what is missing.
 
 set -eu
 
 case ${1:-} in
 demo) programs="fusermount3" ;;
 test) programs="fusermount3 findmnt getfattr jq make mandoc mkfs.xfs script strace unzip xxd zip zstd" ;;
+bench) programs="archivemount fincore findmnt fuse-zip fusermount3 losetup mkfs.xfs strace" ;;
 *)
-    echo "usage: $0 demo|test" >&2
+    echo "usage: $0 demo|test|bench" >&2
     exit 2
     ;;
 esac
@@ -17,8 +18,10 @@ esac
 package_of() {
     case $1 in
     fusermount3) echo fuse3 ;;
+    fincore) echo util-linux-extra ;;
     findmnt) echo util-linux ;;
     getfattr) echo attr ;;
+    losetup) echo mount ;;
     script) echo bsdutils ;;
     mkfs.xfs) echo xfsprogs ;;
     *) echo "$1" ;;

@@ -1,0 +1,102 @@
+"""Panel 6, third part: an aligned archive on a file system that can share blocks."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import archives, cache, cases, child, filesystems
+from .results import Panel
+from .scale import Scale
+from .throughput import WAYS
+
+TITLE = "A repacked archive on XFS"
+ABOUT = (
+    "The long member again, from an archive that `npzfs repack` has aligned, on an XFS image of"
+    " its own: the native file, npzfs as root has it there, and npzfs held to its mapped lane."
+)
+
+TOOL_TIMEOUT_S = 120
+MAKING_TIMEOUT_S = 600
+# XFS itself asks for 300 MiB.
+IMAGE_BYTES_MIN = 1 << 30
+
+
+class NotRoot(Exception):
+    """Only root may mount an image."""
+
+
+@contextlib.contextmanager
+def xfs(directory: Path, size: int) -> Iterator[Path]:
+    """An XFS image, mounted, and taken away at the end."""
+    if os.geteuid() != 0:
+        raise NotRoot("only root may mount an XFS image")
+    image, point = directory / "xfs.img", directory / "xfs"
+    point.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(size)
+    done("mkfs.xfs", "-q", image)
+    # Direct, or the image would be cached a second time.
+    device = done("losetup", "--find", "--show", "--direct-io=on", image).strip()
+    try:
+        done("mount", "-t", "xfs", device, point)
+        try:
+            yield point
+        finally:
+            if not filesystems.call(["umount", str(point)]):
+                done("umount", "-l", point)
+    finally:
+        done("losetup", "--detach", device)
+
+
+def done(*command: str | Path) -> str:
+    return filesystems.run(command, TOOL_TIMEOUT_S)
+
+
+def measure(panel: Panel, scale: Scale, directory: Path) -> None:
+    """Read the member in each way, in each state."""
+    image_bytes = max(6 * scale.member_bytes, IMAGE_BYTES_MIN)
+    with xfs(directory, image_bytes) as folder:
+        packed, file = folder / "packed.npz", folder / "a.npy"
+        made, _ = child.run(MAKING_TIMEOUT_S, archives.npz_and_npy, folder, scale.member_bytes)
+        done(filesystems.NPZFS, "repack", "--quiet", made, packed)
+        made.unlink()
+        os.sync()
+        for case in WAYS:
+            measure_case(panel, scale, case, packed, file)
+
+
+def measure_case(panel: Panel, scale: Scale, case: str, packed: Path, file: Path) -> None:
+    size = file.stat().st_size
+
+    def rate(state: str, contender: str, path: Path) -> None:
+        sample = child.run(scale.timeout_s, WAYS[case], path)
+        panel.add(case, state, contender, cases.RATE, "GB/s", size / sample / 1e9)
+
+    def native() -> None:
+        cache.evict(file)
+        for state in (cases.DISK_COLD, cases.CACHED):
+            rate(state, cases.NATIVE, file)
+
+    def npzfs(contender: str, choice: str) -> None:
+        options = filesystems.passthrough(choice)
+        if contender == cases.CLONED and not options:
+            raise filesystems.CannotMount("this npzfs has no --passthrough")
+        mounted = functools.partial(
+            filesystems.mounted, "npzfs", packed, *options, timeout_s=scale.timeout_s
+        )
+        cache.evict(packed)
+        with mounted() as mount:
+            rate(cases.DISK_COLD, contender, mount.path / "a.npy")
+        cache.fill(packed)
+        with mounted() as mount:
+            for state in (cases.MOUNT_COLD, cases.WARM):
+                rate(state, contender, mount.path / "a.npy")
+
+    contenders = {
+        cases.NATIVE: native,
+        cases.CLONED: functools.partial(npzfs, cases.CLONED, "on"),
+        cases.MAPPED: functools.partial(npzfs, cases.MAPPED, "off"),
+    }
+    panel.interleave(scale.rounds, case, contenders)
