@@ -6,7 +6,7 @@ set -eu
 
 case ${1:-} in
 demo) programs="fusermount3" ;;
-test) programs="fusermount3 findmnt getfattr jq make mandoc mkfs.xfs script strace unzip xxd zip zstd" ;;
+test) programs="fusermount3 findmnt getfattr jq make mandoc mkfs.btrfs mkfs.xfs script strace unzip xxd zip zstd" ;;
 bench) programs="archivemount fincore findmnt fuse-zip fusermount3 losetup mkfs.xfs strace" ;;
 *)
     echo "usage: $0 demo|test|bench" >&2
@@ -23,6 +23,7 @@ package_of() {
     getfattr) echo attr ;;
     losetup) echo mount ;;
     script) echo bsdutils ;;
+    mkfs.btrfs) echo btrfs-progs ;;
     mkfs.xfs) echo xfsprogs ;;
     *) echo "$1" ;;
     esac

@@ -2,6 +2,7 @@
 
 mod faults;
 mod fixture;
+mod image;
 mod mounted;
 
 mod attributes;

@@ -15,6 +15,7 @@ use npzfs::error::status;
 use npzfs::member::{Extent, Method};
 
 use crate::fixture::{Archive, Member, npy, pattern};
+use crate::image::{FileSystem, Image};
 use crate::mounted::{
     Mounted, Place, Said, available, installed, is_root, is_running, npzfs, run, send_signal,
     wait_until,
@@ -919,51 +920,15 @@ fn wrong_alignments_are_usage_errors() {
     assert!(both.err.contains("cannot be used with"));
 }
 
-/// A file system of its own in a file, which is unmounted with the test.
-struct Xfs(PathBuf);
-
-impl Xfs {
-    fn new(place: &Place) -> Option<Self> {
-        if !available(is_root(), "root") || !installed(&["mkfs.xfs"]) {
-            return None;
-        }
-        let (image, at) = (place.join("xfs.img"), place.join("xfs"));
-        File::create(&image).unwrap().set_len(400 << 20).unwrap();
-        let mut mkfs = Command::new("mkfs.xfs");
-        mkfs.args(["-q", "-m", "reflink=1"]).arg(&image);
-        assert_eq!(run(&mut mkfs).status, Some(0));
-        fs::create_dir(&at).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "xfs", "-o", "loop"]).arg(&image).arg(&at);
-        let mounted = run(&mut mount).status == Some(0);
-        available(mounted, "XFS and loop devices").then_some(Self(at))
-    }
-
-    fn used_bytes(&self) -> u64 {
-        nix::unistd::sync();
-        let statvfs = nix::sys::statvfs::statvfs(&self.0).unwrap();
-        (statvfs.blocks() - statvfs.blocks_free()) * statvfs.fragment_size()
-    }
-}
-
-impl Drop for Xfs {
-    fn drop(&mut self) {
-        let umount = run(Command::new("umount").arg(&self.0));
-        if !std::thread::panicking() {
-            assert_eq!(umount.status, Some(0));
-        }
-    }
-}
-
 #[test]
 fn blocks_of_aligned_arrays_are_shared_where_the_file_system_can() {
     let place = Place::new();
-    let Some(xfs) = Xfs::new(&place) else {
+    let Some(xfs) = Image::new(FileSystem::Xfs) else {
         return;
     };
     let arrays = (0..4).map(|at| (format!("{at}.npy"), pattern((5 << 20) + 5 + at, at as u32)));
     let plain = Archive::stored(arrays).write(place.path(), "in.npz");
-    let [aligned, again] = ["aligned.npz", "again.npz"].map(|name| xfs.0.join(name));
+    let [aligned, again] = ["aligned.npz", "again.npz"].map(|name| xfs.join(name));
     let empty = xfs.used_bytes();
     repacked(&["--verify"], &plain, &aligned);
     let once = xfs.used_bytes();
@@ -972,7 +937,7 @@ fn blocks_of_aligned_arrays_are_shared_where_the_file_system_can() {
     assert!(xfs.used_bytes() - once < 1 << 20);
     assert_eq!(packed(&again), packed(&aligned));
 
-    let directory = xfs.0.join("directory");
+    let directory = xfs.join("directory");
     fs::create_dir(&directory).unwrap();
     for array in packed(&aligned) {
         fs::write(directory.join(array.name), array.data).unwrap();
