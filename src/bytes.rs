@@ -202,6 +202,11 @@ impl Slice {
         }
     }
 
+    /// Where it is in the file.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
     /// Its length in bytes.
     pub fn len(&self) -> u64 {
         self.extent.len

@@ -18,12 +18,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::inflate::{Inflated, Inflater};
-use crate::lane::Lanes;
+use crate::lane::{Lane, Lanes};
 use crate::tree::{Attr, Ino, Kind};
 use crate::volume::Volume;
 use crate::watch::Watch;
@@ -82,6 +83,8 @@ pub struct Options {
     pub strip_suffix: bool,
     /// How many archives may be open at a time, besides those that the command line names.
     pub max_open: usize,
+    /// The least length of a member that is cloned, in bytes; `None` where none is.
+    pub clone_min: Option<u64>,
 }
 
 /// An archive or a folder that the command line names.
@@ -161,6 +164,8 @@ pub struct Catalog {
     root: Arc<Unit>,
     units: Units,
     shelf: Shelf,
+    /// Whether the kernel may be given files that it reads by itself.
+    passes: AtomicBool,
 }
 
 impl Catalog {
@@ -177,8 +182,9 @@ impl Catalog {
             }
         };
         Self {
-            shelf: Shelf::new(options.max_open, options.inflates, inflater, watch),
+            shelf: Shelf::new(&options, inflater, watch),
             options,
+            passes: AtomicBool::new(false),
             root: Arc::new(Unit::root(what)),
             units,
         }
@@ -360,6 +366,32 @@ impl Catalog {
         }
     }
 
+    /// Whether the root is an archive of which members are cloned, if the kernel takes them.
+    pub fn has_clones(&self) -> bool {
+        match &self.root.what {
+            What::Archive(archive) => archive.if_open().is_some_and(|volume| {
+                let mut files = volume.tree.files();
+                files.any(|member| volume.clones(member))
+            }),
+            What::Folder(_) | What::Named(_) => false,
+        }
+    }
+
+    /// How many files there may be of a kind, because each is open.
+    pub fn max_open(&self) -> usize {
+        self.options.max_open
+    }
+
+    /// Whether the kernel may be given files that it reads by itself.
+    pub fn passes(&self) -> bool {
+        self.passes.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it may, before anything is opened.
+    pub fn set_passes(&self, passes: bool) {
+        self.passes.store(passes, Ordering::Relaxed);
+    }
+
     /// The length of all files that are open as archives, in bytes, and the number of their inodes.
     pub fn size(&self) -> (u64, u64) {
         self.open_archives()
@@ -381,8 +413,16 @@ impl Catalog {
         let is_stale = open.iter().any(|open| open.volume.is_stale());
         let inflated = self.shelf.inflater.usage();
         let mut lanes = Lanes::default();
-        let members = open.iter().flat_map(|open| open.volume.tree.files());
-        members.for_each(|member| lanes.count(member));
+        let passes = self.passes();
+        for volume in open.iter().map(|open| &open.volume) {
+            for member in volume.tree.files() {
+                lanes.count(if passes {
+                    volume.lane(member)
+                } else {
+                    Lane::of(member)
+                });
+            }
+        }
         let mut state = Map::new();
         state.insert("members".to_owned(), lanes.members().into());
         state.insert("lanes".to_owned(), lanes.to_json().into());

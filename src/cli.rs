@@ -18,7 +18,7 @@ use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 
 pub use completions::{CompletionsArgs, Shell};
 pub use list::ListArgs;
-pub use mount::{Deflated, MountArgs, MountOptions};
+pub use mount::{Deflated, MountArgs, MountOptions, Passthrough};
 pub use mounts::MountsArgs;
 pub use repack::RepackArgs;
 pub use run::RunArgs;

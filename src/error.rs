@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::archive::Defect;
 use crate::archive_file;
 use crate::holders::Holder;
-use crate::human::Escaped;
+use crate::human::{Escaped, Size};
 use crate::member::{Problem, ProblemKind};
 use crate::repack;
 
@@ -57,6 +57,13 @@ pub enum Error {
     },
     /// FUSE cannot be used.
     Fuse(FuseDefect),
+    /// Nothing of an archive can be passed through to the kernel, which was asked for.
+    Passthrough {
+        /// As given on the command line.
+        archive: PathBuf,
+        /// Why not.
+        reason: PassDefect,
+    },
     /// A mount was not ended.
     Unmount {
         /// As given on the command line.
@@ -139,8 +146,23 @@ pub enum FuseDefect {
     Mount(io::Error),
     /// fusermount3 failed.
     Fusermount(String),
+    /// The kernel takes no files to read by itself, which was asked for.
+    Passthrough(io::Error),
     /// The kernel and fuser did not come to terms, or the session ended at once.
     Session(io::Error),
+}
+
+/// Why nothing of an archive can be passed through to the kernel.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PassDefect {
+    /// Members cannot be cloned.
+    Clone(io::Error),
+    /// No member is long enough, or none starts at a page boundary.
+    NothingFit {
+        /// What would be long enough, in bytes.
+        min: u64,
+    },
 }
 
 /// Why a mount was not ended.
@@ -222,7 +244,7 @@ impl Error {
             },
             Self::Repack(failure) => failure.status(),
             Self::MountPoint { .. } => status::MOUNT_POINT,
-            Self::Fuse(_) => status::FUSE,
+            Self::Fuse(_) | Self::Passthrough { .. } => status::FUSE,
             Self::Command { error, .. } => match error.kind() {
                 io::ErrorKind::NotFound => status::NOT_FOUND,
                 _ => status::NOT_STARTED,
@@ -274,6 +296,11 @@ impl fmt::Display for Error {
                 defect,
             } => write!(f, "{}: {defect}", shown(mount_point)),
             Self::Fuse(defect) => defect.fmt(f),
+            Self::Passthrough { archive, reason } => write!(
+                f,
+                "{}: --passthrough=on: {reason} (auto serves it all the same)",
+                shown(archive)
+            ),
             Self::Repack(failure) => failure.fmt(f),
             Self::Unmount {
                 mount_point,
@@ -351,9 +378,29 @@ impl fmt::Display for FuseDefect {
             ),
             Self::Mount(error) => write!(f, "the kernel refused the mount: {}", text(error)),
             Self::Fusermount(reason) => write!(f, "fusermount3 failed: {reason}"),
+            Self::Passthrough(error) => write!(
+                f,
+                "--passthrough=on: the kernel takes no files to read by itself: {}: it takes root \
+                 and Linux 6.9 (auto serves all members all the same)",
+                text(error)
+            ),
             Self::Session(error) => {
                 write!(f, "the FUSE session could not begin: {}", text(error))
             }
+        }
+    }
+}
+
+impl fmt::Display for PassDefect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clone(error) => write!(f, "members cannot be cloned: {}", text(error)),
+            Self::NothingFit { min } => write!(
+                f,
+                "no member is at a page boundary and at least {} long (npzfs repack makes such \
+                 archives)",
+                Size(*min)
+            ),
         }
     }
 }

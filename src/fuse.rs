@@ -3,19 +3,20 @@
 //! Nothing here may panic, and no lock is held while a reply is sent. Requests that would change
 //! something have no code: the mount is read-only, so the kernel answers them with EROFS.
 
+mod access;
 mod handles;
 mod server;
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use fuser::{
-    Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
-    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr,
+    BackingId, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr,
 };
 
 use crate::catalog::Catalog;
@@ -23,6 +24,7 @@ use crate::names::NAME_MAX;
 use crate::pool::Pool;
 use crate::stats::{Request, Stats};
 use crate::tree::Ino;
+use access::Accesses;
 use handles::Handles;
 use server::{BLOCK_SIZE, DOTS, Server, attribute_errno, errno};
 
@@ -49,25 +51,29 @@ pub struct Npzfs {
     server: Arc<Server>,
     /// Opens archives, and looks into folders.
     openers: Pool,
-    /// Whether OPEN needs no answer: the kernel can do without, and every file can be read right
-    /// from the archive.
+    /// Whether OPEN needs no answer: the kernel can do without, and every file is read right from
+    /// the archive.
     open_is_free: bool,
+    /// Whether the kernel may be given files that it reads by itself, as far as the user goes.
+    may_pass: bool,
     opendir_is_free: bool,
 }
 
 impl Npzfs {
-    /// The file system of what is in `catalog`.
-    pub fn new(catalog: Arc<Catalog>, ownership: Ownership) -> Self {
+    /// The file system of what is in `catalog`. If it `may_pass` files through, the kernel reads by
+    /// itself what it can.
+    pub fn new(catalog: Arc<Catalog>, ownership: Ownership, may_pass: bool) -> Self {
         Self {
             open_is_free: catalog.is_all_stored(),
+            may_pass,
             opendir_is_free: catalog.is_archive(),
             server: Arc::new(Server {
+                accesses: Accesses::new(catalog.max_open()),
                 catalog,
                 ownership,
                 stats: Stats::default(),
                 handles: Handles::default(),
                 readers: Pool::default(),
-                passthrough: AtomicBool::new(false),
             }),
             openers: Pool::default(),
         }
@@ -101,6 +107,15 @@ impl Npzfs {
     }
 }
 
+/// Tries whether the kernel takes a file that it reads by itself: `file`, which it keeps as long as
+/// the mount lasts.
+///
+/// # Errors
+/// EPERM where this process may not, or the kernel cannot.
+pub fn try_passthrough(device: impl AsFd, file: impl AsFd) -> io::Result<()> {
+    BackingId::create_raw(device, file).map(drop)
+}
+
 /// Answers GETXATTR and LISTXATTR, which ask for the length first.
 fn reply_xattr(reply: ReplyXattr, value: &[u8], size: u32) {
     if size == 0 {
@@ -120,7 +135,9 @@ impl Filesystem for Npzfs {
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA;
         let offered = config.capabilities();
         let _ = config.add_capabilities(wanted & offered);
-        self.open_is_free &= offered.contains(InitFlags::FUSE_NO_OPEN_SUPPORT);
+        let may_pass = self.may_pass && offered.contains(InitFlags::FUSE_PASSTHROUGH);
+        self.open_is_free &= offered.contains(InitFlags::FUSE_NO_OPEN_SUPPORT)
+            && !(may_pass && self.server.catalog.has_clones());
         self.opendir_is_free &= offered.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         if self.open_is_free {
             let _ = config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT);
@@ -128,12 +145,11 @@ impl Filesystem for Npzfs {
         if self.opendir_is_free {
             let _ = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         }
-        let passthrough = !self.open_is_free
+        let passes = may_pass
+            && !self.open_is_free
             && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
             && config.set_max_stack_depth(1).is_ok();
-        self.server
-            .passthrough
-            .store(passthrough, Ordering::Relaxed);
+        self.server.catalog.set_passes(passes);
         let _ = config.set_max_write(REQUEST_MAX);
         let _ = config.set_max_background(MAX_BACKGROUND);
         Ok(())

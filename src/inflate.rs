@@ -463,7 +463,11 @@ impl Drop for Room<'_> {
     }
 }
 
-fn memory_file() -> io::Result<File> {
+/// An empty file in memory.
+///
+/// # Errors
+/// Those of memfd_create(2).
+pub fn memory_file() -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC;
     // Some systems want to be told that it is no program; older kernels do not understand.
     let no_program = flags | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);

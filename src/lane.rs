@@ -11,12 +11,14 @@ use crate::member::{Member, Method};
 pub enum Lane {
     /// From a mapping of the archive.
     Mapped,
+    /// By the kernel, from a clone.
+    Cloned,
     /// From what it was inflated to.
     Inflated,
 }
 
 impl Lane {
-    /// How a member is served as a file; `None` where it cannot be read.
+    /// How a member that is not cloned is served as a file; `None` where it cannot be read.
     pub fn of(member: &Member) -> Option<Self> {
         match (&member.problem, member.method) {
             (Some(_), _) => None,
@@ -30,6 +32,7 @@ impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mapped => f.write_str("mapped"),
+            Self::Cloned => f.write_str("cloned"),
             Self::Inflated => f.write_str("inflated"),
         }
     }
@@ -39,15 +42,17 @@ impl fmt::Display for Lane {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lanes {
     mapped: u64,
+    cloned: u64,
     inflated: u64,
     unreadable: u64,
 }
 
 impl Lanes {
     /// Counts a member that is shown as a file.
-    pub fn count(&mut self, member: &Member) {
-        match Lane::of(member) {
+    pub fn count(&mut self, lane: Option<Lane>) {
+        match lane {
             Some(Lane::Mapped) => self.mapped += 1,
+            Some(Lane::Cloned) => self.cloned += 1,
             Some(Lane::Inflated) => self.inflated += 1,
             None => self.unreadable += 1,
         }
@@ -55,13 +60,14 @@ impl Lanes {
 
     /// The number of all members.
     pub fn members(&self) -> u64 {
-        self.mapped + self.inflated + self.unreadable
+        self.mapped + self.cloned + self.inflated + self.unreadable
     }
 
     /// The numbers by name, those that are not zero.
     pub fn to_json(&self) -> Map<String, Value> {
         [
             ("mapped", self.mapped),
+            ("cloned", self.cloned),
             ("inflated", self.inflated),
             ("unreadable", self.unreadable),
         ]

@@ -4,8 +4,8 @@
 //! The data goes one way:
 //!
 //! bytes (`bytes`) -> members (`archive`, `member`) -> tree of inodes (`tree`) -> an open archive
-//! (`volume`) -> what members are inflated to (`inflate`) -> all that is mounted (`catalog`) ->
-//! replies (`fuse`).
+//! (`volume`) -> what members are cloned or inflated to (`clone`, `inflate`) -> all that is mounted
+//! (`catalog`) -> replies (`fuse`).
 //!
 //! A module on this way uses those before it and none behind it, but for `bytes`: it knows what an
 //! extent of a `member` is, and implements the trait `archive::Source`, by which archives are read.
@@ -23,6 +23,7 @@ pub mod bytes;
 pub mod catalog;
 pub mod cgroup;
 pub mod cli;
+pub mod clone;
 pub mod color;
 pub mod completions;
 pub mod daemon;

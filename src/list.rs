@@ -5,13 +5,15 @@ mod table;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use anstream::AutoStream;
-use nix::unistd::{SysconfVar, sysconf};
+use nix::unistd::{SysconfVar, geteuid, sysconf};
 
 use crate::archive::{Defect, Window};
 use crate::bytes::{ReadError, Slice};
 use crate::cli::ListArgs;
+use crate::clone::{self, Cloner};
 use crate::color::HEADING;
 use crate::error::{Error, status};
 use crate::frame::{self, Frame};
@@ -108,7 +110,13 @@ impl Row<'_> {
 impl<'a> Listing<'a> {
     fn open(archive: &'a Path) -> Result<Self, Error> {
         // As a mount does, but that a change is only looked for at the end.
-        let volume = Volume::open(archive, archive, true, None)?;
+        let mut volume = Volume::open(archive, archive, true, None)?;
+        if geteuid().is_root()
+            && let Ok(cloner) = Cloner::beside(&volume.path, clone::MIN_DEFAULT)
+        {
+            // Without clones members are mapped.
+            let _ = volume.clone_members(Arc::new(cloner));
+        }
         let page_bytes = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
         Ok(Self {
             archive,
@@ -136,7 +144,7 @@ impl<'a> Listing<'a> {
                 lane: None,
             };
             if row.path.is_some() && !row.is_directory() {
-                row.lane = Lane::of(member);
+                row.lane = self.volume.lane(member);
             }
             Ok(row)
         })
@@ -215,7 +223,7 @@ impl<'a> Headers<'a> {
     /// The npy header of a member that can be read and has one.
     fn header(&mut self, member: &Member) -> io::Result<Option<NpyHeader>> {
         match Lane::of(member) {
-            Some(Lane::Mapped) => self.stored_header(member.extent),
+            Some(Lane::Mapped | Lane::Cloned) => self.stored_header(member.extent),
             Some(Lane::Inflated) => self.compressed_header(member),
             None => Ok(None),
         }

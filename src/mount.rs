@@ -2,26 +2,27 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use fuser::{Config, Session, SessionACL};
-use log::{error, info};
+use log::{debug, error, info};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::statvfs::statvfs;
 
 use crate::attach::{self, Attachment};
 use crate::catalog::Catalog;
-use crate::cli::{Deflated, MountArgs, MountOptions};
+use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough};
 use crate::daemon::{self, Background, Launch, Watched};
 use crate::error::{Error, FuseDefect, UnmountDefect, status};
 use crate::forget;
-use crate::fuse::Npzfs;
+use crate::fuse::{self, Npzfs};
 use crate::human::{Escaped, Quoted};
-use crate::inflate::Inflater;
+use crate::inflate::{self, Inflater};
 use crate::logging;
 use crate::mount_point::MountPoint;
 use crate::mountinfo::Place;
@@ -73,6 +74,8 @@ pub fn mount_here(
         inflates: options.deflated == Deflated::Inflate,
         strict: options.strict,
         strip_suffix: options.strip_suffix,
+        clone_min: settings::clone_min(options),
+        must_pass: options.passthrough == Passthrough::On,
         watch: &watch,
     };
     let sources = Sources::open(&arguments.archives, opening)?;
@@ -123,7 +126,9 @@ pub fn mount_here(
         watch,
     ));
     let weak_catalog = Arc::downgrade(&catalog);
-    let npzfs = Npzfs::new(catalog, settings::ownership(options));
+    let may_pass = options.passthrough != Passthrough::Off;
+    let npzfs = Npzfs::new(catalog, settings::ownership(options), may_pass);
+    let device_again = device.try_clone().map_err(system("open a descriptor"))?;
     let mut config = Config::default();
     config.n_threads = Some(
         options
@@ -134,6 +139,8 @@ pub fn mount_here(
     config.clone_fd = attach::open_device().is_ok();
     let session = Session::from_fd(npzfs, device, acl(options), config);
     let session = session.map_err(session_error)?;
+    let passes = try_passthrough(options, device_again, &weak_catalog);
+    passes.map_err(|error| Error::Fuse(FuseDefect::Passthrough(error)))?;
     forget::start(changed, weak_catalog, session.notifier()).map_err(system("start a thread"))?;
     let caller = launch.as_ref().filter(|_| is_private);
     let caller = caller.map(Launch::connection).transpose();
@@ -157,6 +164,31 @@ pub fn mount_here(
                 error!("{error}");
             }
         })
+}
+
+/// Finds out whether the kernel takes files that it reads by itself. That it does not is an error
+/// where this was asked for.
+fn try_passthrough(
+    options: &MountOptions,
+    device: OwnedFd,
+    catalog: &Weak<Catalog>,
+) -> io::Result<()> {
+    let Some(catalog) = catalog
+        .upgrade()
+        .filter(|_| options.passthrough != Passthrough::Off)
+    else {
+        return Ok(());
+    };
+    let wanted = options.passthrough == Passthrough::On;
+    if !wanted && !catalog.passes() {
+        return Ok(());
+    }
+    let taken = inflate::memory_file().and_then(|file| fuse::try_passthrough(device, file));
+    taken.or_else(|error| {
+        catalog.set_passes(false);
+        debug!("files are not passed through to the kernel: {error}");
+        if wanted { Err(error) } else { Ok(()) }
+    })
 }
 
 /// The error for what the operating system hardly ever refuses.

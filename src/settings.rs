@@ -6,11 +6,12 @@ use std::thread;
 use log::LevelFilter;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::sysinfo::sysinfo;
-use nix::unistd::{getgid, getuid};
+use nix::unistd::{geteuid, getgid, getuid};
 
 use crate::catalog;
 use crate::cgroup;
-use crate::cli::{Deflated, MountOptions};
+use crate::cli::{Deflated, MountOptions, Passthrough};
+use crate::clone;
 use crate::error::Error;
 use crate::fuse::Ownership;
 use crate::inflate::Limits;
@@ -38,7 +39,15 @@ pub fn showing(options: &MountOptions) -> catalog::Options {
         inflates: options.deflated == Deflated::Inflate,
         strip_suffix: options.strip_suffix,
         max_open: max_open(options, 2),
+        clone_min: clone_min(options),
     }
+}
+
+/// The least length of a member that is cloned, in bytes; `None` where none is. The kernel takes
+/// clones from root only.
+pub fn clone_min(options: &MountOptions) -> Option<u64> {
+    let min = options.passthrough_min.unwrap_or(clone::MIN_DEFAULT);
+    (options.passthrough != Passthrough::Off && geteuid().is_root()).then_some(min)
 }
 
 /// Has this process open as many files as it may.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::{Folder, Named, Root};
-use crate::error::Error;
+use crate::clone::Cloner;
+use crate::error::{Error, PassDefect};
 use crate::human::Size;
 use crate::tree::Tree;
 use crate::volume::Volume;
@@ -27,6 +28,10 @@ pub struct Opening<'a> {
     pub strict: bool,
     /// Whether archives are shown without `.npz` behind their names.
     pub strip_suffix: bool,
+    /// The least length of a member that is cloned, in bytes; `None` where none is.
+    pub clone_min: Option<u64>,
+    /// Whether an archive is refused of which no member can be passed through to the kernel.
+    pub must_pass: bool,
     /// What watches them.
     pub watch: &'a Watch,
 }
@@ -57,9 +62,16 @@ impl Sources {
                 summary.folders += 1;
                 Named::Folder(open_folder(path)?)
             } else {
-                let volume = Volume::open(path, path, opening.inflates, Some(opening.watch))?;
+                let mut volume = Volume::open(path, path, opening.inflates, Some(opening.watch))?;
                 let of_archive = Summary::of(&volume.tree);
                 of_archive.refuse(path, &volume, opening.strict)?;
+                if let Some(min) = opening.clone_min {
+                    let passed = pass(&mut volume, min);
+                    if let (Err(reason), true) = (passed, opening.must_pass) {
+                        let archive = path.clone();
+                        return Err(Error::Passthrough { archive, reason });
+                    }
+                }
                 summary.add(&of_archive);
                 Named::Archive(Arc::new(volume))
             };
@@ -87,6 +99,17 @@ impl Sources {
             shown,
         })
     }
+}
+
+/// Has those members cloned that can be; an error says why nothing of the archive can be passed
+/// through to the kernel.
+fn pass(volume: &mut Volume, min: u64) -> Result<(), PassDefect> {
+    let cloner = Cloner::beside(&volume.path, min).map_err(PassDefect::Clone)?;
+    let has_any = volume.clone_members(Arc::new(cloner));
+    if has_any.map_err(PassDefect::Clone)? || !volume.is_all_stored() {
+        return Ok(());
+    }
+    Err(PassDefect::NothingFit { min })
 }
 
 fn open_folder(path: &Path) -> Result<Folder, Error> {

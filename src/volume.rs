@@ -13,9 +13,11 @@ use log::warn;
 use crate::archive::{self, Defect};
 use crate::archive_file::ArchiveFile;
 use crate::bytes::{Bytes, ReadError, Slice};
+use crate::clone::{self, Cloner};
 use crate::decode::Decoder;
 use crate::error::Error;
 use crate::human::Escaped;
+use crate::lane::Lane;
 use crate::member::{Member, Method, Problem};
 use crate::tree::{Ino, Tree};
 use crate::watch::Watch;
@@ -34,6 +36,8 @@ pub struct Volume {
     archive: Slice,
     /// The archive that this one is in.
     outer: Option<Arc<Volume>>,
+    /// Clones members, if that is wanted, and those of the archives inside.
+    cloner: Option<Arc<Cloner>>,
     /// By inode: whether the log has the reason why a member cannot be read.
     told: Vec<AtomicBool>,
     /// Of how many members it was to be told.
@@ -103,7 +107,12 @@ impl Volume {
             index.refuse_compressed();
         }
         let tree = Tree::new(index, modified).map_err(|_| Defect::TooLarge)?;
-        Ok(Self::new(path, archive, tree, Some(outer.clone())))
+        let mut volume = Self::new(path, archive, tree, Some(outer.clone()));
+        if let Some(cloner) = &outer.cloner {
+            // What speaks against it is in the log.
+            let _ = volume.clone_members(cloner.clone());
+        }
+        Ok(volume)
     }
 
     fn new(path: PathBuf, archive: Slice, tree: Tree, outer: Option<Arc<Self>>) -> Self {
@@ -119,10 +128,56 @@ impl Volume {
             tree,
             archive,
             outer,
+            cloner: None,
             told: std::iter::repeat_with(AtomicBool::default)
                 .take(told)
                 .collect(),
             reasons: AtomicUsize::new(0),
+        }
+    }
+
+    /// Has members cloned from now on, as far as that is possible. Returns whether there is any that
+    /// is fit for it.
+    ///
+    /// # Errors
+    /// Those of [`Cloner::make`].
+    pub fn clone_members(&mut self, cloner: Arc<Cloner>) -> io::Result<bool> {
+        let stored = self.tree.files().filter_map(|member| self.stored(member));
+        let tried = cloner.try_out(stored);
+        if let Err(error) = &tried {
+            clone::tell(&self.path, None, error);
+        }
+        self.cloner = Some(cloner);
+        tried
+    }
+
+    /// What may clone a member. This never changes.
+    pub fn cloner_of(&self, contents: &Slice) -> Option<&Cloner> {
+        let cloner = self.cloner.as_deref();
+        cloner.filter(|cloner| cloner.suits(contents))
+    }
+
+    /// Whether a member is cloned.
+    pub fn clones(&self, member: &Member) -> bool {
+        let contents = self.stored(member);
+        contents.is_some_and(|contents| {
+            let cloner = self.cloner.as_deref();
+            cloner.is_some_and(|cloner| cloner.clones(&contents))
+        })
+    }
+
+    /// How a member is served as a file; `None` where it cannot be read.
+    pub fn lane(&self, member: &Member) -> Option<Lane> {
+        Lane::of(member).map(|lane| match lane {
+            Lane::Mapped if self.clones(member) => Lane::Cloned,
+            lane => lane,
+        })
+    }
+
+    fn stored(&self, member: &Member) -> Option<Slice> {
+        match self.contents(member) {
+            Ok(Contents::Stored(contents)) => Some(contents),
+            _ => None,
         }
     }
 

@@ -56,6 +56,8 @@ impl From<Unavailable> for AttributeError {
 pub(crate) struct Attributes<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) stats: &'a Stats,
+    /// How many clones there are.
+    pub(crate) clones: usize,
 }
 
 impl Attributes<'_> {
@@ -134,6 +136,7 @@ impl Attributes<'_> {
         let uptime = self.stats.uptime().as_secs();
         json.insert("uptime_seconds".to_owned(), uptime.into());
         json.extend(self.catalog.state());
+        json.insert("clones".to_owned(), self.clones.into());
         // Blanks up to a round length: the kernel asks for the length first, and by then a counter
         // may have one digit more.
         let text = Value::Object(json).to_string();

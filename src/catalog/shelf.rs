@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use log::warn;
 
-use super::Unavailable;
 use super::archive::{Archive, Origin};
 use super::folder::{Identity, SeenArchive};
 use super::unit::{Unit, What};
+use super::{Options, Unavailable};
 use crate::bytes::Slice;
+use crate::clone::Cloner;
 use crate::human::{Escaped, Size};
 use crate::inflate::Inflater;
 use crate::sys;
@@ -34,6 +35,7 @@ pub(super) struct Shelf {
     pub(super) inflater: Arc<Inflater>,
     pub(super) watch: Watch,
     inflates: bool,
+    clone_min: Option<u64>,
     max: usize,
     state: Mutex<State>,
     clock: AtomicU64,
@@ -74,13 +76,14 @@ struct Open {
 }
 
 impl Shelf {
-    /// A shelf for at most `max` archives.
-    pub(super) fn new(max: usize, inflates: bool, inflater: Inflater, watch: Watch) -> Self {
+    /// A shelf for as many archives as `options` say.
+    pub(super) fn new(options: &Options, inflater: Inflater, watch: Watch) -> Self {
         Self {
             inflater: Arc::new(inflater),
             watch,
-            inflates,
-            max,
+            inflates: options.inflates,
+            clone_min: options.clone_min,
+            max: options.max_open,
             state: Mutex::default(),
             clock: AtomicU64::default(),
         }
@@ -226,12 +229,16 @@ impl Shelf {
         let volume = Volume::open(&seen.at, &seen.path, self.inflates, Some(&self.watch));
         let is_same = |metadata| Identity::of(&metadata) == seen.identity;
         match volume {
-            Ok(volume) => {
+            Ok(mut volume) => {
                 let opened = volume.archive().bytes().file().metadata();
-                opened
-                    .is_ok_and(is_same)
-                    .then_some(volume)
-                    .ok_or(Unavailable::Gone)
+                if !opened.is_ok_and(is_same) {
+                    return Err(Unavailable::Gone);
+                }
+                if let (Some(min), Some(directory)) = (self.clone_min, seen.at.parent()) {
+                    // What speaks against it is in the log.
+                    let _ = volume.clone_members(Arc::new(Cloner::new(directory, min)));
+                }
+                Ok(volume)
             }
             // Broken, or replaced since it was seen.
             Err(error) if std::fs::metadata(&seen.at).is_ok_and(is_same) => {

@@ -48,6 +48,17 @@ pub enum Deflated {
     Refuse,
 }
 
+/// Whether the kernel is given files that it reads by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Passthrough {
+    /// Where it takes them.
+    Auto,
+    /// Nothing is mounted where it does not take them.
+    On,
+    /// Never.
+    Off,
+}
+
 /// The options of every command that mounts.
 #[derive(Debug, Clone, Args)]
 pub struct MountOptions {
@@ -95,6 +106,15 @@ pub struct MountOptions {
     /// Where inflated members go that are more than that [default: $TMPDIR or /var/tmp]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+
+    /// Whether the kernel reads by itself what it can: compressed members once they are inflated,
+    /// and aligned members on XFS and Btrfs
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub passthrough: Passthrough,
+
+    /// How long a stored member has to be for that, such as 64K or 1M [default: 256K]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub passthrough_min: Option<u64>,
 
     /// Show archives inside archives as directories
     #[arg(short, long)]

@@ -1,9 +1,9 @@
 //! What requests are answered with, apart from how they come and go.
 
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -13,9 +13,11 @@ use fuser::{
 use log::debug;
 
 use super::Ownership;
-use super::handles::{self, Access, Handle, Handles, OpenFile};
+use super::access::{Access, Accesses, Unused};
+use super::handles::{self, Handle, Handles, OpenFile};
 use crate::bytes::{ReadError, Slice};
 use crate::catalog::{Catalog, Found, Unavailable};
+use crate::clone;
 use crate::member::{Problem, ProblemKind};
 use crate::names::NAME_MAX;
 use crate::pool::Pool;
@@ -39,8 +41,8 @@ pub(super) struct Server {
     pub(super) handles: Handles,
     /// Reads what has to be waited for.
     pub(super) readers: Pool,
-    /// Whether the kernel may be given the file that a member was inflated to.
-    pub(super) passthrough: AtomicBool,
+    /// What the kernel reads by itself.
+    pub(super) accesses: Accesses,
 }
 
 impl Server {
@@ -93,17 +95,20 @@ impl Server {
             }
             Err(problem) => return reply.error(refusal(&volume, local, problem)),
         };
-        let file = OpenFile {
-            volume,
-            ino: local,
-            contents,
-            _access: None,
-        };
-        let handle = self.handles.add(Handle::File(file));
-        reply.opened(
-            handle,
-            FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
-        );
+        let file = OpenFile::new(volume, local, contents);
+        if !self.catalog.passes() || file.volume.cloner_of(&file.contents).is_none() {
+            return self.opened(file, reply);
+        }
+        if let Some(access) = self.accesses.find(ino) {
+            return self.opened_as(file, access, reply);
+        }
+        // Sharing blocks waits for what was written to the archive of late.
+        let server = self.clone();
+        self.readers.run(move || {
+            let choose = |has_room| server.clone_of(&file, has_room, &reply);
+            let access = server.accesses.find_or_choose(ino, Unused::Stays, choose);
+            server.opened_as(file, access, reply);
+        });
     }
 
     fn opened_inflated(
@@ -114,35 +119,60 @@ impl Server {
         contents: Slice,
         reply: ReplyOpen,
     ) {
-        // What was inflated before the archive changed is not served to those who come later.
-        if let Err(error) = volume.check() {
-            return reply.error(read_failed(&volume, local, &error));
+        let choose = |_| {
+            if self.catalog.passes() {
+                pass(&reply, contents.bytes().file())
+            } else {
+                Access::Asked
+            }
+        };
+        let access = self.accesses.find_or_choose(ino, Unused::Goes, choose);
+        let file = OpenFile::new(volume, local, contents);
+        self.opened_as(file, access, reply);
+    }
+
+    /// Clones a member for the kernel, if that can be done; else the kernel has to ask.
+    fn clone_of(&self, file: &OpenFile, has_room: bool, reply: &ReplyOpen) -> Access {
+        let (volume, contents) = (&file.volume, &file.contents);
+        let Some(cloner) = volume.cloner_of(contents).filter(|it| it.clones(contents)) else {
+            return Access::Asked;
+        };
+        let made = if has_room {
+            cloner.make(contents).map_err(|error| error.to_string())
+        } else {
+            Err("too many clones are in use (--max-open)".to_owned())
+        };
+        match made {
+            Ok(clone) => pass(reply, clone),
+            Err(reason) => {
+                let member = volume.tree.member(file.ino);
+                let name = member.map(|member| volume.tree.name_of(member));
+                clone::tell(&volume.path, name, &reason);
+                Access::Asked
+            }
         }
-        volume.could_read(local);
-        let access = self.handles.access(ino, || {
-            if !self.passthrough.load(Ordering::Relaxed) {
-                return Access::Asked;
-            }
-            // Not every user may have this, and not with every file system.
-            match reply.open_backing(contents.bytes().file()) {
-                Ok(backing) => Access::Passed(backing),
-                Err(error) => {
-                    debug!("a file is not passed through to the kernel: {error}");
-                    Access::Asked
-                }
-            }
-        });
-        let handle = self.handles.add(Handle::File(OpenFile {
-            volume,
-            ino: local,
-            contents,
-            _access: Some(access.clone()),
-        }));
-        match &*access {
-            Access::Passed(backing) => {
+    }
+
+    /// Answers an OPEN of a file that is read as `access` says, unless the archive has changed: what
+    /// was made of it before is not served to those who come later, and what was made since is
+    /// wrong.
+    fn opened_as(&self, mut file: OpenFile, access: Arc<Access>, reply: ReplyOpen) {
+        if let Err(error) = file.volume.check() {
+            return reply.error(read_failed(&file.volume, file.ino, &error));
+        }
+        file.volume.could_read(file.ino);
+        file.access = Some(access);
+        self.opened(file, reply);
+    }
+
+    fn opened(&self, file: OpenFile, reply: ReplyOpen) {
+        let access = file.access.clone();
+        let handle = self.handles.add(Handle::File(file));
+        match access.as_deref() {
+            Some(Access::Passed(backing)) => {
                 reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, backing);
             }
-            Access::Asked => reply.opened(
+            Some(Access::Asked) | None => reply.opened(
                 handle,
                 FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
             ),
@@ -258,6 +288,7 @@ impl Server {
         Attributes {
             catalog: &self.catalog,
             stats: &self.stats,
+            clones: self.accesses.len(),
         }
     }
 
@@ -283,6 +314,18 @@ impl Server {
             rdev: 0,
             blksize: BLOCK_SIZE,
             flags: 0,
+        }
+    }
+}
+
+/// Gives the kernel a file that it reads by itself, if it takes it.
+fn pass(reply: &ReplyOpen, file: impl AsFd) -> Access {
+    // Not every user may have this, and not with every file system.
+    match reply.open_backing(file) {
+        Ok(backing) => Access::Passed(backing),
+        Err(error) => {
+            debug!("a file is not passed through to the kernel: {error}");
+            Access::Asked
         }
     }
 }

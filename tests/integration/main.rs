@@ -8,6 +8,7 @@ mod mounted;
 mod attributes;
 mod caching;
 mod changes;
+mod cloning;
 mod colour;
 mod content;
 mod coreutils;
