@@ -104,9 +104,13 @@ impl Sources {
 /// Has those members cloned that can be; an error says why nothing of the archive can be passed
 /// through to the kernel.
 fn pass(volume: &mut Volume, min: u64) -> Result<(), PassDefect> {
-    let cloner = Cloner::beside(&volume.path, min).map_err(PassDefect::Clone)?;
-    let has_any = volume.clone_members(Arc::new(cloner));
-    if has_any.map_err(PassDefect::Clone)? || !volume.is_all_stored() {
+    // What is in an archive inside is no longer than that. Most archives are spared a descriptor.
+    let has_long = volume.tree.files().any(|member| member.size >= min);
+    let has_any = has_long
+        && Cloner::beside(&volume.path, min)
+            .and_then(|cloner| volume.clone_members(Arc::new(cloner)))
+            .map_err(PassDefect::Clone)?;
+    if has_any || !volume.is_all_stored() {
         return Ok(());
     }
     Err(PassDefect::NothingFit { min })

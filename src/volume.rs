@@ -146,8 +146,9 @@ impl Volume {
         let tried = cloner.try_out(stored);
         if let Err(error) = &tried {
             clone::tell(&self.path, None, error);
+        } else {
+            self.cloner = Some(cloner);
         }
-        self.cloner = Some(cloner);
         tried
     }
 
