@@ -38,7 +38,7 @@ const MEMBERS_MAX: u64 = 1 << 20;
 /// it, and the holes of a sparse file would make up any length.
 const DIRECTORY_LEN_MAX: u64 = 512 << 20;
 /// How much longer than the central directory all that is made of it may be.
-const GROWTH: u64 = 5;
+const GROWTH: u64 = 8;
 
 /// The most members that room is made for before they are seen.
 const RESERVED_MAX: u64 = 64 * 1024;

@@ -28,6 +28,7 @@ use crate::mount_point::MountPoint;
 use crate::mountinfo::Place;
 use crate::settings;
 use crate::sources::{Opening, Sources, Summary};
+use crate::sys;
 use crate::umount;
 use crate::watch::Watch;
 
@@ -69,6 +70,7 @@ pub fn mount_here(
     let log = options.log.as_deref();
     logging::start(settings::log_level(options), log, launch.is_some())?;
     settings::raise_descriptor_limit();
+    sys::keep_memory_together();
     let (watch, changed) = Watch::new();
     let opening = Opening {
         inflates: options.deflated == Deflated::Inflate,

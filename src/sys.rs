@@ -161,6 +161,16 @@ pub fn getxattr(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
     Ok(value)
 }
 
+/// Has the allocator keep the memory of all threads together: each for itself would keep as much as
+/// any of them ever had.
+pub fn keep_memory_together() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a setting of the allocator, which takes any number.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}
+
 /// Has the allocator give back what it keeps of memory that was freed: after millions of small
 /// pieces it may be all of it.
 pub fn give_memory_back() {

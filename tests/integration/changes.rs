@@ -117,8 +117,11 @@ fn the_log_tells_of_the_change_once() {
         wait_until("the change is noticed", || mount.stats()["stale"] == true);
         assert_eq!(read_error(&mount.path("a")), Some(libc::EIO));
     }
+    // By a thread of its own, which an unmount does not wait for.
+    let has_line = || fs::read_to_string(&log).is_ok_and(|log| !log.is_empty());
+    wait_until("the log tells", has_line);
     assert_eq!(mount.umount().status, Some(0));
-    let log = fs::read_to_string(log).unwrap();
+    let log = fs::read_to_string(&log).unwrap();
     let shown = mount.archive.display();
     assert_eq!(log.lines().count(), 1, "{log}");
     let message = format!("] {shown}: changed while mounted; mount it again\n");

@@ -397,13 +397,13 @@ fn archives_with_large_indexes_are_not_all_kept_open() {
     let data = place.join("data");
     fs::create_dir(&data).unwrap();
     let archive = headers.write(&place);
-    for number in 0..12 {
+    for number in 0..8 {
         fs::hard_link(&archive, data.join(format!("{number}.npz"))).unwrap();
     }
     let said = try_mount(&place, &data);
     assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
     let mount = Mounted::adopt(place, data, said.out);
-    let readers: Vec<_> = (0..12)
+    let readers: Vec<_> = (0..8)
         .map(|number| {
             let good = mount.path(format!("{number}.npz/good"));
             std::thread::spawn(move || fs::read(good).unwrap())
