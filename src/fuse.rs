@@ -325,14 +325,21 @@ impl Filesystem for Npzfs {
             return reply.error(Errno::EOPNOTSUPP);
         }
         let name = name.to_owned();
-        // An npy header is read, or inflated, anew each time.
-        self.answer_elsewhere(number, move |server, ino| {
-            match server.attributes().value(ino, name.as_bytes()) {
-                Ok(Some(value)) => reply_xattr(reply, &value, size),
-                Ok(None) => reply.error(Errno::NO_XATTR),
-                Err(error) => reply.error(attribute_errno(&error)),
-            }
-        });
+        let reads = name.as_bytes().starts_with(b"user.npy.");
+        let work = move |server: &Arc<Server>, ino| match server
+            .attributes()
+            .value(ino, name.as_bytes())
+        {
+            Ok(Some(value)) => reply_xattr(reply, &value, size),
+            Ok(None) => reply.error(Errno::NO_XATTR),
+            Err(error) => reply.error(attribute_errno(&error)),
+        };
+        if reads {
+            // An npy header is read, or inflated, anew each time.
+            self.answer_elsewhere(number, work);
+        } else {
+            self.answer(number, work);
+        }
     }
 
     fn listxattr(&self, _req: &fuser::Request, number: INodeNo, size: u32, reply: ReplyXattr) {

@@ -21,6 +21,8 @@ fn command(place: &Place, arguments: &[&str]) -> Command {
     let mut command = npzfs();
     command.args(arguments).current_dir(place.path());
     command.env("TERM", "xterm");
+    // Where a program is built and tested, colours are taken to be understood.
+    command.env_remove("CI");
     command
 }
 
