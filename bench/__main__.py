@@ -13,6 +13,7 @@ from pathlib import Path
 from . import (
     big,
     cloned,
+    folders,
     frames,
     loads,
     lookup,
@@ -25,7 +26,7 @@ from . import (
 )
 from .results import Panel, Results
 
-PANELS = (frames, memory, loads, big, lookup, throughput, mounting, cloned)
+PANELS = (frames, memory, loads, folders, big, lookup, throughput, mounting, cloned)
 RESULTS = Path("bench/results.json")
 WORK = Path("target")
 
