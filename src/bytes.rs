@@ -129,6 +129,11 @@ impl Bytes {
         matches!(self.check(), Err(ReadError::Stale))
     }
 
+    /// Whether nobody else can get at the file.
+    pub fn is_private(&self) -> bool {
+        self.version.is_none()
+    }
+
     /// The open file.
     pub fn file(&self) -> &File {
         &self.file

@@ -24,7 +24,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::inflate::{Inflated, Inflater};
-use crate::lane::{Lane, Lanes};
+use crate::lane::Lanes;
 use crate::tree::{Attr, Ino, Kind};
 use crate::volume::Volume;
 use crate::watch::Watch;
@@ -413,15 +413,8 @@ impl Catalog {
         let is_stale = open.iter().any(|open| open.volume.is_stale());
         let inflated = self.shelf.inflater.usage();
         let mut lanes = Lanes::default();
-        let passes = self.passes();
-        for volume in open.iter().map(|open| &open.volume) {
-            for member in volume.tree.files() {
-                lanes.count(if passes {
-                    volume.lane(member)
-                } else {
-                    Lane::of(member)
-                });
-            }
+        for open in &open {
+            lanes.add(&open.volume.lanes(self.passes()));
         }
         let mut state = Map::new();
         state.insert("members".to_owned(), lanes.members().into());

@@ -58,6 +58,19 @@ impl Lanes {
         }
     }
 
+    /// Adds those of another archive.
+    pub fn add(&mut self, other: &Self) {
+        self.mapped += other.mapped;
+        self.cloned += other.cloned;
+        self.inflated += other.inflated;
+        self.unreadable += other.unreadable;
+    }
+
+    /// Whether there is no other way than from a mapping.
+    pub fn is_all_mapped(&self) -> bool {
+        self.mapped == self.members()
+    }
+
     /// The number of all members.
     pub fn members(&self) -> u64 {
         self.mapped + self.cloned + self.inflated + self.unreadable

@@ -17,7 +17,7 @@ use crate::clone::{self, Cloner};
 use crate::decode::Decoder;
 use crate::error::Error;
 use crate::human::Escaped;
-use crate::lane::Lane;
+use crate::lane::{Lane, Lanes};
 use crate::member::{Member, Method, Problem};
 use crate::tree::{Ino, Tree};
 use crate::watch::Watch;
@@ -33,6 +33,8 @@ pub struct Volume {
     pub path: PathBuf,
     /// Its members as files and directories.
     pub tree: Tree,
+    /// How the members are served, as long as none is cloned.
+    lanes: Lanes,
     archive: Slice,
     /// The archive that this one is in.
     outer: Option<Arc<Volume>>,
@@ -116,16 +118,16 @@ impl Volume {
     }
 
     fn new(path: PathBuf, archive: Slice, tree: Tree, outer: Option<Arc<Self>>) -> Self {
+        let mut lanes = Lanes::default();
+        for member in tree.files() {
+            lanes.count(Lane::of(member));
+        }
         // Room only where something may have to be told: next to no archive has such members.
-        let may_fail = |member: &Member| member.problem.is_some() || !is_stored(member);
-        let told = if tree.files().any(may_fail) {
-            tree.len()
-        } else {
-            0
-        };
+        let told = if lanes.is_all_mapped() { 0 } else { tree.len() };
         Self {
             path,
             tree,
+            lanes,
             archive,
             outer,
             cloner: None,
@@ -175,6 +177,18 @@ impl Volume {
         })
     }
 
+    /// How many members are served in which way, if clones are `passed` to the kernel.
+    pub fn lanes(&self, passed: bool) -> Lanes {
+        if !passed || self.cloner.is_none() {
+            return self.lanes;
+        }
+        let mut lanes = Lanes::default();
+        for member in self.tree.files() {
+            lanes.count(self.lane(member));
+        }
+        lanes
+    }
+
     fn stored(&self, member: &Member) -> Option<Slice> {
         match self.contents(member) {
             Ok(Contents::Stored(contents)) => Some(contents),
@@ -187,18 +201,18 @@ impl Volume {
         self.path.join(OsStr::from_bytes(name))
     }
 
-    /// Looks whether the archive, and those that it is in, are still what they were.
+    /// Looks whether the archive is still what it was. What is inside another one is a part of it, or
+    /// was made of it: only the outermost one can change.
     ///
     /// # Errors
     /// [`ReadError`].
     pub fn check(&self) -> Result<(), ReadError> {
-        self.archive.bytes().check()?;
-        self.outer.as_ref().map_or(Ok(()), |outer| outer.check())
+        self.outermost().archive.bytes().check()
     }
 
-    /// Whether the archive, or one that it is in, was found changed.
+    /// Whether the archive was found changed.
     pub fn is_stale(&self) -> bool {
-        self.archive.bytes().is_stale() || self.outer.as_ref().is_some_and(|outer| outer.is_stale())
+        self.outermost().archive.bytes().is_stale()
     }
 
     /// Whether it is in another archive.
@@ -233,9 +247,7 @@ impl Volume {
 
     /// Whether each member can be read right from the archive.
     pub fn is_all_stored(&self) -> bool {
-        self.tree
-            .files()
-            .all(|member| member.problem.is_none() && is_stored(member))
+        self.lanes.is_all_mapped()
     }
 
     /// The contents of a member, decompressed as they are read. What is read is only known to be
