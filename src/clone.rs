@@ -185,7 +185,7 @@ fn is_final(error: &io::Error) -> bool {
 
 /// Tells the log that a member, or an archive, is not cloned.
 pub fn tell(archive: &Path, member: Option<&[u8]>, reason: &dyn std::fmt::Display) {
-    let archive = Escaped(archive.as_os_str().as_encoded_bytes());
+    let archive = Escaped::path(archive);
     match member {
         Some(name) => debug!(
             "{archive}: member '{}': stays mapped: {reason}",

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::archive::Defect;
 use crate::archive_file;
@@ -268,16 +268,21 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open { archive, error } => {
-                write!(f, "{}: cannot be opened: {}", shown(archive), text(error))
+                write!(
+                    f,
+                    "{}: cannot be opened: {}",
+                    Escaped::path(archive),
+                    text(error)
+                )
             }
             Self::NotAFile { archive, what } => {
-                write!(f, "{}: is {what}, not an archive", shown(archive))?;
+                write!(f, "{}: is {what}, not an archive", Escaped::path(archive))?;
                 if *what == archive_file::DIRECTORY {
                     f.write_str(": name the archives in it")?;
                 }
                 Ok(())
             }
-            Self::Archive { archive, defect } => write!(f, "{}: {defect}", shown(archive)),
+            Self::Archive { archive, defect } => write!(f, "{}: {defect}", Escaped::path(archive)),
             Self::Unreadable {
                 archive,
                 member,
@@ -285,7 +290,11 @@ impl fmt::Display for Error {
                 strict,
             } => {
                 let member = Escaped::member(member);
-                write!(f, "{}: member '{member}': {problem}", shown(archive))?;
+                write!(
+                    f,
+                    "{}: member '{member}': {problem}",
+                    Escaped::path(archive)
+                )?;
                 if !strict {
                     f.write_str(" (no member of the archive can be read)")?;
                 }
@@ -294,24 +303,29 @@ impl fmt::Display for Error {
             Self::MountPoint {
                 mount_point,
                 defect,
-            } => write!(f, "{}: {defect}", shown(mount_point)),
+            } => write!(f, "{}: {defect}", Escaped::path(mount_point)),
             Self::Fuse(defect) => defect.fmt(f),
             Self::Passthrough { archive, reason } => write!(
                 f,
                 "{}: --passthrough=on: {reason} (auto serves it all the same)",
-                shown(archive)
+                Escaped::path(archive)
             ),
             Self::Repack(failure) => failure.fmt(f),
             Self::Unmount {
                 mount_point,
                 defect,
-            } => write!(f, "{}: {defect}", shown(mount_point)),
+            } => write!(f, "{}: {defect}", Escaped::path(mount_point)),
             Self::Command { command, error } => {
                 let command = Escaped(command.as_encoded_bytes());
                 write!(f, "{command}: cannot be run: {}", text(error))
             }
             Self::Log { file, error } => {
-                write!(f, "{}: cannot log there: {}", shown(file), text(error))
+                write!(
+                    f,
+                    "{}: cannot log there: {}",
+                    Escaped::path(file),
+                    text(error)
+                )
             }
             Self::Output(error) => {
                 write!(f, "standard output cannot be written: {}", text(error))
@@ -320,7 +334,7 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{}: cannot inflate there: {}",
-                    shown(directory),
+                    Escaped::path(directory),
                     text(error)
                 )
             }
@@ -429,7 +443,7 @@ impl fmt::Display for UnmountDefect {
             Self::MountInside { inside } => write!(
                 f,
                 "something is mounted inside it, at {}: unmount that first",
-                shown(inside)
+                Escaped::path(inside)
             ),
             Self::NotYours => f.write_str("mounted by another user"),
             Self::NotAnswering => {
@@ -442,10 +456,6 @@ impl fmt::Display for UnmountDefect {
             Self::Fusermount(reason) => write!(f, "fusermount3 failed: {reason}"),
         }
     }
-}
-
-pub(crate) fn shown(path: &Path) -> Escaped<'_> {
-    Escaped(path.as_os_str().as_encoded_bytes())
 }
 
 /// An error without the number that the standard library puts behind it.

@@ -48,7 +48,7 @@ fn forget_changed(catalog: &Catalog, notifier: &Notifier, forgotten: &mut Vec<We
         let is_it = |known: &Weak<Bytes>| ptr::eq(known.as_ptr(), Arc::as_ptr(bytes));
         if !forgotten.iter().any(is_it) {
             let path = &volume.outermost().path;
-            let shown = Escaped(path.as_os_str().as_encoded_bytes());
+            let shown = Escaped::path(path);
             if is_followed {
                 warn!("{shown}: changed while it was open");
             } else {

@@ -19,6 +19,11 @@ impl<'a> Escaped<'a> {
     pub fn member(name: &'a [u8]) -> Self {
         Self(&name[..name.len().min(NAME_SHOWN_MAX)])
     }
+
+    /// Shows a path.
+    pub fn path(path: &'a Path) -> Self {
+        Self(path.as_os_str().as_encoded_bytes())
+    }
 }
 
 impl fmt::Display for Escaped<'_> {
@@ -81,6 +86,28 @@ pub fn shortened(text: &str, width: usize) -> Cow<'_, str> {
         }
     }
     Cow::Owned(format!("{}…{}", &text[..start], &text[end..]))
+}
+
+/// Shows JSON, or a part of a string in it, so that it does a terminal no harm: what people are shown
+/// as escapes is escaped here, too, as JSON does it. What JSON itself forbids in strings it has
+/// escaped already.
+#[derive(Debug, Clone, Copy)]
+pub struct HarmlessJson<'a>(pub &'a str);
+
+impl fmt::Display for HarmlessJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            // Only between strings, where lines end.
+            if character != '\n' && is_harmful(character) {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(f, "\\u{unit:04x}")?;
+                }
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Shows a length in bytes in the unit that suits it: `1.2 GB`.

@@ -86,7 +86,7 @@ impl fmt::Display for InflateError {
                 "no room for {}: --inflate-limit is {}, and {} has not that much left",
                 Size(*size),
                 Size(*memory),
-                shown(directory)
+                Escaped::path(directory)
             ),
             Self::TooMany => {
                 f.write_str("too many inflated members are in use (--max-open, ulimit -n)")
@@ -94,17 +94,13 @@ impl fmt::Display for InflateError {
             Self::Write { directory, error } => {
                 f.write_str("inflated data cannot be written")?;
                 if let Some(directory) = directory {
-                    write!(f, " to {}", shown(directory))?;
+                    write!(f, " to {}", Escaped::path(directory))?;
                 }
                 write!(f, ": {}", text(error))
             }
             Self::Decoder => f.write_str("the decoder failed: please report it"),
         }
     }
-}
-
-fn shown(path: &Path) -> Escaped<'_> {
-    Escaped(path.as_os_str().as_encoded_bytes())
 }
 
 impl From<ReadError> for InflateError {

@@ -50,7 +50,7 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
             }
             if arguments.archives.len() > 1 {
                 let before = if first { "" } else { "\n" };
-                let heading = Escaped(archive.as_os_str().as_encoded_bytes());
+                let heading = Escaped::path(archive);
                 writeln!(out, "{before}{HEADING}{heading}:{HEADING:#}").map_err(Error::Output)?;
             }
             first = false;

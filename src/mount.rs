@@ -32,9 +32,6 @@ use crate::sys;
 use crate::umount;
 use crate::watch::Watch;
 
-/// The signals that end a mount.
-const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
-
 /// How long those who use a mount may go on when a signal has ended it.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -84,9 +81,9 @@ pub fn mount_here(
     let inflater = Inflater::new(settings::limits(options)?);
 
     // From here on a signal waits until there is a mount to end.
-    let signals: SigSet = ENDING.into_iter().collect();
+    let signals: SigSet = sys::ENDING.into_iter().collect();
     // A lease that somebody breaks, while it is looked whether a file is open, is no affair either.
-    let blocked: SigSet = ENDING.into_iter().chain([Signal::SIGIO]).collect();
+    let blocked: SigSet = sys::ENDING.into_iter().chain([Signal::SIGIO]).collect();
     let blocked = blocked.thread_block().map_err(io::Error::from);
     blocked.map_err(system("block signals"))?;
     // What follows is undone in the opposite order, however this function is left.
@@ -132,11 +129,7 @@ pub fn mount_here(
     let npzfs = Npzfs::new(catalog, settings::ownership(options), may_pass);
     let device_again = device.try_clone().map_err(system("open a descriptor"))?;
     let mut config = Config::default();
-    config.n_threads = Some(
-        options
-            .threads
-            .map_or_else(settings::processors, usize::from),
-    );
+    config.n_threads = Some(settings::threads(options));
     // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
     config.clone_fd = attach::open_device().is_ok();
     let session = Session::from_fd(npzfs, device, acl(options), config);
@@ -258,7 +251,7 @@ impl<'a> OwnMount<'a> {
 impl Drop for OwnMount<'_> {
     fn drop(&mut self) {
         if let Err(defect) = self.end() {
-            let shown = Escaped(self.mount_point.path.as_os_str().as_encoded_bytes());
+            let shown = Escaped::path(&self.mount_point.path);
             error!("{shown}: {defect}");
         }
     }
@@ -314,7 +307,7 @@ fn send_signals(signals: &SigSet, events: &Sender<Event>) {
 fn announce(arguments: &MountArgs, summary: &Summary, cleaned_up: bool, is_private: bool) {
     let options = &arguments.options;
     let what = match &*arguments.archives {
-        [only] => Escaped(only.as_os_str().as_encoded_bytes()).to_string(),
+        [only] => Escaped::path(only).to_string(),
         several => format!("{} sources", several.len()),
     };
     let mount_point = Quoted(&arguments.mount_point);
@@ -350,7 +343,7 @@ fn wait(events: &Receiver<Event>, mut own: OwnMount<'_>) -> Result<(), Error> {
                 info!("the process that ran the command has ended: unmounting");
                 // Who still uses it may go on: the session ends with the last of them.
                 if let Err(defect) = own.end() {
-                    let shown = Escaped(own.mount_point.path.as_os_str().as_encoded_bytes());
+                    let shown = Escaped::path(&own.mount_point.path);
                     error!("{shown}: {defect}");
                 }
             }
@@ -358,7 +351,7 @@ fn wait(events: &Receiver<Event>, mut own: OwnMount<'_>) -> Result<(), Error> {
                 info!("{signal}: unmounting");
                 // While the session lives: afterwards its device number may be another's.
                 if let Err(defect @ UnmountDefect::MountInside { .. }) = own.end() {
-                    let shown = Escaped(own.mount_point.path.as_os_str().as_encoded_bytes());
+                    let shown = Escaped::path(&own.mount_point.path);
                     error!("{shown}: {defect}");
                     continue;
                 }

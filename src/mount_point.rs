@@ -45,7 +45,7 @@ impl MountPoint {
         if place.is_mount_point() {
             if place.mount.is_npzfs() && umount::is_dead(&place) {
                 umount::detach(&place).map_err(MountPointDefect::LeftOver)?;
-                let shown = Escaped(given.as_os_str().as_encoded_bytes());
+                let shown = Escaped::path(given);
                 warn!("{shown}: cleaned up after an npzfs that was killed");
                 let mut prepared = Self::prepare_or_defect(given, nonempty)?;
                 prepared.cleaned_up = true;
@@ -120,7 +120,7 @@ impl Drop for MountPoint {
             && let Err(error) = fs::remove_dir(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
-            let shown = Escaped(self.path.as_os_str().as_encoded_bytes());
+            let shown = Escaped::path(&self.path);
             info!("{shown}: mount point is left there: {error}");
         }
     }

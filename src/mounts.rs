@@ -14,7 +14,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::color::{FAULT, HEADING, NOTE, SOUND};
 use crate::error::Error;
-use crate::human::{self, Escaped, Size};
+use crate::human::{Escaped, HarmlessJson, Size};
 use crate::mount::system;
 use crate::mountinfo::{self, MountInfo, Place};
 use crate::patience;
@@ -63,7 +63,8 @@ pub fn list(as_json: bool) -> Result<String, Error> {
 fn shown(listed: &[(MountInfo, State)], as_json: bool) -> String {
     if as_json {
         let objects = listed.iter().map(|(mount, state)| object(mount, state));
-        return harmless(&format!("{:#}\n", objects.collect::<Value>()));
+        let json = format!("{:#}\n", objects.collect::<Value>());
+        return HarmlessJson(&json).to_string();
     }
     if listed.is_empty() {
         return String::new();
@@ -241,20 +242,6 @@ fn table(rows: &[(Row, [Style; COLUMNS])]) -> String {
     text
 }
 
-/// JSON with the characters escaped that could do a terminal harm: serde_json does so only with
-/// those that JSON itself forbids. Between strings there are none but ends of lines.
-fn harmless(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for character in json.chars() {
-        if character != '\n' && human::is_harmful(character) {
-            text += &format!("\\u{:04x}", u32::from(character));
-        } else {
-            text.push(character);
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,7 +318,7 @@ mod tests {
         let mut odd = mount();
         odd.mount_point = "/mnt/\u{1b}\n\u{9b}31m\u{202e}ä𝄞".into();
         let json = shown(&[(odd.clone(), State::Dead)], true);
-        let harmful = |character| character != '\n' && human::is_harmful(character);
+        let harmful = |character| character != '\n' && crate::human::is_harmful(character);
         assert!(!json.contains(harmful), "{json:?}");
         let read: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(read[0]["mount_point"], odd.mount_point.to_str().unwrap());

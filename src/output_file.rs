@@ -9,13 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signal::{SigSet, raise};
 use nix::unistd::linkat;
 
 use crate::sys;
-
-/// The signals that may end this process before the file is complete.
-const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
 /// A file that is being written.
 ///
@@ -153,7 +150,7 @@ fn remove(temporary: &mut Option<PathBuf>) {
 /// Has signals remove the file before they end this process as they always do.
 fn remove_on_signal(temporary: Arc<Mutex<Option<PathBuf>>>) -> io::Result<()> {
     // nohup(1) lets its command ignore SIGHUP, and so do shells with SIGINT for background jobs.
-    let ending = ENDING
+    let ending = sys::ENDING
         .into_iter()
         .filter(|&signal| !sys::is_ignored(signal));
     let signals: SigSet = ending.collect();

@@ -30,12 +30,15 @@ use crate::human::{Escaped, Quoted, Size};
 use crate::logging;
 use crate::member::Extent;
 use crate::output_file::OutputFile;
+use crate::pool;
 use crate::progress::Progress;
 use crate::sys;
 use input::{Input, Item};
 
 /// How much is read and written at once, in bytes.
 const BUFFER_LEN: usize = 1 << 20;
+/// The most threads that work, unless the user says how many.
+const JOBS_MAX: usize = 64;
 /// File systems that can share blocks between files do so from one multiple of this to another.
 const BLOCK_LEN: u64 = 4096;
 
@@ -84,7 +87,9 @@ pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
             )
         },
     };
-    let threads = arguments.jobs.map_or_else(processors, usize::from);
+    let threads = arguments
+        .jobs
+        .map_or_else(|| pool::processors().min(JOBS_MAX), usize::from);
     job.write(threads)?;
     input.check_unchanged()?;
     if arguments.verify {
@@ -104,10 +109,6 @@ pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
         let _ = writeln!(io::stdout(), "packed {from} into {to}: {layout}");
     }
     Ok(())
-}
-
-fn processors() -> usize {
-    thread::available_parallelism().map_or(1, |count| count.get().min(64))
 }
 
 /// The path of the file to be written: a symbolic link is followed.

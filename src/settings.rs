@@ -1,7 +1,6 @@
 //! What the options of a mount come to, on this machine and for this user.
 
 use std::path::PathBuf;
-use std::thread;
 
 use log::LevelFilter;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -15,6 +14,7 @@ use crate::clone;
 use crate::error::Error;
 use crate::fuse::Ownership;
 use crate::inflate::Limits;
+use crate::pool;
 
 /// The threads that answer requests, unless the user says how many.
 const THREADS_MAX: usize = 8;
@@ -114,7 +114,8 @@ pub fn limits(options: &MountOptions) -> Result<Limits, Error> {
     })
 }
 
-/// How many threads answer requests, unless the user says how many.
-pub fn processors() -> usize {
-    thread::available_parallelism().map_or(1, |count| count.get().min(THREADS_MAX))
+/// How many threads answer requests.
+pub fn threads(options: &MountOptions) -> usize {
+    let default = || pool::processors().min(THREADS_MAX);
+    options.threads.map_or_else(default, usize::from)
 }

@@ -161,6 +161,9 @@ pub fn getxattr(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
     Ok(value)
 }
 
+/// The signals by which processes are asked to end.
+pub const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
 /// Has the allocator keep the memory of all threads together: each for itself would keep as much as
 /// any of them ever had.
 pub fn keep_memory_together() {

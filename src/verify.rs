@@ -18,6 +18,7 @@ use crate::cli::VerifyArgs;
 use crate::color::{FAULT, NOTE, SOUND};
 use crate::error::{Error, status};
 use crate::human::{Escaped, Size};
+use crate::pool;
 use contents::Contents;
 use finding::{Fault, Note};
 
@@ -41,9 +42,10 @@ struct Report {
 pub fn verify(arguments: &VerifyArgs, fail: impl Fn(&Error) -> u8) -> u8 {
     let mut out = BufWriter::new(AutoStream::auto(io::stdout().lock()));
     let mut worst = status::DONE;
+    let jobs = arguments.jobs.map_or_else(pool::processors, usize::from);
     for given in &arguments.archives {
         let archive = ArchiveFile::open(given);
-        let report = match archive.and_then(|archive| check(archive, given, arguments.threads())) {
+        let report = match archive.and_then(|archive| check(archive, given, jobs)) {
             Ok(report) => report,
             Err(error) => {
                 worst = worst.max(fail(&error));
@@ -120,7 +122,7 @@ impl Report {
 /// One line for each finding, then one with the result.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let archive = Escaped(self.archive.as_os_str().as_encoded_bytes());
+        let archive = Escaped::path(&self.archive);
         let members = &self.index.members;
         let name = |at: u32| Escaped(self.index.names.bytes(members[at as usize].name));
         for (at, fault) in &self.faults {

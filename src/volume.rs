@@ -293,7 +293,7 @@ impl Volume {
     pub fn tell_once(&self, ino: Ino, reason: &dyn fmt::Display) {
         let told = self.told.get(ino.0.wrapping_sub(1) as usize);
         if told.is_none_or(|told| !told.swap(true, Ordering::Relaxed)) {
-            let archive = Escaped(self.path.as_os_str().as_encoded_bytes());
+            let archive = Escaped::path(&self.path);
             match self.reasons.fetch_add(1, Ordering::Relaxed) {
                 ..REASONS_MAX => {}
                 REASONS_MAX => return warn!("{archive}: more members cannot be read"),

@@ -259,7 +259,7 @@ impl Shelf {
         let name = outer.tree.name_of(member);
         let path = outer.inside_path(name);
         let failed = |reason: &dyn std::fmt::Display| {
-            let shown = Escaped(path.as_os_str().as_encoded_bytes()).to_string();
+            let shown = Escaped::path(&path).to_string();
             self.failed(archive, || format!("{shown}: {reason}"))
         };
         let contents = match outer.contents(member) {

@@ -1,6 +1,5 @@
 //! The command line of `npzfs verify`.
 
-use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -26,12 +25,4 @@ pub struct VerifyArgs {
     /// How many threads read and check [default: the processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-}
-
-impl VerifyArgs {
-    /// How many threads to use.
-    pub fn threads(&self) -> usize {
-        let processors = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        self.jobs.map_or_else(processors, usize::from)
-    }
 }

@@ -8,7 +8,7 @@ use serde_json::ser::Formatter;
 
 use super::{ALIGNMENT, Listing, Npy, Row};
 use crate::error::Error;
-use crate::human::{self, Escaped};
+use crate::human::{Escaped, HarmlessJson};
 use crate::lane::Lane;
 use crate::member::{Method, Problem};
 
@@ -21,7 +21,7 @@ pub(super) fn write(out: &mut impl Write, listing: &Listing<'_>) -> Result<(), E
 }
 
 fn object(out: &mut impl Write, listing: &Listing<'_>) -> Result<(), Error> {
-    let archive = Text(Escaped(listing.archive.as_os_str().as_encoded_bytes()));
+    let archive = Text(Escaped::path(listing.archive));
     text(out, "{\"archive\":")?;
     value(out, &archive)?;
     text(out, ",\"size_bytes\":")?;
@@ -118,8 +118,7 @@ impl<T: fmt::Display> Serialize for Text<T> {
     }
 }
 
-/// Compact JSON that does no harm to a terminal: the characters that people are shown as escapes
-/// are escaped here, too, as JSON does it.
+/// Compact JSON that does no harm to a terminal.
 struct Harmless;
 
 impl Formatter for Harmless {
@@ -128,19 +127,7 @@ impl Formatter for Harmless {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(human::is_harmful) {
-            let (harmless, from) = rest.split_at(at);
-            out.write_all(harmless.as_bytes())?;
-            let mut characters = from.chars();
-            if let Some(character) = characters.next() {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    write!(out, "\\u{unit:04x}")?;
-                }
-            }
-            rest = characters.as_str();
-        }
-        out.write_all(rest.as_bytes())
+        write!(out, "{}", HarmlessJson(fragment))
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::decode::Fault;
-use crate::error::{shown, status, text};
+use crate::error::{status, text};
 use crate::human::Escaped;
 
 /// Why a repack failed. Nothing is left of it.
@@ -107,7 +107,7 @@ impl fmt::Display for Failure {
                 member,
                 error,
             } => {
-                let (archive, member) = (shown(archive), Escaped::member(member));
+                let (archive, member) = (Escaped::path(archive), Escaped::member(member));
                 if is_fault(error) {
                     write!(f, "{archive}: member '{member}': {error}")
                 } else {
@@ -116,16 +116,25 @@ impl fmt::Display for Failure {
                 }
             }
             Self::Read { path, error } => {
-                write!(f, "{}: cannot be read: {}", shown(path), text(error))
+                write!(
+                    f,
+                    "{}: cannot be read: {}",
+                    Escaped::path(path),
+                    text(error)
+                )
             }
             Self::Changed { path } => {
-                write!(f, "{}: changed while it was read: try again", shown(path))
+                write!(
+                    f,
+                    "{}: changed while it was read: try again",
+                    Escaped::path(path)
+                )
             }
             Self::NoFile { path, what } => {
                 write!(
                     f,
                     "{}: is {what}, which an archive cannot hold",
-                    shown(path)
+                    Escaped::path(path)
                 )
             }
             Self::LongName { name } => write!(
@@ -134,27 +143,36 @@ impl fmt::Display for Failure {
                 Escaped::member(name)
             ),
             Self::Exists { output } => {
-                write!(f, "{}: exists already (--force replaces it)", shown(output))
+                write!(
+                    f,
+                    "{}: exists already (--force replaces it)",
+                    Escaped::path(output)
+                )
             }
             Self::NotReplaced { output, what } => {
                 write!(
                     f,
                     "{}: is {what}, and only files are replaced",
-                    shown(output)
+                    Escaped::path(output)
                 )
             }
             Self::Inside { output } => write!(
                 f,
                 "{}: lies in the directory that is packed: write it somewhere else",
-                shown(output)
+                Escaped::path(output)
             ),
             Self::Write { output, error } => {
-                write!(f, "{}: cannot be written: {}", shown(output), text(error))
+                write!(
+                    f,
+                    "{}: cannot be written: {}",
+                    Escaped::path(output),
+                    text(error)
+                )
             }
             Self::Verify { output, what } => write!(
                 f,
                 "{}: not written: what was read back differs: {what}",
-                shown(output)
+                Escaped::path(output)
             ),
         }
     }
