@@ -3,8 +3,9 @@
 use std::io;
 
 use super::descriptor::{DESCRIPTOR_MAX, descriptor_len};
+use super::extents::is_nowhere;
 use super::local::{HAS_DATA_DESCRIPTOR, LOCAL_HEADER};
-use super::{Index, Source, is_nowhere};
+use super::{Index, Source};
 use crate::member::Extent;
 
 /// Bytes before the central directory that no member claims.
