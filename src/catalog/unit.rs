@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::archive::{Archive, Origin};
-use super::folder::Folder;
+use super::folder::{Folder, Seen};
 use crate::tree::Ino;
 
 /// A part of the mount that numbers its own inodes.
@@ -30,6 +30,17 @@ pub(super) enum What {
     Folder(Folder),
     /// Several archives and folders, by the names that they are shown under.
     Named(BTreeMap<OsString, Arc<Unit>>),
+}
+
+impl What {
+    /// Whether it is still what is seen under its name in a folder.
+    pub(super) fn is(&self, seen: &Seen) -> bool {
+        match (self, seen) {
+            (Self::Folder(_), Seen::Folder(_)) => true,
+            (Self::Archive(archive), Seen::Archive(seen)) => archive.is(seen),
+            _ => false,
+        }
+    }
 }
 
 impl Unit {
