@@ -347,7 +347,7 @@ impl Inflater {
         drop(state);
         // Memory is given back only now, which takes a while.
         drop(dropped);
-        fits.then_some(Room {
+        fits.then(|| Room {
             inflater: self,
             size,
         })
@@ -500,7 +500,9 @@ impl fmt::Debug for Inflater {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Barrier, mpsc};
+    use std::thread;
 
     use zip::write::SimpleFileOptions;
 
@@ -651,6 +653,36 @@ mod tests {
         let error = on_disk.inflater.disk_file(1 << 60).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert_eq!(on_disk.usage(), (1, 0, 1));
+    }
+
+    #[test]
+    fn room_that_is_not_to_be_had_after_all_is_not_counted() {
+        let fixture = Fixture::new(&["a"], LEN, 9);
+        let is_over = AtomicBool::new(false);
+        for _ in 0..100 {
+            let contents = Arc::downgrade(fixture.inflated("a").bytes());
+            let both = Barrier::new(2);
+            is_over.store(false, Ordering::Relaxed);
+            let counted = thread::scope(|scope| {
+                // Somebody uses them at one moment and not at the next.
+                scope.spawn(|| {
+                    both.wait();
+                    while !is_over.load(Ordering::Relaxed) {
+                        drop(contents.upgrade());
+                    }
+                });
+                both.wait();
+                let counted = (0..100).map(|_| {
+                    let _room = fixture.inflater.room_in_memory(LEN);
+                    fixture.usage().1
+                });
+                let counted: Vec<u64> = counted.collect();
+                is_over.store(true, Ordering::Relaxed);
+                counted
+            });
+            // Either the room, or the contents that could not be dropped.
+            assert_eq!(counted, [LEN; 100]);
+        }
     }
 
     #[test]
