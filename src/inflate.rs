@@ -4,27 +4,29 @@
 //! Contents are files without a name, in memory as long as there is room, then on a disk. They are
 //! checked whole, CRC-32 included, before the first byte is served.
 
-use std::collections::{BTreeMap, HashMap};
+mod cache;
+mod error;
+mod file;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::statvfs::statvfs;
 
-use crate::bytes::{Bytes, ReadError, Slice};
-use crate::error::text;
-use crate::human::{Escaped, Size};
+use crate::bytes::{Bytes, Slice};
 use crate::pool::Pool;
-use crate::sys;
 use crate::tree::Ino;
 use crate::volume::Volume;
+pub use cache::Usage;
+use cache::{Cache, Home};
+pub use error::InflateError;
+pub use file::memory_file;
+use file::{allocate, read_only};
 
 /// How much is inflated at once, in bytes.
 const STEP: usize = 256 << 10;
@@ -43,125 +45,13 @@ pub struct Limits {
 /// Which contents: the number of the archive within the mount, and the member's inode in it.
 pub type Key = (u32, Ino);
 
-/// Why a member was not inflated.
-#[derive(Debug)]
-pub enum InflateError {
-    /// The archive has changed.
-    Stale,
-    /// The archive cannot be read, or the member is not what it should be.
-    Data(io::Error),
-    /// There is no room for so much, not even on the disk.
-    NoRoom {
-        /// What is needed, in bytes.
-        size: u64,
-        /// What may be used of the memory, in bytes.
-        memory: u64,
-        /// Where there is no room either.
-        directory: PathBuf,
-    },
-    /// More contents are in use than there may be.
-    TooMany,
-    /// The contents could not be written.
-    Write {
-        /// Where; `None` for memory.
-        directory: Option<PathBuf>,
-        /// The cause.
-        error: io::Error,
-    },
-    /// The decoder failed in a way in which it never should.
-    Decoder,
-}
-
-impl fmt::Display for InflateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stale => f.write_str("the archive changed while the member was inflated"),
-            Self::Data(error) => f.write_str(&text(error)),
-            Self::NoRoom {
-                size,
-                memory,
-                directory,
-            } => write!(
-                f,
-                "no room for {}: --inflate-limit is {}, and {} has not that much left",
-                Size(*size),
-                Size(*memory),
-                Escaped::path(directory)
-            ),
-            Self::TooMany => {
-                f.write_str("too many inflated members are in use (--max-open, ulimit -n)")
-            }
-            Self::Write { directory, error } => {
-                f.write_str("inflated data cannot be written")?;
-                if let Some(directory) = directory {
-                    write!(f, " to {}", Escaped::path(directory))?;
-                }
-                write!(f, ": {}", text(error))
-            }
-            Self::Decoder => f.write_str("the decoder failed: please report it"),
-        }
-    }
-}
-
-impl From<ReadError> for InflateError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Stale => Self::Stale,
-            ReadError::Io(error) => Self::Data(error),
-        }
-    }
-}
-
 /// What is told to everybody who waits for the same contents.
 pub type Inflated = Result<Slice, Arc<InflateError>>;
-
-type Waiter = Box<dyn FnOnce(Inflated) + Send>;
-
-/// Where contents are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Home {
-    Memory,
-    Disk,
-}
-
-enum Entry {
-    /// Is being made; these want it.
-    Pending(Vec<Waiter>),
-    Ready {
-        contents: Slice,
-        home: Home,
-        /// When it was last asked for: its key in `State::by_use`.
-        used: u64,
-    },
-}
-
-#[derive(Default)]
-struct State {
-    entries: HashMap<Key, Entry>,
-    /// What is ready, least recently used first.
-    by_use: BTreeMap<u64, Key>,
-    clock: u64,
-    /// Bytes in memory, what is being made included.
-    in_memory: u64,
-    /// How often a member was inflated, or was to be.
-    inflations: u64,
-}
-
-/// What there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// How many contents, wherever they are.
-    pub count: usize,
-    /// How many bytes of memory they take, those included that are being made.
-    pub memory: u64,
-    /// How often a member was inflated, or was to be.
-    pub inflations: u64,
-}
 
 /// Inflates members, and keeps what they were inflated to.
 pub struct Inflater {
     limits: Limits,
-    state: Mutex<State>,
+    cache: Mutex<Cache>,
     /// Locked by whoever takes room on the disk, which may take its time: else two would take the
     /// same.
     disk: Mutex<()>,
@@ -173,7 +63,7 @@ impl Inflater {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            state: Mutex::default(),
+            cache: Mutex::default(),
             disk: Mutex::default(),
             pool: Pool::default(),
         }
@@ -187,70 +77,48 @@ impl Inflater {
         volume: Arc<Volume>,
         then: impl FnOnce(Inflated) + Send + 'static,
     ) {
-        let mut state = self.lock();
-        match state.entries.get_mut(&key) {
-            Some(Entry::Pending(waiters)) => waiters.push(Box::new(then)),
-            Some(Entry::Ready { .. }) => {
-                let contents = state.use_ready(key);
-                drop(state);
-                if let Some(contents) = contents {
-                    then(Ok(contents));
-                }
-            }
-            None => {
-                state.inflations += 1;
-                let waiters: Vec<Waiter> = vec![Box::new(then)];
-                state.entries.insert(key, Entry::Pending(waiters));
-                drop(state);
-                let this = self.clone();
-                self.pool.run(move || this.make(key, &volume));
-            }
+        let mut cache = self.lock();
+        if let Some(contents) = cache.ready(key) {
+            drop(cache);
+            return then(Ok(contents));
+        }
+        let is_first = cache.wait(key, Box::new(then));
+        drop(cache);
+        if is_first {
+            let this = self.clone();
+            self.pool.run(move || this.make(key, &volume));
         }
     }
 
     /// What there is.
     pub fn usage(&self) -> Usage {
-        let state = self.lock();
-        Usage {
-            count: state.by_use.len(),
-            memory: state.in_memory,
-            inflations: state.inflations,
-        }
+        self.lock().usage()
     }
 
     /// Nothing that can panic is done while the lock is held, and nothing that may wait: all who
     /// open a file need it.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make(&self, key: Key, volume: &Volume) {
         // Decoders are given what anybody made, and those who wait must not wait for ever.
         let made = panic::catch_unwind(AssertUnwindSafe(|| self.inflate(key.1, volume)));
         let made = made.unwrap_or(Err(InflateError::Decoder));
-        let mut state = self.lock();
-        let mut waiters = match state.entries.remove(&key) {
-            Some(Entry::Pending(waiters)) => waiters,
-            _ => Vec::new(),
-        };
+        let mut cache = self.lock();
+        let mut waiters = cache.end_wait(key);
         let last = waiters.pop();
         let told = made.map_err(Arc::new).map(|(contents, room)| {
             let home = match &room {
                 Some(_) => Home::Memory,
                 None => Home::Disk,
             };
-            // From here on the room is that of the entry.
+            // From here on the room is that of what is kept.
             std::mem::forget(room);
-            let used = state.tick(key);
-            let entry = Entry::Ready {
-                contents: contents.clone(),
-                home,
-                used,
-            };
-            state.entries.insert(key, entry);
+            cache.keep(key, contents.clone(), home);
             contents
         });
-        drop(state);
+        drop(cache);
         for then in waiters {
             then(told.clone());
         }
@@ -312,12 +180,12 @@ impl Inflater {
     /// Sees to it that there may be contents more, if need be by dropping some that nobody uses.
     fn make_place(&self) -> Result<(), InflateError> {
         loop {
-            let mut state = self.lock();
-            if state.by_use.len() < self.limits.count {
+            let mut cache = self.lock();
+            if cache.usage().count < self.limits.count {
                 return Ok(());
             }
-            let oldest = state.drop_oldest(None);
-            drop(state);
+            let oldest = cache.drop_oldest(None);
+            drop(cache);
             drop(oldest.ok_or(InflateError::TooMany)?);
         }
     }
@@ -325,28 +193,10 @@ impl Inflater {
     /// Takes `size` bytes of memory, if need be by dropping what nobody uses; `None` where that would
     /// not be enough.
     fn room_in_memory(&self, size: u64) -> Option<Room<'_>> {
-        let mut state = self.lock();
-        let may_be_taken = self.limits.memory.checked_sub(size)?;
-        let mut dropped = Vec::new();
-        if state.in_memory > may_be_taken
-            && state.in_memory - state.idle_bytes(Home::Memory) > may_be_taken
-        {
-            return None;
-        }
-        while state.in_memory > may_be_taken {
-            // What was idle before may be in use by a mapping now.
-            match state.drop_oldest(Some(Home::Memory)) {
-                Some(oldest) => dropped.push(oldest),
-                None => break,
-            }
-        }
-        let fits = state.in_memory <= may_be_taken;
-        if fits {
-            state.in_memory += size;
-        }
-        drop(state);
+        let (fits, dropped) = self.lock().take_memory(size, self.limits.memory);
         // Memory is given back only now, which takes a while.
         drop(dropped);
+        // Not made in vain: it would give back what was not taken.
         fits.then(|| Room {
             inflater: self,
             size,
@@ -367,10 +217,10 @@ impl Inflater {
                 },
                 None => Errno::ENOSPC.into(),
             };
-            let mut state = self.lock();
-            let would_do = free.saturating_add(state.idle_bytes(Home::Disk)) >= size;
-            let oldest = would_do.then(|| state.drop_oldest(Some(Home::Disk)));
-            drop(state);
+            let mut cache = self.lock();
+            let would_do = free.saturating_add(cache.idle_bytes(Home::Disk)) >= size;
+            let oldest = would_do.then(|| cache.drop_oldest(Some(Home::Disk)));
+            drop(cache);
             // Only once it is closed there is more room.
             drop(oldest.flatten().ok_or(no_room)?);
         }
@@ -385,68 +235,6 @@ impl Inflater {
     }
 }
 
-impl State {
-    /// Marks an entry as used just now; returns when that is.
-    fn tick(&mut self, key: Key) -> u64 {
-        self.clock += 1;
-        self.by_use.insert(self.clock, key);
-        self.clock
-    }
-
-    fn use_ready(&mut self, key: Key) -> Option<Slice> {
-        let now = self.tick(key);
-        let Some(Entry::Ready { contents, used, .. }) = self.entries.get_mut(&key) else {
-            return None;
-        };
-        let before = std::mem::replace(used, now);
-        let contents = contents.clone();
-        self.by_use.remove(&before);
-        Some(contents)
-    }
-
-    /// How many bytes there are at `home` that nobody uses.
-    fn idle_bytes(&self, home: Home) -> u64 {
-        let entries = self.entries.values();
-        entries.filter_map(|entry| entry.idle_at(Some(home))).sum()
-    }
-
-    /// Drops, of the contents that nobody uses, those that were not asked for longest. They are
-    /// returned since to let go of them may take a while.
-    fn drop_oldest(&mut self, home: Option<Home>) -> Option<Slice> {
-        let is_idle = |key: &Key| {
-            let entry = self.entries.get(key);
-            entry.is_some_and(|entry| entry.idle_at(home).is_some())
-        };
-        let (&used, &key) = self.by_use.iter().find(|(_, key)| is_idle(key))?;
-        self.by_use.remove(&used);
-        let Some(Entry::Ready { contents, home, .. }) = self.entries.remove(&key) else {
-            return None;
-        };
-        if home == Home::Memory {
-            self.in_memory -= contents.len();
-        }
-        Some(contents)
-    }
-}
-
-impl Entry {
-    /// The length of contents at `home`, or anywhere, that nobody uses: no file that is open, no
-    /// archive inside, and no mapping that has outlived the file.
-    fn idle_at(&self, home: Option<Home>) -> Option<u64> {
-        match self {
-            Self::Ready {
-                contents, home: at, ..
-            } if home.is_none_or(|home| home == *at)
-                && Arc::strong_count(contents.bytes()) == 1
-                && !sys::is_open_elsewhere(contents.bytes().file()) =>
-            {
-                Some(contents.len())
-            }
-            _ => None,
-        }
-    }
-}
-
 /// Room in memory for contents that are being made, given back when they are not.
 struct Room<'a> {
     inflater: &'a Inflater,
@@ -455,39 +243,8 @@ struct Room<'a> {
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.inflater.lock().in_memory -= self.size;
+        self.inflater.lock().give_back(self.size);
     }
-}
-
-/// An empty file in memory.
-///
-/// # Errors
-/// Those of memfd_create(2).
-pub fn memory_file() -> io::Result<File> {
-    let flags = MFdFlags::MFD_CLOEXEC;
-    // Some systems want to be told that it is no program; older kernels do not understand.
-    let no_program = flags | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
-    let file = memfd_create(c"npzfs", no_program).or_else(|_| memfd_create(c"npzfs", flags));
-    Ok(file?.into())
-}
-
-/// A new file without a name in `directory`, which has `size` bytes of the disk, where the file
-/// system can give them beforehand.
-fn allocate(directory: &Path, size: u64) -> io::Result<File> {
-    let file = tempfile::tempfile_in(directory)?;
-    let len = size.try_into().map_err(|_| Errno::EFBIG)?;
-    match fallocate(&file, FallocateFlags::empty(), 0, len) {
-        Err(Errno::EOPNOTSUPP) | Ok(()) => Ok(file),
-        // Nothing is to be given.
-        Err(Errno::EINVAL) if size == 0 => Ok(file),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The same file, opened anew: nobody writes to it any more once `file` is closed, and only so it
-/// can be told whether anybody else has it open.
-fn read_only(file: &File) -> io::Result<File> {
-    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 impl fmt::Debug for Inflater {
