@@ -222,8 +222,10 @@ fn output_that_cannot_be_written_is_an_error_of_every_command_that_has_any() {
     let place = place();
     for line in [
         "list a.npz",
+        "list a.npz a.npz",
         "list --json a.npz",
         "verify a.npz",
+        "verify a.npz a.npz",
         "mounts --json",
         "completions zsh",
         "--help",

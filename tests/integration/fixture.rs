@@ -368,3 +368,13 @@ pub fn pattern(len: usize, seed: u32) -> Vec<u8> {
     .take(len)
     .collect()
 }
+
+/// `bytes` with up to four of them changed, which ones and how the `seed` decides.
+pub fn damaged(bytes: &[u8], seed: u32) -> Vec<u8> {
+    let mut damaged = bytes.to_vec();
+    for noise in pattern(8, seed + 1).chunks(2) {
+        let at = usize::from(noise[0]) * usize::from(noise[1]) % damaged.len();
+        damaged[at] ^= noise[0] | 1;
+    }
+    damaged
+}

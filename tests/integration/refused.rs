@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::fixture::{Archive, Member, local_record, pattern};
+use crate::fixture::{Archive, Member, damaged, local_record, pattern};
 use crate::mounted::{Mounted, Place, npzfs, run};
 
 /// The exit status, and what is said of the archive.
@@ -336,15 +336,9 @@ fn random_damage_is_refused_or_served_but_never_a_crash() {
     let archive = Archive::stored(names.map(|name| (name, pattern(50, 3))));
     let bytes = archive.bytes();
     for seed in 0..100 {
-        let noise = pattern(8, seed + 1);
-        let mut damaged = bytes.clone();
-        for at in noise.chunks(2) {
-            let position = usize::from(at[0]) * usize::from(at[1]) % damaged.len();
-            damaged[position] ^= at[0] | 1;
-        }
         let place = Place::new();
         let path = place.join("a.npz");
-        fs::write(&path, &damaged).unwrap();
+        fs::write(&path, damaged(&bytes, seed)).unwrap();
         let at = place.join("mnt");
         let said = run(npzfs().arg("mount").args([&path, &at]));
         match said.status {
