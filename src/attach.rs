@@ -28,8 +28,6 @@ use crate::sys;
 pub struct Attachment<'a> {
     /// What findmnt(8) shows as the source: the archive's absolute path.
     pub source: &'a Path,
-    /// Where to; an absolute path without symbolic links.
-    pub mount_point: &'a Path,
     /// Whether users other than the one who mounts may come in.
     pub allow_other: bool,
     /// The kernel's options.
@@ -40,11 +38,12 @@ pub struct Attachment<'a> {
 pub const FUSERMOUNT: &str = "fusermount3";
 
 impl Attachment<'_> {
-    /// Mounts, and returns the connection to the kernel, on which no request was read yet.
+    /// Mounts at `mount_point`, an absolute path without symbolic links, and returns the connection
+    /// to the kernel, on which no request was read yet.
     ///
     /// # Errors
     /// [`Error::Fuse`] or [`Error::MountPoint`]; then nothing is mounted.
-    pub fn attach(&self) -> Result<OwnedFd, Error> {
+    pub fn attach(&self, mount_point: &Path) -> Result<OwnedFd, Error> {
         let device = match open_device() {
             Ok(device) => device,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -52,18 +51,18 @@ impl Attachment<'_> {
             }
             // fusermount3 can open it for users.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return self.by_fusermount();
+                return self.by_fusermount(mount_point);
             }
             Err(error) => return Err(Error::Fuse(FuseDefect::Device(error))),
         };
-        match self.by_kernel(&device) {
+        match self.by_kernel(&device, mount_point) {
             Ok(()) => Ok(device.into()),
-            Err(Errno::EPERM) if !getuid().is_root() => self.by_fusermount(),
+            Err(Errno::EPERM) if !getuid().is_root() => self.by_fusermount(mount_point),
             Err(error) => Err(Error::Fuse(FuseDefect::Mount(error.into()))),
         }
     }
 
-    fn by_kernel(&self, device: &File) -> nix::Result<()> {
+    fn by_kernel(&self, device: &File, mount_point: &Path) -> nix::Result<()> {
         let mut data = OsString::from(format!(
             "fd={},rootmode=40000,user_id={},group_id={},default_permissions",
             device.as_raw_fd(),
@@ -73,14 +72,14 @@ impl Attachment<'_> {
         self.add_data(&mut data);
         nix::mount::mount(
             Some(self.source),
-            self.mount_point,
+            mount_point,
             Some(FS_TYPE),
             self.kernel.flags,
             Some(data.as_os_str()),
         )
     }
 
-    fn by_fusermount(&self) -> Result<OwnedFd, Error> {
+    fn by_fusermount(&self, mount_point: &Path) -> Result<OwnedFd, Error> {
         let mut options = OsString::from(self.kernel.words().join(","));
         options.push(",default_permissions,subtype=npzfs,fsname=");
         options.push(options::escape(self.source.as_os_str()));
@@ -90,7 +89,7 @@ impl Attachment<'_> {
             .arg("-o")
             .arg(options)
             .arg("--")
-            .arg(self.mount_point)
+            .arg(mount_point)
             // It sends the connection over the socket whose number it finds here.
             .env("_FUSE_COMMFD", "0")
             .stdin(OwnedFd::from(theirs))
@@ -117,23 +116,7 @@ impl Attachment<'_> {
         // Once it has sent the connection, the mount is there, however it ends.
         match received {
             Ok(Some(device)) => Ok(device),
-            _ => Err(self.fusermount_error(&said)),
-        }
-    }
-
-    fn fusermount_error(&self, said: &[u8]) -> Error {
-        let reason = fusermount_reason(said);
-        if reason.contains("user_allow_other") {
-            Error::Fuse(FuseDefect::AllowOther)
-        } else if reason.contains("/dev/fuse") {
-            Error::Fuse(FuseDefect::Device(io::ErrorKind::PermissionDenied.into()))
-        } else if reason.contains("mountpoint") || reason.contains("mounting over") {
-            Error::MountPoint {
-                mount_point: self.mount_point.to_owned(),
-                defect: MountPointDefect::Refused(reason),
-            }
-        } else {
-            Error::Fuse(FuseDefect::Fusermount(reason))
+            _ => Err(fusermount_error(mount_point, &said)),
         }
     }
 
@@ -144,6 +127,22 @@ impl Attachment<'_> {
             options.push(",");
             options.push(option);
         }
+    }
+}
+
+fn fusermount_error(mount_point: &Path, said: &[u8]) -> Error {
+    let reason = fusermount_reason(said);
+    if reason.contains("user_allow_other") {
+        Error::Fuse(FuseDefect::AllowOther)
+    } else if reason.contains("/dev/fuse") {
+        Error::Fuse(FuseDefect::Device(io::ErrorKind::PermissionDenied.into()))
+    } else if reason.contains("mountpoint") || reason.contains("mounting over") {
+        Error::MountPoint {
+            mount_point: mount_point.to_owned(),
+            defect: MountPointDefect::Refused(reason),
+        }
+    } else {
+        Error::Fuse(FuseDefect::Fusermount(reason))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::env;
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
@@ -47,17 +48,18 @@ pub struct Server {
 }
 
 /// Starts the process that is to go to the background. It keeps the terminal until it is live, so
-/// that it can say why it fails, but of other descriptors none. Returns in both processes.
+/// that it can say why it fails, but of other descriptors only `kept`. Returns in both processes.
 ///
 /// # Errors
 /// Those of fork(2) and socketpair(2).
-pub fn background() -> io::Result<Background> {
+pub fn background(kept: Option<&OwnedFd>) -> io::Result<Background> {
     let (connection, caller) = UnixStream::pair()?;
     match sys::fork()? {
         ForkResult::Child => {
             // Also the caller's end: that process alone is to hold it.
             drop(connection);
-            sys::close_inherited_descriptors(&caller);
+            let kept = kept.map(AsRawFd::as_raw_fd);
+            sys::close_inherited_descriptors(kept.into_iter().chain([caller.as_raw_fd()]));
             Ok(Background::Server(Launch { caller }))
         }
         ForkResult::Parent { child } => {

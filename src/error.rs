@@ -128,6 +128,14 @@ pub enum MountPointDefect {
     LeftOver(UnmountDefect),
     /// fusermount3 does not let this user mount there.
     Refused(String),
+    /// It is a descriptor that is not open.
+    NotOpen,
+    /// It is a descriptor of something else than the kernel's end of FUSE.
+    NoConnection,
+    /// It is a descriptor of the kernel's end of FUSE, with which nothing was mounted.
+    NotMounted,
+    /// It is mounted already, so that this option comes too late.
+    MountedWithout(&'static str),
 }
 
 /// Why FUSE cannot be used.
@@ -364,6 +372,15 @@ impl fmt::Display for MountPointDefect {
                 write!(f, "what a killed npzfs left there {defect}")
             }
             Self::Refused(reason) => write!(f, "mount point refused: {reason}"),
+            Self::NotOpen => f.write_str("no such descriptor is open"),
+            Self::NoConnection => f.write_str("not a descriptor of /dev/fuse"),
+            Self::NotMounted => f.write_str(
+                "nothing was mounted with this descriptor: mount with the option fd= first",
+            ),
+            Self::MountedWithout(option) => write!(
+                f,
+                "is mounted already: {option} can only be given by whoever mounts"
+            ),
         }
     }
 }

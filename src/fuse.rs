@@ -1,22 +1,29 @@
 //! The FUSE side of a mount: each request is decoded, put to the catalog, and answered.
 //!
 //! Nothing here may panic, and no lock is held while a reply is sent. Requests that would change
-//! something have no code: the mount is read-only, so the kernel answers them with EROFS.
+//! something come only where somebody else has mounted, and not read-only: else the kernel itself
+//! answers them with EROFS.
 
 mod access;
 mod handles;
 mod server;
+mod serving;
+#[macro_use]
+mod writes;
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use fuser::{
     BackingId, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr,
+    KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs,
+    ReplyXattr,
 };
 
 use crate::catalog::Catalog;
@@ -27,6 +34,7 @@ use crate::tree::Ino;
 use access::Accesses;
 use handles::Handles;
 use server::{BLOCK_SIZE, DOTS, Server, attribute_errno, errno};
+pub use serving::{Ownership, Serving};
 
 /// The largest READ that is asked for in one request, in bytes. The kernel splits at 1 MiB.
 const REQUEST_MAX: u32 = 1024 * 1024;
@@ -34,37 +42,29 @@ const REQUEST_MAX: u32 = 1024 * 1024;
 /// How many background requests (readahead, above all) the kernel may have under way.
 const MAX_BACKGROUND: u16 = 128;
 
-/// Who owns the files of a mount and what the modes leave out.
-#[derive(Debug, Clone, Copy)]
-pub struct Ownership {
-    /// Owner of every file and directory.
-    pub uid: u32,
-    /// Group of every file and directory.
-    pub gid: u32,
-    /// Permissions that are taken away from 0444 and 0555.
-    pub umask: u16,
-}
-
 /// A mount.
 #[derive(Debug)]
 pub struct Npzfs {
     server: Arc<Server>,
     /// Opens archives, and looks into folders.
     openers: Pool,
-    /// Whether OPEN needs no answer: the kernel can do without, and every file is read right from
-    /// the archive.
+    /// Whether OPEN needs no answer: the kernel can do without, it lets nobody write, and every file
+    /// is read right from the archive.
     open_is_free: bool,
-    /// Whether the kernel may be given files that it reads by itself, as far as the user goes.
     may_pass: bool,
     opendir_is_free: bool,
 }
 
 impl Npzfs {
-    /// The file system of what is in `catalog`. If it `may_pass` files through, the kernel reads by
-    /// itself what it can.
-    pub fn new(catalog: Arc<Catalog>, ownership: Ownership, may_pass: bool) -> Self {
+    /// The file system of what is in `catalog`.
+    pub fn new(catalog: Arc<Catalog>, serving: Serving) -> Self {
+        let Serving {
+            ownership,
+            may_pass,
+            may_be_writable,
+        } = serving;
         Self {
-            open_is_free: catalog.is_all_stored(),
+            open_is_free: catalog.is_all_stored() && !may_be_writable,
             may_pass,
             opendir_is_free: catalog.is_archive(),
             server: Arc::new(Server {
@@ -182,8 +182,11 @@ impl Filesystem for Npzfs {
         });
     }
 
-    fn open(&self, _req: &fuser::Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, _req: &fuser::Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         self.count(Request::Open);
+        if flags.acc_mode() != OpenAccMode::O_RDONLY {
+            return reply.error(Errno::EROFS);
+        }
         if self.open_is_free {
             // Told once, the kernel opens files by itself from now on and keeps their pages.
             return reply.error(Errno::ENOSYS);
@@ -418,4 +421,6 @@ impl Filesystem for Npzfs {
         self.count(Request::Fsync);
         reply.error(Errno::ENOSYS);
     }
+
+    refuse_writes!();
 }

@@ -1,9 +1,9 @@
 //! `npzfs mount`: from the command line to a live mount, and to its end.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -17,23 +17,35 @@ use nix::sys::statvfs::statvfs;
 use crate::attach::{self, Attachment};
 use crate::catalog::Catalog;
 use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough};
-use crate::daemon::{self, Background, Launch, Watched};
-use crate::error::{Error, FuseDefect, UnmountDefect, status};
+use crate::daemon::{self, Background, Launch};
+use crate::error::{Error, FuseDefect, MountPointDefect, UnmountDefect, status};
 use crate::forget;
-use crate::fuse::{self, Npzfs};
+use crate::fuse::{self, Npzfs, Serving};
 use crate::human::{Escaped, Quoted};
-use crate::inflate::{self, Inflater};
+use crate::inflate::{self, Inflater, Limits};
 use crate::logging;
 use crate::mount_point::MountPoint;
-use crate::mountinfo::Place;
+use crate::open_connection;
+use crate::own_mount::OwnMount;
 use crate::settings;
 use crate::sources::{Opening, Sources, Summary};
 use crate::sys;
-use crate::umount;
 use crate::watch::Watch;
 
 /// How long those who use a mount may go on when a signal has ended it.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Where the connection to the kernel comes from.
+#[derive(Debug)]
+pub enum Target {
+    /// It is made, at the mount point that the user has given.
+    Given,
+    /// It is made, at a directory of which nobody else knows; the mount also ends with the process
+    /// that has launched this one.
+    Private(MountPoint),
+    /// It is there: somebody else has mounted it, and is to unmount it.
+    Connected(OwnedFd),
+}
 
 /// Mounts an archive as `arguments` say. Returns the exit status of this process: in the process
 /// that was called once the mount is live, in the one that serves it once it has ended.
@@ -41,27 +53,44 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # Errors
 /// Any [`Error`]; then nothing is mounted, or not any more.
 pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
+    // Looked at first, since the background closes what it inherits.
+    let connection = open_connection::find(&arguments.mount_point, &arguments.options)?;
     let mut launch = None;
     if !arguments.foreground {
-        match daemon::background().map_err(system("start a process in the background"))? {
+        let started = daemon::background(connection.as_ref());
+        match started.map_err(system("start a process in the background"))? {
             Background::Caller(_) => return Ok(status::DONE),
             Background::Ended(status) => return Ok(status),
             Background::Server(server) => launch = Some(server),
         }
     }
-    mount_here(arguments, launch, None)
+    let target = connection.map_or(Target::Given, Target::Connected);
+    mount_here(arguments, launch, target)
 }
 
-/// Mounts archives and serves them in this process, until the mount has ended. A mount on a `private`
-/// directory, which takes the place of the mount point in `arguments`, also ends with the process
-/// that has launched this one.
+/// Opens the archives, and finds out how much room there is for inflated members.
+fn open(arguments: &MountArgs, watch: &Watch) -> Result<(Sources, Limits), Error> {
+    let options = &arguments.options;
+    let opening = Opening {
+        inflates: options.deflated == Deflated::Inflate,
+        strict: options.strict,
+        strip_suffix: options.strip_suffix,
+        clone_min: settings::clone_min(options),
+        must_pass: options.passthrough == Passthrough::On,
+        watch,
+    };
+    let sources = Sources::open(&arguments.archives, opening)?;
+    Ok((sources, settings::limits(options)?))
+}
+
+/// Mounts archives and serves them in this process, until the mount has ended.
 ///
 /// # Errors
 /// Any [`Error`]; then nothing is mounted, or not any more.
 pub fn mount_here(
     arguments: &MountArgs,
     mut launch: Option<Launch>,
-    private: Option<MountPoint>,
+    target: Target,
 ) -> Result<u8, Error> {
     let options = &arguments.options;
     let log = options.log.as_deref();
@@ -69,16 +98,8 @@ pub fn mount_here(
     settings::raise_descriptor_limit();
     sys::keep_memory_together();
     let (watch, changed) = Watch::new();
-    let opening = Opening {
-        inflates: options.deflated == Deflated::Inflate,
-        strict: options.strict,
-        strip_suffix: options.strip_suffix,
-        clone_min: settings::clone_min(options),
-        must_pass: options.passthrough == Passthrough::On,
-        watch: &watch,
-    };
-    let sources = Sources::open(&arguments.archives, opening)?;
-    let inflater = Inflater::new(settings::limits(options)?);
+    let (sources, limits) = open(arguments, &watch)?;
+    let inflater = Inflater::new(limits);
 
     // From here on a signal waits until there is a mount to end.
     let signals: SigSet = sys::ENDING.into_iter().collect();
@@ -87,35 +108,28 @@ pub fn mount_here(
     let blocked = blocked.thread_block().map_err(io::Error::from);
     blocked.map_err(system("block signals"))?;
     // What follows is undone in the opposite order, however this function is left.
-    let is_private = private.is_some();
-    let mount_point = match private {
-        Some(directory) => directory,
-        None => MountPoint::prepare(&arguments.mount_point, options.kernel.nonempty)?,
-    };
-    let mut watcher = None;
-    if options.auto_unmount {
-        let watched = daemon::watch(&mount_point.path, &mut launch);
-        match watched.map_err(system("start a process that watches"))? {
-            Watched::Watcher => return Ok(status::DONE),
-            Watched::Server(server) => watcher = Some(server),
-        }
-    }
-    let mut own = OwnMount::new(&mount_point).map_err(system("open a descriptor"))?;
-    let device = Attachment {
+    let is_private = matches!(target, Target::Private(_));
+    let attachment = Attachment {
         source: &sources.shown,
-        mount_point: &mount_point.path,
         allow_other: acl(options) != SessionACL::Owner,
         kernel: &options.kernel,
-    }
-    .attach()?;
-    let device_number = Place::find(&mount_point.path)
-        .map_err(session_error)?
-        .mount
-        .device;
-    own.device = Some(device_number);
-    if let Some(watcher) = &mut watcher {
-        watcher.mounted(device_number).map_err(session_error)?;
-    }
+    };
+    let mut make = |mount_point| {
+        let made = OwnMount::make(mount_point, options.auto_unmount, &mut launch, &attachment);
+        made.map(|made| made.map(|(own, connection)| (Some(own), connection)))
+    };
+    let made = match target {
+        Target::Given => {
+            let nonempty = options.kernel.nonempty;
+            make(MountPoint::prepare(&arguments.mount_point, nonempty)?)?
+        }
+        Target::Private(directory) => make(directory)?,
+        Target::Connected(connection) => Some((None, connection)),
+    };
+    let Some((own, connection)) = made else {
+        // This is the process that watched.
+        return Ok(status::DONE);
+    };
     watch.start().map_err(system("start a thread"))?;
     let Sources { root, summary, .. } = sources;
     let catalog = Arc::new(Catalog::new(
@@ -125,16 +139,26 @@ pub fn mount_here(
         watch,
     ));
     let weak_catalog = Arc::downgrade(&catalog);
-    let may_pass = options.passthrough != Passthrough::Off;
-    let npzfs = Npzfs::new(catalog, settings::ownership(options), may_pass);
-    let device_again = device.try_clone().map_err(system("open a descriptor"))?;
+    let serving = Serving {
+        ownership: settings::ownership(options),
+        may_pass: options.passthrough != Passthrough::Off,
+        may_be_writable: own.is_none(),
+    };
+    let npzfs = Npzfs::new(catalog, serving);
+    let connection_again = connection.try_clone();
+    let connection_again = connection_again.map_err(system("open a descriptor"))?;
     let mut config = Config::default();
     config.n_threads = Some(settings::threads(options));
     // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
     config.clone_fd = attach::open_device().is_ok();
-    let session = Session::from_fd(npzfs, device, acl(options), config);
-    let session = session.map_err(session_error)?;
-    let passes = try_passthrough(options, device_again, &weak_catalog);
+    // Whom to let in, whoever has mounted has told the kernel.
+    let acl = own.as_ref().map_or(SessionACL::All, |_| acl(options));
+    let session = Session::from_fd(npzfs, connection, acl, config);
+    let session = session.map_err(|error| match &own {
+        Some(_) => session_error(error),
+        None => unusable(&arguments.mount_point, error),
+    })?;
+    let passes = try_passthrough(options, connection_again, &weak_catalog);
     passes.map_err(|error| Error::Fuse(FuseDefect::Passthrough(error)))?;
     forget::start(changed, weak_catalog, session.notifier()).map_err(system("start a thread"))?;
     let caller = launch.as_ref().filter(|_| is_private);
@@ -145,9 +169,11 @@ pub fn mount_here(
         caller.map_err(system("open a descriptor"))?,
     )?;
 
-    // An answer from the mount itself: only now it is live.
-    statvfs(&mount_point.path).map_err(|error| session_error(error.into()))?;
-    announce(arguments, &summary, mount_point.cleaned_up, is_private);
+    if let Some(own) = &own {
+        // An answer from the mount itself: only now it is live.
+        statvfs(&own.mount_point.path).map_err(|error| session_error(error.into()))?;
+    }
+    announce(arguments, &summary, own.as_ref(), is_private);
     if let Some(launch) = launch {
         launch.live().map_err(system("go to the background"))?;
     }
@@ -195,6 +221,18 @@ fn session_error(error: io::Error) -> Error {
     Error::Fuse(FuseDefect::Session(error))
 }
 
+/// The error for a connection over which no session begins.
+fn unusable(mount_point: &Path, error: io::Error) -> Error {
+    let defect = match error.kind() {
+        io::ErrorKind::PermissionDenied => MountPointDefect::NotMounted,
+        _ => return session_error(error),
+    };
+    Error::MountPoint {
+        mount_point: mount_point.to_owned(),
+        defect,
+    }
+}
+
 fn acl(options: &MountOptions) -> SessionACL {
     if options.allow_root {
         SessionACL::RootAndOwner
@@ -202,58 +240,6 @@ fn acl(options: &MountOptions) -> SessionACL {
         SessionACL::All
     } else {
         SessionACL::Owner
-    }
-}
-
-/// This process's own mount, which is ended when this is dropped.
-struct OwnMount<'a> {
-    mount_point: &'a MountPoint,
-    /// The number of its file system, as soon as it is known.
-    device: Option<(u32, u32)>,
-    /// Descriptors that are kept for the end: to look at a place takes two, and there may be no
-    /// others left by then.
-    spare: Option<[File; 2]>,
-}
-
-impl<'a> OwnMount<'a> {
-    fn new(mount_point: &'a MountPoint) -> io::Result<Self> {
-        Ok(Self {
-            mount_point,
-            device: None,
-            spare: Some([File::open("/")?, File::open("/")?]),
-        })
-    }
-
-    /// Ends the mount, if it is there.
-    fn end(&mut self) -> Result<(), UnmountDefect> {
-        self.spare = None;
-        match self.device {
-            Some(device) => umount::end_own(&self.mount_point.path, device),
-            // The connection is closed already, so if there is a mount, it is dead.
-            None => umount::end_dead(&self.mount_point.path).map(drop),
-        }
-    }
-
-    /// What to do once the session has ended: nothing if that was because the mount was gone.
-    /// Otherwise the connection was aborted, and the mount is still there, dead.
-    fn session_ended(mut self) -> Result<(), Error> {
-        self.spare = None;
-        let left = umount::end_dead(&self.mount_point.path);
-        // Its device number may be another mount's now, which must not be ended.
-        std::mem::forget(self);
-        match left {
-            Ok(false) => Ok(()),
-            _ => Err(system("serve")(io::ErrorKind::ConnectionAborted.into())),
-        }
-    }
-}
-
-impl Drop for OwnMount<'_> {
-    fn drop(&mut self) {
-        if let Err(defect) = self.end() {
-            let shown = Escaped::path(&self.mount_point.path);
-            error!("{shown}: {defect}");
-        }
     }
 }
 
@@ -304,55 +290,63 @@ fn send_signals(signals: &SigSet, events: &Sender<Event>) {
 
 /// Tells the user that the mount is live. Of a private one only who asks for it is told, and not on
 /// standard output, which is the command's.
-fn announce(arguments: &MountArgs, summary: &Summary, cleaned_up: bool, is_private: bool) {
+fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&OwnMount>, is_private: bool) {
     let options = &arguments.options;
+    let is_wanted = if is_private {
+        options.verbose > 0
+    } else {
+        !options.quiet
+    };
+    if !is_wanted {
+        return;
+    }
     let what = match &*arguments.archives {
         [only] => Escaped::path(only).to_string(),
         several => format!("{} sources", several.len()),
     };
-    let mount_point = Quoted(&arguments.mount_point);
-    let after = if cleaned_up {
-        ", after cleaning up what a killed npzfs had left there"
-    } else {
-        ""
-    };
-    let mounted = format!("mounted {what} at {mount_point}{after}: {summary}");
+    let at = Quoted(&arguments.mount_point);
     // Whoever closed these streams does not want to know.
-    let _ = match is_private {
-        true if options.verbose > 0 => writeln!(io::stderr(), "npzfs: {mounted}"),
-        false if !options.quiet => writeln!(
-            io::stdout(),
-            "{mounted}; unmount with: npzfs umount {mount_point}"
-        ),
-        _ => Ok(()),
+    let _ = match own.map(|own| own.mount_point.cleaned_up) {
+        None => writeln!(io::stdout(), "serving {what} on {at}: {summary}"),
+        Some(_) if is_private => {
+            writeln!(io::stderr(), "npzfs: mounted {what} at {at}: {summary}")
+        }
+        Some(cleaned_up) => {
+            let after = if cleaned_up {
+                ", after cleaning up what a killed npzfs had left there"
+            } else {
+                ""
+            };
+            let end = format!("unmount with: npzfs umount {at}");
+            writeln!(
+                io::stdout(),
+                "mounted {what} at {at}{after}: {summary}; {end}"
+            )
+        }
     };
 }
 
 /// Waits until the mount is to end, or has ended.
-fn wait(events: &Receiver<Event>, mut own: OwnMount<'_>) -> Result<(), Error> {
+fn wait(events: &Receiver<Event>, mut own: Option<OwnMount>) -> Result<(), Error> {
     // An error would say that both threads are gone.
     while let Ok(event) = events.recv() {
         match event {
             Event::Ended(result) => {
-                let ended = own.session_ended();
-                result.map_err(system("serve")).and(ended)?;
+                let was_gone = own.is_none_or(OwnMount::session_ended);
+                result.map_err(system("serve"))?;
+                if !was_gone {
+                    return Err(system("serve")(io::ErrorKind::ConnectionAborted.into()));
+                }
                 info!("unmounted");
                 return Ok(());
             }
             Event::CallerEnded => {
-                info!("the process that ran the command has ended: unmounting");
                 // Who still uses it may go on: the session ends with the last of them.
-                if let Err(defect) = own.end() {
-                    let shown = Escaped::path(&own.mount_point.path);
-                    error!("{shown}: {defect}");
-                }
+                end(own.as_mut(), "the process that ran the command has ended");
             }
             Event::Signal(signal) => {
-                info!("{signal}: unmounting");
                 // While the session lives: afterwards its device number may be another's.
-                if let Err(defect @ UnmountDefect::MountInside { .. }) = own.end() {
-                    let shown = Escaped::path(&own.mount_point.path);
-                    error!("{shown}: {defect}");
+                if !end(own.as_mut(), signal.as_str()) {
                     continue;
                 }
                 // Who still uses it may finish what is under way; a second signal ends the wait.
@@ -362,4 +356,19 @@ fn wait(events: &Receiver<Event>, mut own: OwnMount<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Ends a mount, if it is this process's own. Returns whether that can be: not where another mount
+/// is inside.
+fn end(own: Option<&mut OwnMount>, why: &str) -> bool {
+    let Some(own) = own else {
+        info!("{why}: leaving the mount to whoever has mounted it");
+        return true;
+    };
+    info!("{why}: unmounting");
+    let ended = own.end();
+    if let Err(defect) = &ended {
+        error!("{}: {defect}", Escaped::path(&own.mount_point.path));
+    }
+    !matches!(ended, Err(UnmountDefect::MountInside { .. }))
 }

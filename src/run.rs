@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use crate::cli::{MountArgs, RunArgs};
 use crate::daemon::{self, Background};
 use crate::error::{Error, status};
-use crate::mount::{self, system};
+use crate::mount::{self, Target, system};
 use crate::mount_point::MountPoint;
 use crate::settings;
 use crate::sys;
@@ -64,7 +64,7 @@ pub fn run(arguments: &RunArgs) -> Result<u8, Error> {
     let mask = block(&ENDING)?;
     let mount_point = MountPoint::private()?;
     let path = mount_point.path.clone();
-    match daemon::background().map_err(system("start a process in the background"))? {
+    match daemon::background(None).map_err(system("start a process in the background"))? {
         Background::Server(launch) => {
             let restored = mask.thread_set_mask().map_err(io::Error::from);
             restored.map_err(system("unblock signals"))?;
@@ -74,7 +74,7 @@ pub fn run(arguments: &RunArgs) -> Result<u8, Error> {
                 foreground: false,
                 options: arguments.options.clone(),
             };
-            mount::mount_here(&arguments, Some(launch), Some(mount_point))
+            mount::mount_here(&arguments, Some(launch), Target::Private(mount_point))
         }
         Background::Ended(status) => Ok(status),
         Background::Caller(server) => {

@@ -104,16 +104,32 @@ pub fn fork() -> io::Result<ForkResult> {
     Ok(unsafe { nix::unistd::fork() }?)
 }
 
-/// Closes every descriptor that the process inherited, but for the standard streams. `own` is the
-/// only one that it has opened itself.
-pub fn close_inherited_descriptors(own: &impl AsRawFd) {
-    let own = own.as_raw_fd() as libc::c_uint;
-    for (first, last) in [(3, own - 1), (own + 1, libc::c_uint::MAX)] {
+/// Closes every descriptor that the process inherited, but for the standard streams. `own` are those
+/// that it has opened itself.
+pub fn close_inherited_descriptors(own: impl IntoIterator<Item = RawFd>) {
+    let mut own: Vec<_> = own.into_iter().map(|own| own as libc::c_uint).collect();
+    own.sort_unstable();
+    let mut first = 3;
+    for last in own.iter().map(|own| own - 1).chain([libc::c_uint::MAX]) {
         // SAFETY: called before npzfs opens anything else, so no live object owns one of them. A
         // kernel without this call (before 5.9) leaves them open, which is no error; nor is an
         // empty range.
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        first = last.saturating_add(2);
     }
+}
+
+/// Another descriptor for what an inherited one stands for, above those of the standard streams and
+/// closed by execve(2).
+///
+/// # Errors
+/// EBADF where it is not open.
+pub fn duplicate(inherited: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: this request takes numbers, whether or not they stand for something.
+    let number = unsafe { libc::fcntl(inherited, libc::F_DUPFD_CLOEXEC, 3) };
+    let number = Errno::result(number)?;
+    // SAFETY: the kernel has just made the descriptor, so nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Lets the kernel tell of children that end. Whoever started this process may have had it ignore

@@ -10,6 +10,7 @@ mod caching;
 mod changes;
 mod cloning;
 mod colour;
+mod connected;
 mod content;
 mod coreutils;
 mod documents;

@@ -17,8 +17,8 @@ use crate::mounted::{
 /// An archive in a directory of its own user.
 pub struct Home {
     pub place: Place,
-    user: User,
-    program: PathBuf,
+    pub user: User,
+    pub program: PathBuf,
     pub archive: PathBuf,
     pub at: PathBuf,
 }
