@@ -5,10 +5,15 @@ MAKEFLAGS += --no-print-directory
 CARGO = cargo
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
+# mount(8) looks for its helpers in /sbin, which is /usr/sbin, and not below /usr/local.
+SBINDIR = $(patsubst /usr/local,/usr,$(PREFIX))/sbin
 MANDIR = $(PREFIX)/share/man/man1
 BASHDIR = $(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(PREFIX)/share/zsh/site-functions
 FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
+
+# The names by which mount(8) calls npzfs.
+HELPERS = mount.npzfs mount.fuse.npzfs
 
 RELEASE = target/release/npzfs
 VENV = target/venv
@@ -89,6 +94,8 @@ $(VENV)/done $(BENCH_VENV)/done:
 
 install: build
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(BINDIR)/npzfs
+	install -d $(DESTDIR)$(SBINDIR)
+	for name in $(HELPERS); do ln -sf $(BINDIR)/npzfs $(DESTDIR)$(SBINDIR)/$$name || exit 1; done
 	install -D -m 0644 man/npzfs.1 $(DESTDIR)$(MANDIR)/npzfs.1
 	install -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	umask 022 && $(RELEASE) completions bash > $(DESTDIR)$(BASHDIR)/npzfs
@@ -98,7 +105,7 @@ install: build
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/npzfs $(DESTDIR)$(MANDIR)/npzfs.1 \
 		$(DESTDIR)$(BASHDIR)/npzfs $(DESTDIR)$(ZSHDIR)/_npzfs \
-		$(DESTDIR)$(FISHDIR)/npzfs.fish
+		$(DESTDIR)$(FISHDIR)/npzfs.fish $(HELPERS:%=$(DESTDIR)$(SBINDIR)/%)
 
 clean:
 	$(CARGO) clean

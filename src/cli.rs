@@ -1,6 +1,7 @@
 //! The command line, as plain values.
 
 mod completions;
+mod helper;
 mod list;
 mod mount;
 mod mounts;
@@ -17,6 +18,7 @@ use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 
 pub use completions::{CompletionsArgs, Shell};
+pub use helper::{HelperArgs, is_helper};
 pub use list::ListArgs;
 pub use mount::{Deflated, MountArgs, MountOptions, Passthrough};
 pub use mounts::MountsArgs;
@@ -26,7 +28,7 @@ pub use umount::UmountArgs;
 pub use verify::VerifyArgs;
 
 use crate::color::HEADING;
-use crate::options::{self, KernelOptions};
+use crate::options::{self, KernelOptions, Rejection};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -85,6 +87,9 @@ pub enum Command {
     Mounts(MountsArgs),
     /// Print what a shell needs to complete the command line
     Completions(CompletionsArgs),
+    /// Mount an archive for mount(8), which calls npzfs by another name.
+    #[command(skip)]
+    Helper(HelperArgs),
 }
 
 impl Command {
@@ -98,7 +103,8 @@ impl Command {
             | Self::Umount(_)
             | Self::Verify(_)
             | Self::Mounts(_)
-            | Self::Completions(_) => None,
+            | Self::Completions(_)
+            | Self::Helper(_) => None,
         }
     }
 }
@@ -108,6 +114,9 @@ impl Command {
 /// # Errors
 /// What is wrong with it; the help and the version count as errors, too. The help has styles.
 pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
+    if is_helper(&arguments) {
+        return helper::parse(&arguments).map(Command::Helper);
+    }
     let parsed = Cli::try_parse_from(&arguments).map_err(|error| {
         if error.use_stderr() {
             return error;
@@ -123,29 +132,41 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     let Some((name, first)) = command.mounts() else {
         return Ok(command);
     };
-    // Options behind -o that are long options become long options, right behind the subcommand, so
-    // that both spellings are one and those on the command line itself count last.
-    let mut kernel = KernelOptions::default();
+    let (long_options, kernel) =
+        expand(name, &first.o, |_| false).map_err(|reason| usage_error(name, reason))?;
+    // They come right behind the subcommand, so that those on the command line itself count last.
     let subcommand = arguments
         .iter()
         .skip(1)
         .position(|argument| argument == name);
     let (subcommand, rest) = arguments.split_at(subcommand.map_or(0, |at| at + 2));
-    let mut expanded = subcommand.to_vec();
-    for option in first.o.iter().flat_map(|list| options::split(list)) {
-        match long_option(name, &option).map_err(|reason| usage_error(name, reason))? {
-            Some(long) => expanded.push(long),
-            None => kernel
-                .apply(&option)
-                .map_err(|reason| usage_error(name, reason))?,
-        }
-    }
-    expanded.extend_from_slice(rest);
+    let expanded = subcommand.iter().chain(&long_options).chain(rest);
     let mut command = Cli::try_parse_from(expanded)?.command;
     if let Some((_, options)) = command.mounts() {
         options.kernel = kernel;
     }
     Ok(command)
+}
+
+/// Sorts the options behind `-o`: those that are another spelling of a long option of `subcommand`
+/// become that one, so that both spellings are one, and the others are for the kernel. What is
+/// rejected is left out where it is `forgiven`.
+fn expand(
+    subcommand: &str,
+    lists: &[OsString],
+    forgiven: impl Fn(&Rejection) -> bool,
+) -> Result<(Vec<OsString>, KernelOptions), String> {
+    let (mut long_options, mut kernel) = (Vec::new(), KernelOptions::default());
+    for option in lists.iter().flat_map(|list| options::split(list)) {
+        if let Some(long) = long_option(subcommand, &option)? {
+            long_options.push(long);
+        } else if let Err(rejection) = kernel.apply(&option)
+            && !forgiven(&rejection)
+        {
+            return Err(rejection.to_string());
+        }
+    }
+    Ok((long_options, kernel))
 }
 
 /// The long option of a subcommand that an option behind `-o` is another spelling of, if it is one.

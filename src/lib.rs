@@ -32,6 +32,7 @@ pub mod error;
 pub mod forget;
 pub mod frame;
 pub mod fuse;
+pub mod helper;
 pub mod holders;
 pub mod human;
 pub mod inflate;

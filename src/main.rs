@@ -8,7 +8,7 @@ use npzfs::cli::{self, Command};
 use npzfs::color::{self, ERROR};
 use npzfs::error::{Error, status};
 use npzfs::human::Escaped;
-use npzfs::{completions, list, mount, mounts, repack, run, umount, verify};
+use npzfs::{completions, helper, list, mount, mounts, repack, run, umount, verify};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
@@ -16,6 +16,11 @@ fn main() -> ExitCode {
     }));
     let arguments: Vec<_> = std::env::args_os().collect();
     color::choose(&arguments);
+    let (usage, bug) = if cli::is_helper(&arguments) {
+        (helper::status::USAGE, helper::status::BUG)
+    } else {
+        (status::USAGE, status::FAILED)
+    };
     let command = match cli::parse(arguments) {
         Ok(command) => command,
         Err(error) => {
@@ -28,17 +33,13 @@ fn main() -> ExitCode {
                     .map(|line| Escaped(line.as_bytes()).to_string())
                     .collect();
                 say(&lines.join("\n"));
-                return ExitCode::from(status::USAGE);
+                return ExitCode::from(usage);
             }
             // Help or version.
             return ExitCode::from(print(anstream::stdout(), text.as_bytes()));
         }
     };
-    let status = match std::panic::catch_unwind(|| perform(&command)) {
-        Ok(status) => status,
-        Err(_) => status::FAILED,
-    };
-    ExitCode::from(status)
+    ExitCode::from(std::panic::catch_unwind(|| perform(&command)).unwrap_or(bug))
 }
 
 fn perform(command: &Command) -> u8 {
@@ -68,6 +69,10 @@ fn perform(command: &Command) -> u8 {
         Command::Completions(arguments) => {
             print(io::stdout(), &completions::script(arguments.shell))
         }
+        Command::Helper(arguments) => helper::mount(arguments).unwrap_or_else(|error| {
+            fail(&error);
+            helper::status_of(&error)
+        }),
     }
 }
 

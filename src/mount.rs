@@ -68,6 +68,18 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     mount_here(arguments, launch, target)
 }
 
+/// Does what [`mount`] does as long as nothing is touched: opens and checks the archives.
+///
+/// # Errors
+/// Any [`Error`] that mounting would have found up to there.
+pub fn check(arguments: &MountArgs) -> Result<(), Error> {
+    let options = &arguments.options;
+    // To standard error: what is found wrong is for whoever has called.
+    logging::start(settings::log_level(options), None, false)?;
+    let (watch, _) = Watch::new();
+    open(arguments, &watch).map(drop)
+}
+
 /// Opens the archives, and finds out how much room there is for inflated members.
 fn open(arguments: &MountArgs, watch: &Watch) -> Result<(Sources, Limits), Error> {
     let options = &arguments.options;
@@ -288,11 +300,11 @@ fn send_signals(signals: &SigSet, events: &Sender<Event>) {
     }
 }
 
-/// Tells the user that the mount is live. Of a private one only who asks for it is told, and not on
-/// standard output, which is the command's.
+/// Tells the user that the mount is live. Of a private one, and for mount(8), only who asks for it is
+/// told; of a private one not on standard output, which is the command's.
 fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&OwnMount>, is_private: bool) {
     let options = &arguments.options;
-    let is_wanted = if is_private {
+    let is_wanted = if arguments.for_mount || is_private {
         options.verbose > 0
     } else {
         !options.quiet

@@ -1,6 +1,7 @@
 //! The options behind `-o`, as mount(8) and fstab(5) spell them.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::mount::MsFlags;
@@ -56,21 +57,35 @@ fn effect(option: &str) -> Option<Effect> {
         "sync" => Set(MsFlags::MS_SYNCHRONOUS),
         "async" => Clear(MsFlags::MS_SYNCHRONOUS),
         "dirsync" => Set(MsFlags::MS_DIRSYNC),
-        // For fstab's eyes only, or what npzfs does anyway.
+        // For fstab's eyes only, or about what a mount of npzfs has not, or what npzfs does anyway.
         "defaults"
         | "auto"
         | "noauto"
+        | "nofail"
+        | "_netdev"
         | "user"
         | "nouser"
         | "users"
+        | "nousers"
         | "owner"
+        | "noowner"
         | "group"
-        | "nofail"
-        | "_netdev"
+        | "nogroup"
+        | "silent"
+        | "loud"
+        | "mand"
+        | "nomand"
+        | "iversion"
+        | "noiversion"
+        | "lazytime"
+        | "nolazytime"
+        | "symfollow"
+        | "nosymfollow"
         | "default_permissions" => Set(MsFlags::empty()),
         "rw" => Refuse("an archive is never written through a mount"),
         "suid" => Refuse("an archive has no set-user-id files to honour"),
         "dev" => Refuse("an archive has no devices to open"),
+        "remount" => Refuse("unmount, and mount anew with other options"),
         _ => return None,
     })
 }
@@ -84,15 +99,42 @@ const DATA: [&str; 5] = [
     "rootcontext=",
 ];
 
-/// Comments, as fstab has them.
-const COMMENTS: [&str; 3] = ["x-", "X-", "comment="];
+/// Comments, as fstab has them, and what mount(8) notes for umount(8).
+const COMMENTS: [&str; 6] = ["x-", "X-", "comment=", "user=", "helper=", "uhelper="];
+
+/// Options that mount(8) gives its helpers even where nobody has asked for them: being the default
+/// of other file systems, they ask for nothing here.
+pub const DEFAULTS_ELSEWHERE: [&str; 3] = ["rw", "suid", "dev"];
+
+/// Why an option is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// There is no such option.
+    Unknown(String),
+    /// It cannot be kept.
+    Refused {
+        /// The option, with its value.
+        option: String,
+        /// Why, in words.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(option) => write!(f, "unknown mount option '{}'", option.escape_debug()),
+            Self::Refused { option, reason } => write!(f, "'{option}' is refused: {reason}"),
+        }
+    }
+}
 
 impl KernelOptions {
     /// Takes one option into account.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
-    pub fn apply(&mut self, option: &OsStr) -> Result<(), String> {
+    /// What is wrong with it.
+    pub fn apply(&mut self, option: &OsStr) -> Result<(), Rejection> {
         let text = option.to_string_lossy();
         if text == "nonempty" {
             self.nonempty = true;
@@ -102,9 +144,10 @@ impl KernelOptions {
             // The kernel would take what comes behind a comma for an option of its own; only
             // between double quotes it does not.
             if text.contains(',') && !is_quoted(&text) {
-                return Err(format!(
-                    "'{text}' is refused: a comma needs double quotes around"
-                ));
+                return Err(Rejection::Refused {
+                    option: text.into_owned(),
+                    reason: "a comma needs double quotes around",
+                });
             }
             self.data.push(option.to_owned());
             return Ok(());
@@ -115,8 +158,11 @@ impl KernelOptions {
         match effect(&text) {
             Some(Effect::Set(flags)) => self.flags |= flags,
             Some(Effect::Clear(flags)) => self.flags &= !flags,
-            Some(Effect::Refuse(reason)) => return Err(format!("'{text}' is refused: {reason}")),
-            None => return Err(format!("unknown mount option '{}'", text.escape_debug())),
+            Some(Effect::Refuse(reason)) => {
+                let option = text.into_owned();
+                return Err(Rejection::Refused { option, reason });
+            }
+            None => return Err(Rejection::Unknown(text.into_owned())),
         }
         Ok(())
     }
@@ -191,7 +237,8 @@ mod tests {
     fn applied(list: &str) -> Result<KernelOptions, String> {
         let mut options = KernelOptions::default();
         for option in split(OsStr::new(list)) {
-            options.apply(&option)?;
+            let applied = options.apply(&option);
+            applied.map_err(|rejection| rejection.to_string())?;
         }
         Ok(options)
     }
@@ -218,11 +265,10 @@ mod tests {
             applied("rw").unwrap_err(),
             "'rw' is refused: an archive is never written through a mount"
         );
-        assert!(
-            applied("suid")
-                .unwrap_err()
-                .starts_with("'suid' is refused")
-        );
+        for option in ["suid", "dev", "remount"] {
+            let refused = applied(option).unwrap_err();
+            assert!(refused.starts_with(&format!("'{option}' is refused: ")));
+        }
         assert_eq!(
             applied("no\tsuch").unwrap_err(),
             "unknown mount option 'no\\tsuch'"

@@ -73,6 +73,7 @@ pub fn run(arguments: &RunArgs) -> Result<u8, Error> {
                 mount_point: path,
                 foreground: false,
                 options: arguments.options.clone(),
+                for_mount: false,
             };
             mount::mount_here(&arguments, Some(launch), Target::Private(mount_point))
         }

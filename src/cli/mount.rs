@@ -37,6 +37,10 @@ pub struct MountArgs {
     /// How to mount.
     #[command(flatten)]
     pub options: MountOptions,
+
+    /// Whether mount(8) is the caller, which says nothing of what went well unless asked to.
+    #[arg(skip)]
+    pub for_mount: bool,
 }
 
 /// What is done about compressed members.

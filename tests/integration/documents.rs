@@ -1,11 +1,13 @@
 //! The manual page and the help tell of every option and every exit status.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use clap::CommandFactory;
 use npzfs::cli::Cli;
 use npzfs::error::status;
+use npzfs::helper;
 use serde_json::Value;
 
 use crate::fixture::{Archive, npy};
@@ -146,6 +148,9 @@ fn the_manual_page_and_the_help_have_every_exit_status() {
         .nth(1)
         .expect("a section");
     let section = section.split("\n.Sh ").next().unwrap_or_default();
+    let (section, helpers) = section
+        .split_once("\nAs the helper\n")
+        .expect("those of the helper");
     for status in statuses {
         assert!(section.contains(&format!("\n.It {status}\n")), "{status}");
         let line = format!("{status}  ");
@@ -156,6 +161,33 @@ fn the_manual_page_and_the_help_have_every_exit_status() {
         );
     }
     assert_eq!(section.matches("\n.It ").count(), statuses.len());
+    let statuses = [
+        status::DONE,
+        helper::status::USAGE,
+        helper::status::SYSTEM,
+        helper::status::BUG,
+        helper::status::FAILED,
+    ];
+    let help = run(npzfs().arg0("mount.npzfs").arg("--help")).out;
+    for status in statuses {
+        assert!(helpers.contains(&format!("\n.It {status}\n")), "{status}");
+        assert!(help.contains(&format!(" {status}  ")), "{status}");
+    }
+    assert_eq!(helpers.matches("\n.It ").count(), statuses.len());
+}
+
+#[test]
+fn the_manual_page_has_every_option_of_the_helper() {
+    let help = run(npzfs().arg0("mount.npzfs").arg("--help")).out;
+    let options = help.lines().filter_map(|line| line.strip_prefix("  -"));
+    let mut options: BTreeSet<_> = options
+        .filter_map(|option| option.chars().next())
+        .map(|letter| format!("-{letter}"))
+        .collect();
+    for common in ["-h", "-V"] {
+        assert!(options.remove(common), "{common}");
+    }
+    assert_eq!(documented("By mount(8) and from fstab(5)"), options);
 }
 
 #[test]

@@ -11,8 +11,10 @@ use npzfs::cli::Cli;
 use crate::mounted::{Place, Said, installed, npzfs, run};
 
 /// What is installed below PREFIX, by name.
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
     "bin/npzfs",
+    "sbin/mount.fuse.npzfs",
+    "sbin/mount.npzfs",
     "share/bash-completion/completions/npzfs",
     "share/fish/vendor_completions.d/npzfs.fish",
     "share/man/man1/npzfs.1",
@@ -55,8 +57,11 @@ fn install_puts_everything_in_its_place_and_uninstall_removes_it() {
     assert_eq!(said.status, Some(0), "{}", said.err);
     let installed = FILES.map(|file| place.join("usr").join(file));
     assert_eq!(files(place.path()), installed);
-    for file in &installed {
-        let mode = fs::metadata(file).unwrap().permissions().mode();
+    for link in &installed[1..3] {
+        assert_eq!(fs::read_link(link).unwrap(), Path::new("/usr/bin/npzfs"));
+    }
+    for file in [&installed[..1], &installed[3..]].concat() {
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
         let expected = if file.ends_with("bin/npzfs") {
             0o755
         } else {
@@ -64,7 +69,7 @@ fn install_puts_everything_in_its_place_and_uninstall_removes_it() {
         };
         assert_eq!(mode & 0o777, expected, "{file:?}");
     }
-    for (at, shell) in [(1, "bash"), (2, "fish"), (4, "zsh")] {
+    for (at, shell) in [(3, "bash"), (4, "fish"), (6, "zsh")] {
         let script = run(npzfs().args(["completions", shell]));
         assert_eq!((script.status, script.err.as_str()), (Some(0), ""));
         assert_eq!(fs::read_to_string(&installed[at]).unwrap(), script.out);
@@ -72,6 +77,26 @@ fn install_puts_everything_in_its_place_and_uninstall_removes_it() {
     let said = make("uninstall", place.path());
     assert_eq!(said.status, Some(0), "{}", said.err);
     assert_eq!(files(place.path()), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn the_links_are_where_mount_looks_for_them() {
+    if !installed(&["make"]) {
+        return;
+    }
+    // What make would do, with directories of no consequence.
+    for (prefix, directory) in [
+        ("/usr/local", "/usr/sbin"),
+        ("/usr", "/usr/sbin"),
+        ("/home/me/.local", "/home/me/.local/sbin"),
+    ] {
+        let mut make = Command::new("make");
+        make.args(["-n", "-C", env!("CARGO_MANIFEST_DIR"), "uninstall"]);
+        make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+        let said = run(make.arg(format!("PREFIX={prefix}")));
+        let link = format!(" {directory}/mount.npzfs ");
+        assert!(said.out.contains(&link), "{}", said.out);
+    }
 }
 
 /// What bash offers for the last of these words.

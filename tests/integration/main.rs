@@ -4,6 +4,7 @@ mod faults;
 mod fixture;
 mod image;
 mod mounted;
+mod namespace;
 
 mod attributes;
 mod caching;
@@ -17,6 +18,7 @@ mod documents;
 mod ending;
 mod errors;
 mod folders;
+mod fstab;
 mod hostile;
 mod inflating;
 mod install;
