@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use crate::error::status;
-use crate::mountinfo::Place;
+use crate::mountinfo::{self, Place};
 use crate::sys;
 use crate::umount;
 
@@ -209,7 +209,8 @@ fn parse_device(bytes: &[u8]) -> Option<(u32, u32)> {
 fn unmount_when_dead(mount_point: &Path, device: (u32, u32)) {
     let deadline = Instant::now() + DYING;
     // A process that is killed closes its descriptors one by one, this pipe perhaps first.
-    while Place::find(mount_point).is_ok_and(|place| place.mount.device == device)
+    while mountinfo::has_npzfs(mount_point).unwrap_or(false)
+        && Place::find(mount_point).is_ok_and(|place| place.mount.device == device)
         && Instant::now() < deadline
     {
         // There is nobody left to tell of a failure.

@@ -42,6 +42,14 @@ impl MountPoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(given),
             Err(error) => return Err(MountPointDefect::Io(error)),
         };
+        if place.is_automount_point() {
+            // It waits for just this mount. What is in it only the automounter could tell.
+            return Ok(Self {
+                path: place.path,
+                cleaned_up: false,
+                created: false,
+            });
+        }
         if place.is_mount_point() {
             if place.mount.is_npzfs() && umount::is_dead(&place) {
                 umount::detach(&place).map_err(MountPointDefect::LeftOver)?;

@@ -91,6 +91,16 @@ pub fn all() -> io::Result<Vec<MountInfo>> {
     Ok(lines.filter_map(MountInfo::parse).collect())
 }
 
+/// Whether a mount of npzfs is at just this path, be it covered by another one. The path itself is not
+/// looked at: an automounter that watches it would take that for a wish to have it mounted.
+///
+/// # Errors
+/// Those of reading `/proc/self/mountinfo`.
+pub fn has_npzfs(mount_point: &Path) -> io::Result<bool> {
+    let mut mounts = all()?.into_iter();
+    Ok(mounts.any(|mount| mount.mount_point == mount_point && mount.is_npzfs()))
+}
+
 /// Which mount an open file is on, by [`MountInfo::id`]. Its file system is not asked.
 ///
 /// # Errors
@@ -135,6 +145,11 @@ impl Place {
     /// Whether something is mounted at just this place.
     pub fn is_mount_point(&self) -> bool {
         self.mount.mount_point == self.path
+    }
+
+    /// Whether an automounter watches just this place, and is to have something mounted over it.
+    pub fn is_automount_point(&self) -> bool {
+        self.is_mount_point() && self.mount.fs_type == "autofs"
     }
 
     /// A path to exactly this mount, whatever is mounted over it meanwhile.

@@ -187,6 +187,9 @@ fn end_if(
     mount_point: &Path,
     condition: impl FnOnce(&Place) -> bool,
 ) -> Result<bool, UnmountDefect> {
+    if !mountinfo::has_npzfs(mount_point).map_err(UnmountDefect::Io)? {
+        return Ok(false);
+    }
     let place = match Place::find(mount_point) {
         Ok(place) => place,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -6,7 +6,8 @@ set -eu
 
 case ${1:-} in
 demo) programs="fusermount3" ;;
-test) programs="fusermount3 findmnt getfattr jq make mandoc mkfs.btrfs mkfs.xfs script strace unzip xxd zip zstd" ;;
+test) programs="automount fusermount3 findmnt getfattr jq make man mandoc mkfs.btrfs mkfs.xfs script strace
+    systemd-analyze unzip xxd zip zstd" ;;
 bench) programs="archivemount fincore findmnt fuse-zip fusermount3 losetup mkfs.xfs strace" ;;
 *)
     echo "usage: $0 demo|test|bench" >&2
@@ -17,14 +18,17 @@ esac
 # The Debian package that a program comes with.
 package_of() {
     case $1 in
+    automount) echo autofs ;;
     fusermount3) echo fuse3 ;;
     fincore) echo util-linux-extra ;;
     findmnt) echo util-linux ;;
     getfattr) echo attr ;;
     losetup) echo mount ;;
+    man) echo man-db ;;
     script) echo bsdutils ;;
     mkfs.btrfs) echo btrfs-progs ;;
     mkfs.xfs) echo xfsprogs ;;
+    systemd-analyze) echo systemd ;;
     *) echo "$1" ;;
     esac
 }

@@ -7,6 +7,7 @@ mod mounted;
 mod namespace;
 
 mod attributes;
+mod automounting;
 mod caching;
 mod changes;
 mod cloning;
