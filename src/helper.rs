@@ -63,3 +63,25 @@ pub fn status_of(error: &Error) -> u8 {
         _ => status::FAILED,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_is_told_what_is_not_permitted_and_what_the_system_refused() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let other = || io::Error::from(io::ErrorKind::Other);
+        for (error, status) in [
+            (Error::Fuse(FuseDefect::AllowOther), status::USAGE),
+            (Error::Fuse(FuseDefect::Device(denied())), status::USAGE),
+            (Error::Fuse(FuseDefect::Mount(denied())), status::USAGE),
+            (Error::Fuse(FuseDefect::Mount(other())), status::FAILED),
+            (Error::Fuse(FuseDefect::NoDevice), status::FAILED),
+            (system("fork")(other()), status::SYSTEM),
+            (Error::Output(other()), status::FAILED),
+        ] {
+            assert_eq!(status_of(&error), status, "{error}");
+        }
+    }
+}

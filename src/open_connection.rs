@@ -92,6 +92,8 @@ fn wait_for_requests(connection: &File) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::OpenOptionsExt;
+
     use super::*;
 
     #[test]
@@ -109,5 +111,18 @@ mod tests {
         ] {
             assert_eq!(number(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn reads_wait_though_the_descriptor_was_opened_not_to() {
+        let connection = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/null")
+            .unwrap();
+        let flags = || OFlag::from_bits_retain(fcntl(&connection, FcntlArg::F_GETFL).unwrap());
+        assert!(flags().contains(OFlag::O_NONBLOCK));
+        wait_for_requests(&connection).unwrap();
+        assert!(!flags().contains(OFlag::O_NONBLOCK));
     }
 }

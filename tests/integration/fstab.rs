@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::fixture::{Archive, pattern};
-use crate::mounted::{Said, npzfs, run};
+use crate::mounted::{Said, npzfs, run, wait_until};
 use crate::namespace::Namespace;
 use crate::users::Home;
 
@@ -90,6 +90,18 @@ fn mount_and_umount_know_both_types() {
         silent(&machine.run(&["umount", machine.at()]));
         assert_eq!(machine.found("FSTYPE"), "");
     }
+}
+
+#[test]
+fn a_mount_point_that_is_missing_is_made_for_mount_too() {
+    let Some(machine) = Machine::new("noauto") else {
+        return;
+    };
+    fs::remove_dir(&machine.home.at).unwrap();
+    silent(&machine.run(&["mount", machine.at()]));
+    assert_eq!(machine.found("FSTYPE"), "fuse.npzfs");
+    silent(&machine.run(&["umount", machine.at()]));
+    wait_until("it is removed again", || !machine.home.at.exists());
 }
 
 #[test]
