@@ -1,11 +1,12 @@
 //! Mounts that come when somebody looks, and go when nobody does: autofs(5) and systemd.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::fixture::{Archive, pattern};
-use crate::mounted::{Place, Said, installed, is_running, npzfs, run, wait_until};
+use crate::mounted::{Place, Said, available, installed, is_running, npzfs, run, wait_until};
 use crate::namespace::Namespace;
 
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging");
@@ -248,4 +249,40 @@ fn the_units_for_systemd_are_sound() {
         "{}",
         said.err
     );
+}
+
+#[test]
+fn systemd_makes_units_of_the_line_for_fstab_in_the_readme() {
+    let generator = Path::new("/lib/systemd/system-generators/systemd-fstab-generator");
+    if !available(generator.exists(), "systemd-fstab-generator") {
+        return;
+    }
+    let place = Place::new();
+    let readme = include_str!("../../README.md");
+    let line = readme.lines().find(|line| line.contains(" fuse.npzfs "));
+    let line = line.expect("a line for fstab");
+    let fstab = place.join("fstab");
+    fs::write(&fstab, format!("{line}\n")).unwrap();
+    let mut command = Command::new(generator);
+    command.env("SYSTEMD_FSTAB", fstab).args([place.path(); 3]);
+    assert_eq!(run(&mut command).status, Some(0));
+    let unit = |name| fs::read_to_string(place.join(name)).unwrap();
+    assert!(unit("mnt-frame.automount").contains("\nWhere=/mnt/frame\n"));
+    let mount = unit("mnt-frame.mount");
+    let value = |key: &str| {
+        mount
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .unwrap()
+    };
+    assert_eq!(value("What="), "/data/frame.npz");
+    assert_eq!(value("Type="), "fuse.npzfs");
+    // These go to mount(8), which hands them to npzfs.
+    let archive = Archive::stored([("x", "data")]).write(place.path(), "frame.npz");
+    let mut helper = npzfs();
+    helper
+        .arg0("mount.fuse.npzfs")
+        .args([&archive, place.path()]);
+    let said = run(helper.args(["-f", "-o", value("Options=")]));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
 }
