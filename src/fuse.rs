@@ -8,6 +8,7 @@ mod access;
 mod handles;
 mod server;
 mod serving;
+mod turns;
 #[macro_use]
 mod writes;
 
@@ -35,6 +36,8 @@ use access::Accesses;
 use handles::Handles;
 use server::{BLOCK_SIZE, DOTS, Server, attribute_errno, errno};
 pub use serving::{Ownership, Serving};
+pub use turns::Polling;
+use turns::{Turn, Turns};
 
 /// The largest READ that is asked for in one request, in bytes. The kernel splits at 1 MiB.
 const REQUEST_MAX: u32 = 1024 * 1024;
@@ -53,6 +56,7 @@ pub struct Npzfs {
     open_is_free: bool,
     may_pass: bool,
     opendir_is_free: bool,
+    turns: Turns,
 }
 
 impl Npzfs {
@@ -62,6 +66,7 @@ impl Npzfs {
             ownership,
             may_pass,
             may_be_writable,
+            polling,
         } = serving;
         Self {
             open_is_free: catalog.is_all_stored() && !may_be_writable,
@@ -76,6 +81,7 @@ impl Npzfs {
                 readers: Pool::default(),
             }),
             openers: Pool::default(),
+            turns: Turns::new(polling),
         }
     }
 
@@ -102,8 +108,10 @@ impl Npzfs {
             .run(move || work(&server, Ino(number.0)));
     }
 
-    fn count(&self, request: Request) {
+    /// A request has come, and is answered when what is returned is dropped.
+    fn begin(&self, request: Request) -> Turn<'_> {
         self.server.stats.count(request);
+        self.turns.begin()
     }
 }
 
@@ -156,7 +164,7 @@ impl Filesystem for Npzfs {
     }
 
     fn lookup(&self, _req: &fuser::Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.count(Request::Lookup);
+        let _turn = self.begin(Request::Lookup);
         let name = name.to_owned();
         self.answer(parent, move |server, parent| {
             server.lookup(parent, &name, reply);
@@ -164,7 +172,7 @@ impl Filesystem for Npzfs {
     }
 
     fn forget(&self, _req: &fuser::Request, number: INodeNo, nlookup: u64) {
-        self.count(Request::Forget);
+        let _turn = self.begin(Request::Forget);
         self.server.catalog.forget(Ino(number.0), nlookup);
     }
 
@@ -175,7 +183,7 @@ impl Filesystem for Npzfs {
         _fh: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
-        self.count(Request::Getattr);
+        let _turn = self.begin(Request::Getattr);
         self.answer(number, |server, ino| match server.catalog.attr(ino) {
             Ok(found) => reply.attr(&found.ttl, &server.file_attr(&found.attr)),
             Err(error) => reply.error(errno(&error)),
@@ -183,7 +191,7 @@ impl Filesystem for Npzfs {
     }
 
     fn open(&self, _req: &fuser::Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.count(Request::Open);
+        let _turn = self.begin(Request::Open);
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
             return reply.error(Errno::EROFS);
         }
@@ -205,7 +213,8 @@ impl Filesystem for Npzfs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.count(Request::Read);
+        self.server.stats.count(Request::Read);
+        let _turn = self.turns.begin_read(Ino(number.0), size);
         if fh != handles::NONE {
             return self.server.read_open(fh, offset, size, reply);
         }
@@ -226,11 +235,11 @@ impl Filesystem for Npzfs {
     ) {
         reply.ok();
         self.server.handles.remove(fh);
-        self.count(Request::Release);
+        let _turn = self.begin(Request::Release);
     }
 
     fn opendir(&self, _req: &fuser::Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.count(Request::Opendir);
+        let _turn = self.begin(Request::Opendir);
         if self.opendir_is_free {
             return reply.error(Errno::ENOSYS);
         }
@@ -245,7 +254,7 @@ impl Filesystem for Npzfs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        self.count(Request::Readdir);
+        let _turn = self.begin(Request::Readdir);
         self.answer(number, move |server, ino| {
             let listed = server.list(ino, fh, offset, |next, name, found| {
                 let attr = server.file_attr(&found.attr);
@@ -271,7 +280,7 @@ impl Filesystem for Npzfs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        self.count(Request::Readdirplus);
+        let _turn = self.begin(Request::Readdirplus);
         self.answer(number, move |server, ino| {
             let listed = server.list(ino, fh, offset, |next, name, found| {
                 let (attr, name) = (server.file_attr(&found.attr), OsStr::from_bytes(name));
@@ -294,11 +303,11 @@ impl Filesystem for Npzfs {
     ) {
         reply.ok();
         self.server.handles.remove(fh);
-        self.count(Request::Releasedir);
+        let _turn = self.begin(Request::Releasedir);
     }
 
     fn statfs(&self, _req: &fuser::Request, _ino: INodeNo, reply: ReplyStatfs) {
-        self.count(Request::Statfs);
+        let _turn = self.begin(Request::Statfs);
         let (len_bytes, inodes) = self.server.catalog.size();
         let blocks = len_bytes.div_ceil(BLOCK_SIZE.into());
         reply.statfs(
@@ -321,7 +330,7 @@ impl Filesystem for Npzfs {
         size: u32,
         reply: ReplyXattr,
     ) {
-        self.count(Request::Getxattr);
+        let _turn = self.begin(Request::Getxattr);
         if !name.as_bytes().starts_with(b"user.") {
             // Access control lists and the like: told that there are none at all here, ls does not
             // ask for those of each file.
@@ -346,7 +355,7 @@ impl Filesystem for Npzfs {
     }
 
     fn listxattr(&self, _req: &fuser::Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        self.count(Request::Listxattr);
+        let _turn = self.begin(Request::Listxattr);
         self.answer_elsewhere(number, move |server, ino| {
             match server.attributes().list(ino) {
                 Ok(names) => reply_xattr(reply, &names, size),
@@ -367,7 +376,7 @@ impl Filesystem for Npzfs {
         reply: ReplyIoctl,
     ) {
         // Python's open() asks whether the file is a terminal, each time.
-        self.count(Request::Ioctl);
+        let _turn = self.begin(Request::Ioctl);
         reply.error(Errno::ENOTTY);
     }
 
@@ -381,7 +390,7 @@ impl Filesystem for Npzfs {
         reply: ReplyLseek,
     ) {
         // The kernel does SEEK_DATA and SEEK_HOLE by itself from now on: no holes are told of.
-        self.count(Request::Lseek);
+        let _turn = self.begin(Request::Lseek);
         reply.error(Errno::ENOSYS);
     }
 
@@ -394,7 +403,7 @@ impl Filesystem for Npzfs {
         reply: ReplyEmpty,
     ) {
         // Nothing is ever written, and ENOSYS tells the kernel not to ask again.
-        self.count(Request::Flush);
+        let _turn = self.begin(Request::Flush);
         reply.error(Errno::ENOSYS);
     }
 
@@ -406,7 +415,7 @@ impl Filesystem for Npzfs {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::Fsync);
+        let _turn = self.begin(Request::Fsync);
         reply.error(Errno::ENOSYS);
     }
 
@@ -418,7 +427,7 @@ impl Filesystem for Npzfs {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.count(Request::Fsync);
+        let _turn = self.begin(Request::Fsync);
         reply.error(Errno::ENOSYS);
     }
 

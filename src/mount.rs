@@ -20,7 +20,7 @@ use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough};
 use crate::daemon::{self, Background, Launch};
 use crate::error::{Error, FuseDefect, MountPointDefect, UnmountDefect, status};
 use crate::forget;
-use crate::fuse::{self, Npzfs, Serving};
+use crate::fuse::{self, Npzfs, Polling, Serving};
 use crate::human::{Escaped, Quoted};
 use crate::inflate::{self, Inflater, Limits};
 use crate::logging;
@@ -151,18 +151,28 @@ pub fn mount_here(
         watch,
     ));
     let weak_catalog = Arc::downgrade(&catalog);
+    let another = || connection.try_clone().map_err(system("open a descriptor"));
+    let connection_again = another()?;
+    let threads = settings::threads(options);
+    let mut config = Config::default();
+    config.n_threads = Some(threads);
+    // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
+    config.clone_fd = attach::open_device().is_ok();
+    let patience = settings::poll_patience(options, threads).filter(|_| config.clone_fd);
+    let poll = |patience| {
+        another().map(|device| Polling {
+            device,
+            threads,
+            patience,
+        })
+    };
     let serving = Serving {
         ownership: settings::ownership(options),
         may_pass: options.passthrough != Passthrough::Off,
         may_be_writable: own.is_none(),
+        polling: patience.map(poll).transpose()?,
     };
     let npzfs = Npzfs::new(catalog, serving);
-    let connection_again = connection.try_clone();
-    let connection_again = connection_again.map_err(system("open a descriptor"))?;
-    let mut config = Config::default();
-    config.n_threads = Some(settings::threads(options));
-    // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
-    config.clone_fd = attach::open_device().is_ok();
     // Whom to let in, whoever has mounted has told the kernel.
     let acl = own.as_ref().map_or(SessionACL::All, |_| acl(options));
     let session = Session::from_fd(npzfs, connection, acl, config);

@@ -1,6 +1,7 @@
 //! What the options of a mount come to, on this machine and for this user.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use log::LevelFilter;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -118,4 +119,12 @@ pub fn limits(options: &MountOptions) -> Result<Limits, Error> {
 pub fn threads(options: &MountOptions) -> usize {
     let default = || pool::processors().min(THREADS_MAX);
     options.threads.map_or_else(default, usize::from)
+}
+
+/// How long one of `threads` threads looks for the next request without sleeping; `None` where none
+/// does, because the user says so, or another one or the users of the mount would wait for its
+/// processor.
+pub fn poll_patience(options: &MountOptions, threads: usize) -> Option<Duration> {
+    let patience = Duration::from_micros(options.poll_us.into());
+    (!patience.is_zero() && threads > 1 && pool::processors() > 1).then_some(patience)
 }

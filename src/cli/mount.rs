@@ -86,6 +86,11 @@ pub struct MountOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub threads: Option<u8>,
 
+    /// How long to go on looking for the next request without sleeping, in microseconds, while they
+    /// keep coming; 0 for never
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub poll_us: u32,
+
     /// Owner of the files [default: the user who mounts]
     #[arg(long, value_name = "UID")]
     pub uid: Option<u32>,

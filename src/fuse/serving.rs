@@ -1,5 +1,7 @@
 //! How a mount is served.
 
+use super::Polling;
+
 /// Who owns the files of a mount and what the modes leave out.
 #[derive(Debug, Clone, Copy)]
 pub struct Ownership {
@@ -12,7 +14,7 @@ pub struct Ownership {
 }
 
 /// How a mount is served.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Serving {
     /// Who owns what.
     pub ownership: Ownership,
@@ -20,4 +22,6 @@ pub struct Serving {
     pub may_pass: bool,
     /// Whether the kernel may take the mount for one that can be written to.
     pub may_be_writable: bool,
+    /// How the next request is looked out for; `None` to sleep until it comes.
+    pub polling: Option<Polling>,
 }

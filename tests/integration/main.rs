@@ -31,6 +31,7 @@ mod mounts;
 mod names;
 mod nested;
 mod oracle;
+mod polling;
 mod refused;
 mod repacking;
 mod running;

@@ -1,0 +1,151 @@
+//! That the server looks out for requests while they keep coming, and sleeps otherwise.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::fixture::{Archive, pattern};
+use crate::mounted::{Mounted, is_running, mounts_below, send_signal, wait_until};
+
+const COUNT: u32 = 20;
+const LEN: usize = 300 << 10;
+
+/// How long the server may look out in vain: longer than a client is held up on a busy machine.
+const LONG_PATIENCE: &str = "--poll-us=200000";
+
+fn contents(at: u32) -> Vec<u8> {
+    pattern(LEN, at)
+}
+
+fn mounted(options: &[&str]) -> Mounted {
+    let archive = Archive::stored((0..COUNT).map(|at| (format!("{at}.npy"), contents(at))));
+    Mounted::with_options(&archive, options)
+}
+
+/// Whether a thread of the server reads the device without sleeping, as its flags in proc(5) tell.
+fn is_polled(server: u32) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{server}/fd")) else {
+        return false;
+    };
+    let mut devices = descriptors.flatten().filter(|descriptor| {
+        fs::read_link(descriptor.path()).is_ok_and(|target| target.ends_with("fuse"))
+    });
+    devices.any(|descriptor| {
+        let number = descriptor.file_name().into_string().unwrap();
+        let info = fs::read_to_string(format!("/proc/{server}/fdinfo/{number}"));
+        let flags = info.ok().and_then(|info| {
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+            i32::from_str_radix(flags.trim(), 8).ok()
+        });
+        flags.is_some_and(|flags| flags & libc::O_NONBLOCK != 0)
+    })
+}
+
+/// Sends requests for as long as `work` takes.
+fn under_requests<T>(mount: &Mounted, work: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // The mount may end under it.
+                let _ = xattr::get(&mount.at, "user.npzfs.archive");
+            }
+        });
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        done
+    })
+}
+
+fn cpu_ticks(server: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{server}/stat")).unwrap();
+    let fields: Vec<_> = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn a_device_is_polled_while_requests_keep_coming_and_not_for_long_after() {
+    for threads in ["--threads=2", "--threads=4"] {
+        let mount = mounted(&[threads, LONG_PATIENCE]);
+        let server = mount.server();
+        assert!(!is_polled(server));
+        under_requests(&mount, || {
+            wait_until("the device is polled", || is_polled(server));
+        });
+        wait_until("the device is not polled any more", || !is_polled(server));
+    }
+}
+
+#[test]
+fn no_processor_time_is_taken_once_no_requests_come() {
+    let mount = mounted(&[]);
+    let server = mount.server();
+    under_requests(&mount, || thread::sleep(Duration::from_millis(100)));
+    wait_until("the device is not polled any more", || !is_polled(server));
+    let before = cpu_ticks(server);
+    thread::sleep(Duration::from_millis(500));
+    assert!(cpu_ticks(server) <= before + 1);
+}
+
+#[test]
+fn nothing_is_polled_with_poll_us_0_or_with_one_thread() {
+    for options in [
+        ["--poll-us=0", "--threads=2"],
+        [LONG_PATIENCE, "--threads=1"],
+    ] {
+        let mount = mounted(&options);
+        let server = mount.server();
+        under_requests(&mount, || {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(300) {
+                assert!(!is_polled(server), "{options:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_mount_that_is_polled_is_served_right_by_all_threads() {
+    let mount = mounted(&["--threads=4", LONG_PATIENCE]);
+    let read_all = |reader: u32| {
+        for at in 0..COUNT {
+            let at = (at + 5 * reader) % COUNT;
+            assert_eq!(mount.read(format!("{at}.npy")), contents(at));
+        }
+    };
+    under_requests(&mount, || {
+        thread::scope(|scope| {
+            for reader in 0..4 {
+                scope.spawn(move || read_all(reader));
+            }
+        });
+    });
+}
+
+#[test]
+fn a_mount_that_is_polled_ends_as_any_other() {
+    let ways: [fn(&Mounted); 3] = [
+        |mount| assert_eq!(mount.umount().status, Some(0)),
+        |mount| send_signal(mount.server(), Signal::SIGTERM),
+        |mount| send_signal(mount.server(), Signal::SIGKILL),
+    ];
+    for end in ways {
+        let mount = mounted(&["--threads=2", "--poll-us=1000000", "--auto-unmount"]);
+        let server = mount.server();
+        under_requests(&mount, || {
+            wait_until("the device is polled", || is_polled(server));
+        });
+        // Nobody has it open, but the server still looks out.
+        end(&mount);
+        wait_until("the server has ended", || !is_running(server));
+        wait_until("the mount has ended", || mounts_below(&mount.at).is_empty());
+    }
+}
