@@ -27,7 +27,7 @@ BENCH_REQUIREMENTS = bench/requirements.txt
 FUZZ_RUNS = 10000000
 
 .PHONY: all build demo test check unit clients bench bench-rust bench-check fuzz soak install uninstall \
-	deb rpm arch dist clean
+	deb rpm arch dist test-packages clean
 
 all: build
 
@@ -118,6 +118,12 @@ uninstall:
 # Packages of the last commit, in target/packages.
 deb rpm arch dist:
 	packaging/build-$@.sh
+
+# They are built twice, installed, used and removed. Needs root.
+test-packages:
+	tests/setup.sh packages
+	$(MAKE) $(VENV)/done
+	$(VENV)/bin/python -m pytest -q -p no:cacheprovider -o tmp_path_retention_policy=failed tests/packages
 
 clean:
 	$(CARGO) clean
