@@ -8,6 +8,7 @@ BINDIR = $(PREFIX)/bin
 # mount(8) looks for its helpers in /sbin, which is /usr/sbin, and not below /usr/local.
 SBINDIR = $(patsubst /usr/local,/usr,$(PREFIX))/sbin
 MANDIR = $(PREFIX)/share/man/man1
+HELPERMANDIR = $(PREFIX)/share/man/man8
 BASHDIR = $(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(PREFIX)/share/zsh/site-functions
 FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
@@ -16,6 +17,8 @@ FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 HELPERS = mount.npzfs mount.fuse.npzfs
 
 RELEASE = target/release/npzfs
+# The same program for this machine, where RELEASE is for another one.
+HERE = $(RELEASE)
 VENV = target/venv
 BENCH_VENV = target/bench-venv
 REQUIREMENTS = tests/clients/requirements.txt
@@ -23,7 +26,8 @@ BENCH_REQUIREMENTS = bench/requirements.txt
 
 FUZZ_RUNS = 10000000
 
-.PHONY: all build demo test check unit clients bench bench-rust bench-check fuzz soak install uninstall clean
+.PHONY: all build demo test check unit clients bench bench-rust bench-check fuzz soak install uninstall \
+	deb rpm arch dist test-packages clean
 
 all: build
 
@@ -94,18 +98,32 @@ $(VENV)/done $(BENCH_VENV)/done:
 
 install: build
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(BINDIR)/npzfs
-	install -d $(DESTDIR)$(SBINDIR)
-	for name in $(HELPERS); do ln -sf $(BINDIR)/npzfs $(DESTDIR)$(SBINDIR)/$$name || exit 1; done
 	install -D -m 0644 man/npzfs.1 $(DESTDIR)$(MANDIR)/npzfs.1
-	install -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
-	umask 022 && $(RELEASE) completions bash > $(DESTDIR)$(BASHDIR)/npzfs
-	umask 022 && $(RELEASE) completions zsh > $(DESTDIR)$(ZSHDIR)/_npzfs
-	umask 022 && $(RELEASE) completions fish > $(DESTDIR)$(FISHDIR)/npzfs.fish
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(HELPERMANDIR) \
+		$(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
+	for name in $(HELPERS); do \
+		ln -srf $(DESTDIR)$(BINDIR)/npzfs $(DESTDIR)$(SBINDIR)/$$name && \
+		ln -srf $(DESTDIR)$(MANDIR)/npzfs.1 $(DESTDIR)$(HELPERMANDIR)/$$name.8 || exit 1; \
+	done
+	umask 022 && $(HERE) completions bash > $(DESTDIR)$(BASHDIR)/npzfs
+	umask 022 && $(HERE) completions zsh > $(DESTDIR)$(ZSHDIR)/_npzfs
+	umask 022 && $(HERE) completions fish > $(DESTDIR)$(FISHDIR)/npzfs.fish
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/npzfs $(DESTDIR)$(MANDIR)/npzfs.1 \
+	rm -f $(DESTDIR)$(BINDIR)/npzfs $(HELPERS:%=$(DESTDIR)$(SBINDIR)/%) \
+		$(DESTDIR)$(MANDIR)/npzfs.1 $(HELPERS:%=$(DESTDIR)$(HELPERMANDIR)/%.8) \
 		$(DESTDIR)$(BASHDIR)/npzfs $(DESTDIR)$(ZSHDIR)/_npzfs \
-		$(DESTDIR)$(FISHDIR)/npzfs.fish $(HELPERS:%=$(DESTDIR)$(SBINDIR)/%)
+		$(DESTDIR)$(FISHDIR)/npzfs.fish
+
+# Packages of the last commit, in target/packages.
+deb rpm arch dist:
+	packaging/build-$@.sh
+
+# They are built twice, installed, used and removed. Needs root.
+test-packages:
+	tests/setup.sh packages
+	$(MAKE) $(VENV)/done
+	$(VENV)/bin/python -m pytest -q -p no:cacheprovider -o tmp_path_retention_policy=failed tests/packages
 
 clean:
 	$(CARGO) clean

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what `make demo`, `make test` or `make bench` needs of the system and says what it does.
-# Debian and Ubuntu are known; elsewhere it only says what is missing.
+# Installs what `make demo`, `make test`, `make test-packages` or `make bench` needs of the system
+# and says what it does. Debian and Ubuntu are known; elsewhere it only says what is missing.
 
 set -eu
 
@@ -8,9 +8,10 @@ case ${1:-} in
 demo) programs="fusermount3" ;;
 test) programs="automount fusermount3 findmnt getfattr jq make man mandoc mkfs.btrfs mkfs.xfs script strace
     systemd-analyze unzip xxd zip zstd" ;;
+packages) programs="bsdtar dh dpkg-buildpackage findmnt fusermount3 lintian makepkg man pacman rpmbuild" ;;
 bench) programs="archivemount fincore findmnt fuse-zip fusermount3 losetup mkfs.xfs strace" ;;
 *)
-    echo "usage: $0 demo|test|bench" >&2
+    echo "usage: $0 demo|test|packages|bench" >&2
     exit 2
     ;;
 esac
@@ -19,12 +20,17 @@ esac
 package_of() {
     case $1 in
     automount) echo autofs ;;
+    bsdtar) echo libarchive-tools ;;
+    dh) echo debhelper ;;
+    dpkg-buildpackage) echo dpkg-dev ;;
     fusermount3) echo fuse3 ;;
     fincore) echo util-linux-extra ;;
     findmnt) echo util-linux ;;
     getfattr) echo attr ;;
     losetup) echo mount ;;
     man) echo man-db ;;
+    pacman) echo pacman-package-manager ;;
+    rpmbuild) echo rpm ;;
     script) echo bsdutils ;;
     mkfs.btrfs) echo btrfs-progs ;;
     mkfs.xfs) echo xfsprogs ;;

@@ -11,13 +11,15 @@ use npzfs::cli::Cli;
 use crate::mounted::{Place, Said, installed, npzfs, run};
 
 /// What is installed below PREFIX, by name.
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "bin/npzfs",
     "sbin/mount.fuse.npzfs",
     "sbin/mount.npzfs",
     "share/bash-completion/completions/npzfs",
     "share/fish/vendor_completions.d/npzfs.fish",
     "share/man/man1/npzfs.1",
+    "share/man/man8/mount.fuse.npzfs.8",
+    "share/man/man8/mount.npzfs.8",
     "share/zsh/site-functions/_npzfs",
 ];
 
@@ -57,19 +59,21 @@ fn install_puts_everything_in_its_place_and_uninstall_removes_it() {
     assert_eq!(said.status, Some(0), "{}", said.err);
     let installed = FILES.map(|file| place.join("usr").join(file));
     assert_eq!(files(place.path()), installed);
-    for link in &installed[1..3] {
-        assert_eq!(fs::read_link(link).unwrap(), Path::new("/usr/bin/npzfs"));
+    for (link, file) in [(1, 0), (2, 0), (6, 5), (7, 5)] {
+        // In a package they are not yet where they will be.
+        assert!(fs::read_link(&installed[link]).unwrap().is_relative());
+        let target = fs::canonicalize(&installed[link]).unwrap();
+        assert_eq!(target, fs::canonicalize(&installed[file]).unwrap());
     }
-    for file in [&installed[..1], &installed[3..]].concat() {
-        let mode = fs::metadata(&file).unwrap().permissions().mode();
-        let expected = if file.ends_with("bin/npzfs") {
-            0o755
-        } else {
-            0o644
-        };
+    for file in &installed {
+        let mode = fs::metadata(file).unwrap().permissions().mode();
+        // The helpers of mount(8) are links to the program.
+        let directory = file.parent().unwrap();
+        let program = directory.ends_with("bin") || directory.ends_with("sbin");
+        let expected = if program { 0o755 } else { 0o644 };
         assert_eq!(mode & 0o777, expected, "{file:?}");
     }
-    for (at, shell) in [(3, "bash"), (4, "fish"), (6, "zsh")] {
+    for (at, shell) in [(3, "bash"), (4, "fish"), (8, "zsh")] {
         let script = run(npzfs().args(["completions", shell]));
         assert_eq!((script.status, script.err.as_str()), (Some(0), ""));
         assert_eq!(fs::read_to_string(&installed[at]).unwrap(), script.out);

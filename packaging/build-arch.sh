@@ -1,0 +1,27 @@
+#!/bin/sh
+# Makes the Arch Linux package of the last commit; packaging/arch/PKGBUILD is what builds it.
+#
+# usage: packaging/build-arch.sh [OPTION OF makepkg ...]
+
+set -eu
+cd "$(dirname "$0")/.."
+. packaging/commit.sh
+
+start_in arch
+sum=$(sha256sum "$work/arch/$archive")
+sed "s/@VERSION@/$version/; s/@SHA256@/${sum%% *}/" packaging/arch/PKGBUILD > "$work/arch/PKGBUILD"
+
+# Where makepkg itself is a Debian package, pacman knows of no compiler.
+if dpkg-query --show makepkg > /dev/null 2>&1; then
+    set -- --nodeps "$@"
+fi
+
+cd "$work/arch"
+if [ "$(id -u)" -eq 0 ]; then
+    # makepkg refuses to be run by root, so here root has another number.
+    unshare --user --map-user=1000 --map-group=1000 makepkg --force "$@"
+else
+    makepkg --force "$@"
+fi
+rm -f "$packages"/*.pkg.tar*
+cp ./*.pkg.tar* "$packages"
