@@ -4,7 +4,7 @@
 use std::env;
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
@@ -131,6 +131,16 @@ pub fn leave() -> io::Result<()> {
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
     Ok(())
+}
+
+/// Takes standard input into possession: whoever has the other end sees when it is closed.
+///
+/// # Errors
+/// Those of dup(2) and dup2(2).
+pub fn take_stdin() -> io::Result<OwnedFd> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    Ok(stdin)
 }
 
 /// Which process goes on after [`watch`].

@@ -1,8 +1,8 @@
 //! `npzfs mount`: from the command line to a live mount, and to its end.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Weak};
@@ -54,7 +54,7 @@ pub enum Target {
 /// Any [`Error`]; then nothing is mounted, or not any more.
 pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     // Looked at first, since the background closes what it inherits.
-    let connection = open_connection::find(&arguments.mount_point, &arguments.options)?;
+    let connection = open_connection::find(arguments)?;
     let mut launch = None;
     if !arguments.foreground {
         let started = daemon::background(connection.as_ref());
@@ -183,13 +183,9 @@ pub fn mount_here(
     let passes = try_passthrough(options, connection_again, &weak_catalog);
     passes.map_err(|error| Error::Fuse(FuseDefect::Passthrough(error)))?;
     forget::start(changed, weak_catalog, session.notifier()).map_err(system("start a thread"))?;
-    let caller = launch.as_ref().filter(|_| is_private);
-    let caller = caller.map(Launch::connection).transpose();
-    let events = serve(
-        session,
-        signals,
-        caller.map_err(system("open a descriptor"))?,
-    )?;
+    let owner = owner(arguments, launch.as_ref().filter(|_| is_private));
+    let owner = owner.map_err(system("open a descriptor"))?;
+    let events = serve(session, signals, owner)?;
 
     if let Some(own) = &own {
         // An answer from the mount itself: only now it is live.
@@ -265,20 +261,31 @@ fn acl(options: &MountOptions) -> SessionACL {
     }
 }
 
+/// What ends together with the process that the mount is for, if it is to end with any.
+fn owner(arguments: &MountArgs, launch: Option<&Launch>) -> io::Result<Option<File>> {
+    let owner = match launch {
+        Some(launch) => Some(launch.connection()?.into()),
+        None if arguments.until_eof => Some(daemon::take_stdin()?),
+        None => None,
+    };
+    Ok(owner.map(File::from))
+}
+
 /// What ends a mount.
 enum Event {
     /// It was unmounted from outside, or the connection broke.
     Ended(io::Result<()>),
     Signal(Signal),
-    /// The process that the mount was made for has ended.
-    CallerEnded,
+    /// The process that the mount is for has ended, or wants it no more. It may wait until this is
+    /// closed, which tells it that the mount is gone.
+    OwnerEnded(File),
 }
 
 /// Answers requests, and listens to signals, in threads of their own.
 fn serve(
     session: Session<Npzfs>,
     signals: SigSet,
-    caller: Option<UnixStream>,
+    owner: Option<File>,
 ) -> Result<Receiver<Event>, Error> {
     let (events, receiver) = mpsc::channel();
     let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
@@ -289,14 +296,14 @@ fn serve(
     // Nobody listens any more once the process is about to end.
     let session = move || drop(ended.send(Event::Ended(session.run())));
     spawn("session", Box::new(session))?;
-    if let Some(mut caller) = caller {
+    if let Some(mut owner) = owner {
         let ended = events.clone();
         let wait = move || {
             // A failure says the same.
-            let _ = caller.read(&mut [0]);
-            drop(ended.send(Event::CallerEnded));
+            let _ = io::copy(&mut owner, &mut io::sink());
+            drop(ended.send(Event::OwnerEnded(owner)));
         };
-        spawn("caller", Box::new(wait))?;
+        spawn("owner", Box::new(wait))?;
     }
     spawn("signals", Box::new(move || send_signals(&signals, &events)))?;
     Ok(receiver)
@@ -362,9 +369,14 @@ fn wait(events: &Receiver<Event>, mut own: Option<OwnMount>) -> Result<(), Error
                 info!("unmounted");
                 return Ok(());
             }
-            Event::CallerEnded => {
+            Event::OwnerEnded(owner) => {
                 // Who still uses it may go on: the session ends with the last of them.
-                end(own.as_mut(), "the process that ran the command has ended");
+                if end(own.as_mut(), "the process that it is for has ended")
+                    && let Some(own) = &own
+                {
+                    own.mount_point.remove();
+                }
+                drop(owner);
             }
             Event::Signal(signal) => {
                 // While the session lives: afterwards its device number may be another's.

@@ -1,5 +1,6 @@
 //! The directory to mount on.
 
+use std::cell::Cell;
 use std::env;
 use std::fs;
 use std::io;
@@ -20,8 +21,8 @@ pub struct MountPoint {
     pub path: PathBuf,
     /// Whether the mount of a killed npzfs was there, and was taken away.
     pub cleaned_up: bool,
-    /// Whether npzfs made it.
-    created: bool,
+    /// Whether npzfs made it, and is to remove it.
+    created: Cell<bool>,
 }
 
 impl MountPoint {
@@ -47,7 +48,7 @@ impl MountPoint {
             return Ok(Self {
                 path: place.path,
                 cleaned_up: false,
-                created: false,
+                created: Cell::new(false),
             });
         }
         if place.is_mount_point() {
@@ -77,7 +78,7 @@ impl MountPoint {
         Ok(Self {
             path: place.path,
             cleaned_up: false,
-            created: false,
+            created: Cell::new(false),
         })
     }
 
@@ -105,7 +106,7 @@ impl MountPoint {
         Ok(Self {
             path: mkdtemp(&template)?,
             cleaned_up: false,
-            created: true,
+            created: Cell::new(true),
         })
     }
 
@@ -115,22 +116,28 @@ impl MountPoint {
         Ok(Self {
             path,
             cleaned_up: false,
-            created: true,
+            created: Cell::new(true),
         })
     }
 }
 
-impl Drop for MountPoint {
+impl MountPoint {
     /// Removes the directory if npzfs made it and nobody has put anything there since: rmdir(2)
     /// touches neither a directory with files nor one that carries a mount.
-    fn drop(&mut self) {
-        if self.created
+    pub fn remove(&self) {
+        if self.created.take()
             && let Err(error) = fs::remove_dir(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
             let shown = Escaped::path(&self.path);
             info!("{shown}: mount point is left there: {error}");
         }
+    }
+}
+
+impl Drop for MountPoint {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

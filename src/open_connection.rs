@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{major, minor};
 
-use crate::cli::MountOptions;
+use crate::cli::MountArgs;
 use crate::error::{Error, MountPointDefect};
 use crate::options::KernelOptions;
 use crate::sys;
@@ -24,16 +24,16 @@ const FUSE: (u64, u64) = (10, 229);
 /// # Errors
 /// [`Error::MountPoint`] where the descriptor is no connection, or an option is given that only
 /// whoever mounts can keep.
-pub fn find(mount_point: &Path, options: &MountOptions) -> Result<Option<OwnedFd>, Error> {
-    let Some(number) = number(mount_point) else {
+pub fn find(arguments: &MountArgs) -> Result<Option<OwnedFd>, Error> {
+    let Some(number) = number(&arguments.mount_point) else {
         return Ok(None);
     };
-    let taken = match option_of_the_mounter(options) {
+    let taken = match option_of_the_mounter(arguments) {
         Some(option) => Err(MountPointDefect::MountedWithout(option)),
         None => take(number),
     };
     taken.map(Some).map_err(|defect| Error::MountPoint {
-        mount_point: mount_point.to_owned(),
+        mount_point: arguments.mount_point.clone(),
         defect,
     })
 }
@@ -51,9 +51,11 @@ fn number(mount_point: &Path) -> Option<RawFd> {
         .ok()
 }
 
-/// An option that says how to mount, as far as it changes anything.
-fn option_of_the_mounter(options: &MountOptions) -> Option<&'static str> {
+/// An option that says how to mount or to unmount, as far as it changes anything.
+fn option_of_the_mounter(arguments: &MountArgs) -> Option<&'static str> {
+    let options = &arguments.options;
     [
+        (arguments.until_eof, "--until-eof"),
         (options.allow_other, "--allow-other"),
         (options.allow_root, "--allow-root"),
         (options.auto_unmount, "--auto-unmount"),

@@ -72,6 +72,7 @@ pub fn run(arguments: &RunArgs) -> Result<u8, Error> {
                 archives: arguments.archives.clone(),
                 mount_point: path,
                 foreground: false,
+                until_eof: false,
                 options: arguments.options.clone(),
                 for_mount: false,
             };

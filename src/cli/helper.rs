@@ -81,6 +81,9 @@ struct OptionsLine {
     #[arg(long)]
     foreground: bool,
 
+    #[arg(long)]
+    until_eof: bool,
+
     #[command(flatten)]
     options: MountOptions,
 }
@@ -120,6 +123,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<HelperArgs, clap::Error> {
     let expanded = expanded.chain(long_options).chain(verbose);
     let OptionsLine {
         foreground,
+        until_eof,
         mut options,
     } = OptionsLine::try_parse_from(expanded)?;
     options.kernel = kernel;
@@ -127,6 +131,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<HelperArgs, clap::Error> {
         archives: vec![line.archive],
         mount_point: line.mount_point,
         foreground,
+        until_eof,
         options,
         for_mount: true,
     };

@@ -34,6 +34,10 @@ pub struct MountArgs {
     #[arg(short, long)]
     pub foreground: bool,
 
+    /// Unmount also when standard input ends: a pipe from the program that the mount is for
+    #[arg(long)]
+    pub until_eof: bool,
+
     /// How to mount.
     #[command(flatten)]
     pub options: MountOptions,

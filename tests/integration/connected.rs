@@ -266,6 +266,7 @@ fn options_that_only_whoever_mounts_can_keep_are_refused() {
         ("--allow-other", "--allow-other"),
         ("--allow-root", "--allow-root"),
         ("--auto-unmount", "--auto-unmount"),
+        ("--until-eof", "--until-eof"),
         ("-oallow_other", "--allow-other"),
         ("-oexec", "the options behind -o"),
         ("-omax_read=4096", "the options behind -o"),

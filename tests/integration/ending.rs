@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -462,6 +464,72 @@ fn with_auto_unmount_nothing_is_left_of_a_killed_server() {
     let mount = Mounted::with_options(&archive(), ["--auto-unmount"]);
     assert_eq!(mount.umount().status, Some(0));
     assert!(!mount.at.exists());
+}
+
+#[test]
+fn with_until_eof_a_mount_ends_when_the_process_it_is_for_is_killed() {
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    // The other end of the pipe is another process's alone.
+    let (input, held) = std::io::pipe().unwrap();
+    let mut owner = Command::new("sleep")
+        .arg("60")
+        .stdout(held)
+        .spawn()
+        .unwrap();
+    let mut mount = npzfs();
+    mount.args(["mount", "--until-eof"]).stdin(input);
+    let said = run(mount.args([&path, &place.join("mnt")]));
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    drop(mount);
+    let mount = Mounted::adopt(place, path, said.out);
+    let server = mount.server();
+    assert!(mount.read("y") == pattern(100, 2));
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    wait_until("the end", || !is_running(server));
+    assert_eq!(mounts_below(mount.place()), [""; 0]);
+    assert!(!mount.at.exists());
+}
+
+#[test]
+fn until_eof_lets_the_users_finish_and_tells_when_the_mount_is_gone() {
+    for foreground in [false, true] {
+        let place = Place::new();
+        let path = archive().write(place.path(), "a.npz");
+        let at = place.join("mnt");
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let theirs = std::os::fd::OwnedFd::from(theirs);
+        let mut started = None;
+        if foreground {
+            started = Some(Foreground::start(&place, &path, |command| {
+                command.arg("--until-eof").stdin(theirs);
+            }));
+        } else {
+            let mut mount = npzfs();
+            mount.args(["mount", "--until-eof"]).stdin(theirs);
+            assert_eq!(run(mount.args([&path, &at])).status, Some(0));
+        }
+        let mut file = fs::File::open(at.join("x")).unwrap();
+        let mount = Mounted::adopt(place, path, String::new());
+        let server = mount.server();
+        // What comes before the end means nothing.
+        ours.write_all(b"q\n").unwrap();
+        assert!(mount.read("y") == pattern(100, 2));
+        ours.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(ours.read(&mut [0]).unwrap(), 0);
+        assert_eq!(mounts_below(mount.place()), [""; 0]);
+        assert!(!at.exists());
+        assert!(is_running(server));
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        assert!(bytes == pattern(3 << 20, 1));
+        drop(file);
+        match started {
+            Some(started) => assert_eq!(started.end().status, Some(0)),
+            None => wait_until("the end", || !is_running(server)),
+        }
+    }
 }
 
 #[test]
