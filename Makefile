@@ -23,11 +23,13 @@ VENV = target/venv
 BENCH_VENV = target/bench-venv
 REQUIREMENTS = tests/clients/requirements.txt
 BENCH_REQUIREMENTS = bench/requirements.txt
+WHEEL_VENV = target/wheel-venv
+WHEEL_REQUIREMENTS = packaging/python/requirements.txt
 
 FUZZ_RUNS = 10000000
 
 .PHONY: all build demo test check unit clients bench bench-rust bench-check fuzz soak install uninstall \
-	deb rpm arch dist test-packages clean
+	wheel test-python deb rpm arch dist test-packages clean
 
 all: build
 
@@ -43,7 +45,7 @@ demo: build
 # Everything. With CI=true nothing may be skipped.
 test:
 	tests/setup.sh test
-	$(MAKE) check unit clients bench-check
+	$(MAKE) check unit clients test-python bench-check
 
 check:
 	$(CARGO) fmt --check
@@ -91,10 +93,21 @@ soak:
 
 $(VENV)/done: $(REQUIREMENTS)
 $(BENCH_VENV)/done: $(BENCH_REQUIREMENTS)
-$(VENV)/done $(BENCH_VENV)/done:
+$(WHEEL_VENV)/done: $(WHEEL_REQUIREMENTS)
+$(VENV)/done $(BENCH_VENV)/done $(WHEEL_VENV)/done:
 	python3 -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
+
+# For Python: the program and the module npzfs in one file, in dist/.
+wheel: build $(WHEEL_VENV)/done
+	rm -f dist/npzfs-*.whl
+	cd packaging/python && CARGO_TARGET_DIR=$(CURDIR)/target $(CURDIR)/$(WHEEL_VENV)/bin/maturin \
+		build --quiet --locked --release --out $(CURDIR)/dist
+
+# With Python 3.9 and the newest one, as far as they are at hand.
+test-python: $(WHEEL_VENV)/done
+	packaging/python/test.sh
 
 install: build
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(BINDIR)/npzfs
@@ -127,3 +140,4 @@ test-packages:
 
 clean:
 	$(CARGO) clean
+	rm -f dist/npzfs-*.whl
