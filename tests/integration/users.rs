@@ -1,9 +1,10 @@
 //! Mounts of ordinary users, and who may look into a mount.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nix::unistd::User;
@@ -168,7 +169,7 @@ fn a_users_mount_ends_by_signal_lazily_and_in_use() {
     let mut tail = Command::new("tail");
     tail.arg("-f")
         .arg(home.at.join("d/y"))
-        .stdout(std::process::Stdio::null());
+        .stdout(Stdio::null());
     let mut tail = as_user(&mut tail, &home.user).spawn().unwrap();
     let descriptors = format!("/proc/{}/fd", tail.id());
     wait_until("tail has opened the file", || {
@@ -190,6 +191,35 @@ fn a_users_mount_ends_by_signal_lazily_and_in_use() {
     assert_eq!(mounts_below(&home.at), [""; 0]);
     tail.kill().unwrap();
     tail.wait().unwrap();
+}
+
+#[test]
+fn a_users_mount_ends_with_the_process_that_it_is_for_and_its_users_finish() {
+    let Some(home) = Home::new() else { return };
+    let (input, held) = std::io::pipe().unwrap();
+    let mut mount = home.npzfs();
+    mount.args(["mount", "--until-eof"]).stdin(input);
+    ok(&home.run(mount.args([&home.archive, &home.at])));
+    drop(mount);
+    let server = home.server();
+    let mut user = Command::new("sh");
+    user.args(["-c", "exec 3< \"$0\"; echo; read -r go; cksum <&3"]);
+    user.arg(home.at.join("x"));
+    user.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut user = as_user(&mut user, &home.user).spawn().unwrap();
+    let mut said = BufReader::new(user.stdout.take().unwrap());
+    said.read_line(&mut String::new()).unwrap();
+
+    drop(held);
+    wait_until("the mount is gone", || mounts_below(&home.at).is_empty());
+    wait_until("the mount point is gone", || !home.at.exists());
+    assert!(is_running(server));
+    drop(user.stdin.take());
+    let mut sum = String::new();
+    said.read_line(&mut sum).unwrap();
+    assert!(sum.ends_with(" 1048576\n"), "{sum}");
+    user.wait().unwrap();
+    wait_until("the end", || !is_running(server));
 }
 
 #[test]
