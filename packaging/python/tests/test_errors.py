@@ -82,6 +82,17 @@ def test_strict_refuses_members_that_cannot_be_read(place):
         assert_raises(npzfs.Unreadable, 23, message, arrays.__getitem__, "bad")
 
 
+def test_a_member_that_turns_out_to_be_damaged_is_an_input_output_error(place):
+    np.savez_compressed(place / "a.npz", x=np.random.default_rng(1).random(1000))
+    whole = bytearray((place / "a.npz").read_bytes())
+    whole[len(whole) // 2] ^= 1
+    (place / "a.npz").write_bytes(whole)
+    with npzfs.load(place / "a.npz") as arrays:
+        with pytest.raises(OSError) as raised:
+            arrays["x"]
+        assert raised.value.errno == errno.EIO and not isinstance(raised.value, npzfs.Error)
+
+
 def test_a_place_that_cannot_be_mounted_on_is_told(archive, place):
     message = f"{archive}: mount point is not a directory"
     assert_raises(npzfs.MountPointError, 10, message, npzfs.mount, archive, at=archive)
@@ -138,7 +149,7 @@ def test_a_mount_that_fails_leaves_nothing(archive, place):
 
 
 def test_every_exit_status_of_a_mount_has_its_exception():
-    section = MANUAL.read_text().split("\n.Sh EXIT STATUS\n")[1].split("\n.Sh ")[0]
+    section = MANUAL.read_text().split("\n.Sh EXIT STATUS\n")[1].split("\n.El\n")[0]
     statuses = {int(status) for status in re.findall(r"^\.It (\d+)$", section, re.MULTILINE)}
     # Done; failed, which is the base of all; and what only `npzfs run` ends with.
     assert set(_errors._OF_STATUS) == statuses - {0, 1, 126, 127}
@@ -156,6 +167,6 @@ def test_every_exception_derives_from_one():
 def test_arrays_of_objects_cannot_be_mapped(place):
     np.savez(place / "a.npz", x=np.array([None, "text"], dtype=object), y=np.ones(2))
     with npzfs.load(place / "a.npz") as arrays:
-        with pytest.raises(ValueError, match="x.npy: holds Python objects, which cannot be mapped"):
+        with pytest.raises(ValueError, match="a.npz: member 'x.npy': holds Python objects"):
             arrays["x"]
         assert arrays["y"].sum() == 2

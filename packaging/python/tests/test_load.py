@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
+import resource
 import zipfile
 
 import npzfs
@@ -169,6 +171,26 @@ def test_archives_inside_go_by_their_paths(place, archive):
         assert set(arrays) == {
             "top", "one/inner.npz/x", "one/inner.npz/d/none", "one/inner.npz/one"
         }  # fmt: skip
+
+
+def test_each_array_takes_one_open_file(place, archive):
+    def open_files():
+        return len(os.listdir("/proc/self/fd"))
+
+    with npzfs.load(archive) as arrays:
+        before = open_files()
+        kept = [arrays["x"] for _ in range(10)]
+        assert open_files() == before + 10
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before + 20, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                kept += [arrays["x"] for _ in range(100)]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        kept.clear()
+        gc.collect()
+        assert open_files() == before
 
 
 def test_a_folder_is_refused_in_words(place):

@@ -76,7 +76,7 @@ class Arrays(Mapping[str, "np.memmap[Any, np.dtype[Any]]"]):
         try:
             # A buffer would cost a request to the mount: whether the file is a terminal.
             with open(os.path.join(self._root(), path), "rb", buffering=0) as file:
-                array: np.memmap[Any, np.dtype[Any]] = self._read(file)
+                array: np.memmap[Any, np.dtype[Any]] = self._read(file, path)
                 return array
         except OSError as error:
             self._explain(path, error)
@@ -151,7 +151,7 @@ class Arrays(Mapping[str, "np.memmap[Any, np.dtype[Any]]"]):
             raise ValueError(f"{self!r}")
         return self._mount.path
 
-    def _read(self, file: FileIO) -> Any:
+    def _read(self, file: FileIO, path: str) -> Any:
         """What `numpy.load` would make of a file, which it opens three times."""
         import numpy as np
 
@@ -166,15 +166,18 @@ class Arrays(Mapping[str, "np.memmap[Any, np.dtype[Any]]"]):
         header = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
         shape, fortran_order, dtype = header(file)
         if dtype.hasobject:
-            raise ValueError(f"{file.name}: holds Python objects, which cannot be mapped")
+            message = "holds Python objects, which cannot be mapped"
+            raise ValueError(f"{self.archive}: member '{path}': {message}")
         order: Literal["F", "C"] = "F" if fortran_order else "C"
         return np.memmap(file, dtype, self._mode, file.tell(), shape, order)
 
     def _explain(self, path: str, error: OSError) -> None:
         """Say why a member cannot be read, if the program can tell."""
+        if error.errno not in (errno.EIO, errno.EACCES, errno.EOPNOTSUPP):
+            return
         try:
             members = list_members(self.archive).members
-        except Error:
+        except (Error, OSError):
             return
         for member in members:
             if member.path == path and member.problem:
