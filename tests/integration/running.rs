@@ -520,8 +520,8 @@ fn an_ordinary_user_runs_a_command_too() {
     assert!(said.out.starts_with("   1   2   3\n"), "{}", said.out);
     assert_eq!(mounts_below(runtime), [""; 0]);
     // A mount in use goes through fusermount3 as well.
-    let script = "tail -f {}/d/y > /dev/null 2>&1 & while ! ls -l /proc/$!/fd | grep -q d/y; do :; \
-                  done; echo $!";
+    let script = "tail -f {}/d/y > /dev/null 2>&1 & \
+                  while ! ls -l /proc/$!/fd 2> /dev/null | grep -q d/y; do :; done; echo $!";
     let said = with(&["sh", "-c", script]);
     assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
     assert_eq!(mounts_below(runtime), [""; 0]);
