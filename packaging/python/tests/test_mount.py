@@ -16,7 +16,7 @@ import npzfs
 import numpy as np
 import pytest
 from conftest import mounts, server_of, wait_until
-from npzfs import _program
+from npzfs import _program, _server
 
 
 def test_a_block_has_the_members_as_files_and_leaves_nothing(archive, place):
@@ -128,7 +128,7 @@ def test_a_mount_that_somebody_has_taken_away_is_made_again(archive, place, lazi
 def test_what_a_killed_server_leaves_is_cleaned_up(archive, place, at):
     with npzfs.mount(archive, at=at and place / at) as path:
         os.kill(server_of(path), signal.SIGKILL)
-        wait_until("the mount is dead", lambda: not os.path.exists(path / "nothing.npy"))
+        wait_until("the mount is dead", lambda: _server._is_dead(path))
         with npzfs.mount(archive) as other:
             assert (other / "x.npy").exists()
     assert mounts(place) == []
