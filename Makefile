@@ -102,6 +102,7 @@ $(VENV)/done $(BENCH_VENV)/done $(WHEEL_VENV)/done:
 # For Python: the program and the module npzfs in one file, in dist/.
 wheel: build $(WHEEL_VENV)/done
 	rm -f dist/npzfs-*.whl
+	packaging/licenses.py > packaging/python/third-party-licenses.txt
 	cd packaging/python && CARGO_TARGET_DIR=$(CURDIR)/target $(CURDIR)/$(WHEEL_VENV)/bin/maturin \
 		build --quiet --locked --release --out $(CURDIR)/dist
 

@@ -95,7 +95,8 @@ def test_the_wheel_holds_what_it_should():
         assert wheel.getinfo(program).external_attr >> 16 & 0o111 == 0o111
         assert wheel.read(program) == Path(_program.find()).read_bytes()
     info = metadata.rpartition("/")[0]
-    assert {f"{info}/licenses/LICENSE-{kind}" for kind in ("MIT", "APACHE")} <= set(names)
+    licenses = ("LICENSE-MIT", "LICENSE-APACHE", "third-party-licenses.txt")
+    assert {f"{info}/licenses/{name}" for name in licenses} <= set(names)
     assert "npzfs/py.typed" in names and "npzfs/__init__.py" in names
     assert not [name for name in names if "test" in name or name.endswith(".pyc")]
     for line in (
