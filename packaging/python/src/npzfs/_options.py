@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     max_open: int
     passthrough: Literal["auto", "on", "off"]
     passthrough_min: Union[int, str]
+    poll_us: int
     quiet: bool
     recursive: bool
     strict: bool
