@@ -111,6 +111,21 @@ pub fn mount_id(file: &File) -> io::Result<u64> {
     Ok(info.lines().find_map(id).ok_or(io::ErrorKind::NotFound)?)
 }
 
+/// The number of the mount that a path leads to.
+///
+/// # Errors
+/// Those of open(2).
+pub fn mount_id_at(path: &Path) -> io::Result<u64> {
+    mount_id(&pin(path)?)
+}
+
+fn pin(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
+        .open(path)
+}
+
 /// A place in the file system, pinned, and the mount that it is on.
 ///
 /// It is found without a question to the file system that is mounted there, so it can be had of a
@@ -130,10 +145,7 @@ impl Place {
     /// # Errors
     /// Those of open(2), and `NotFound` where its mount is not in mountinfo.
     pub fn find(path: &Path) -> io::Result<Self> {
-        let pin = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
-            .open(path)?;
+        let pin = pin(path)?;
         let path = fs::read_link(format!("/proc/self/fd/{}", pin.as_raw_fd()))?;
         let id = mount_id(&pin)?;
         let mounts = all()?;
