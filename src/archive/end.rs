@@ -5,6 +5,8 @@
 //! directory must end where the end records start, and every number that is stored twice must
 //! agree. A lenient reader would open a truncated archive as an archive that it holds as a member.
 
+use memchr::memmem;
+
 use super::defect::Defect;
 use super::fields::Fields;
 use super::source::Source;
@@ -39,7 +41,7 @@ pub(super) fn find<S: Source + ?Sized>(source: &S, len: u64) -> Result<CentralDi
 
     let mut found = None;
     let mut last_seen = None;
-    for at in (0..tail.len()).rev() {
+    for at in memmem::rfind_iter(&tail, &END_RECORD) {
         let Some(record) = EndRecord::parse(&tail[at..]) else {
             continue;
         };

@@ -27,18 +27,17 @@ pub(super) fn find<S: Source + ?Sized>(
     order.sort_by_key(|&at| members[at as usize].local_header_offset);
 
     let mut window = Window::new(source, directory.start);
-    let mut previous = 0;
     // The member that reaches furthest so far, and one past its last byte.
     let mut furthest: Option<(usize, u64)> = None;
-    for at in order {
-        let at = at as usize;
+    let mut order = order.into_iter().map(|at| at as usize).peekable();
+    while let Some(at) = order.next() {
         let offset = members[at].local_header_offset;
-        let ahead = if offset - previous <= CLOSE {
+        let next = order.peek().map(|&next| members[next].local_header_offset);
+        let ahead = if next.is_some_and(|next| next - offset <= CLOSE) {
             READ_AHEAD
         } else {
             ALONE
         };
-        previous = offset;
         let header = match find_local_header(&mut window, ahead, directory, offset)? {
             Ok(header) => header,
             Err(problem) => {
