@@ -6,6 +6,7 @@
 
 mod access;
 mod handles;
+mod openers;
 mod server;
 mod serving;
 mod turns;
@@ -34,6 +35,7 @@ use crate::stats::{Request, Stats};
 use crate::tree::Ino;
 use access::Accesses;
 use handles::Handles;
+use openers::Openers;
 use server::{BLOCK_SIZE, DOTS, Server, attribute_errno, errno};
 pub use serving::{Ownership, Serving};
 pub use turns::Polling;
@@ -50,7 +52,7 @@ const MAX_BACKGROUND: u16 = 128;
 pub struct Npzfs {
     server: Arc<Server>,
     /// Opens archives, and looks into folders.
-    openers: Pool,
+    openers: Openers,
     /// Whether OPEN needs no answer: the kernel can do without, it lets nobody write, and every file
     /// is read right from the archive.
     open_is_free: bool,
@@ -66,6 +68,7 @@ impl Npzfs {
             ownership,
             may_pass,
             may_be_writable,
+            threads,
             polling,
         } = serving;
         Self {
@@ -80,7 +83,7 @@ impl Npzfs {
                 handles: Handles::default(),
                 readers: Pool::default(),
             }),
-            openers: Pool::default(),
+            openers: Openers::new(threads),
             turns: Turns::new(polling),
         }
     }

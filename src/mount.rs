@@ -170,6 +170,7 @@ pub fn mount_here(
         ownership: settings::ownership(options),
         may_pass: options.passthrough != Passthrough::Off,
         may_be_writable: own.is_none(),
+        threads,
         polling: patience.map(poll).transpose()?,
     };
     let npzfs = Npzfs::new(catalog, serving);

@@ -22,6 +22,8 @@ pub struct Serving {
     pub may_pass: bool,
     /// Whether the kernel may take the mount for one that can be written to.
     pub may_be_writable: bool,
+    /// How many threads answer requests.
+    pub threads: usize,
     /// How the next request is looked out for; `None` to sleep until it comes.
     pub polling: Option<Polling>,
 }
