@@ -58,7 +58,6 @@ pub struct Npzfs {
     open_is_free: bool,
     may_pass: bool,
     opendir_is_free: bool,
-    turns: Turns,
 }
 
 impl Npzfs {
@@ -82,9 +81,9 @@ impl Npzfs {
                 stats: Stats::default(),
                 handles: Handles::default(),
                 readers: Pool::default(),
+                turns: Turns::new(polling),
             }),
             openers: Openers::new(threads),
-            turns: Turns::new(polling),
         }
     }
 
@@ -114,7 +113,7 @@ impl Npzfs {
     /// A request has come, and is answered when what is returned is dropped.
     fn begin(&self, request: Request) -> Turn<'_> {
         self.server.stats.count(request);
-        self.turns.begin()
+        self.server.turns.begin()
     }
 }
 
@@ -217,7 +216,7 @@ impl Filesystem for Npzfs {
         reply: ReplyData,
     ) {
         self.server.stats.count(Request::Read);
-        let _turn = self.turns.begin_read(Ino(number.0), size);
+        let _turn = self.server.turns.begin_read(Ino(number.0), size);
         if fh != handles::NONE {
             return self.server.read_open(fh, offset, size, reply);
         }

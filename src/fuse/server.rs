@@ -15,6 +15,7 @@ use log::debug;
 use super::Ownership;
 use super::access::{Access, Accesses, Unused};
 use super::handles::{self, Handle, Handles, OpenFile};
+use super::turns::Turns;
 use crate::bytes::{ReadError, Slice};
 use crate::catalog::{Catalog, Found, Unavailable};
 use crate::clone;
@@ -41,6 +42,7 @@ pub(super) struct Server {
     pub(super) handles: Handles,
     /// Reads what has to be waited for.
     pub(super) readers: Pool,
+    pub(super) turns: Turns,
     /// What the kernel reads by itself.
     pub(super) accesses: Accesses,
 }
@@ -224,6 +226,7 @@ impl Server {
                 Err(error) => reply.error(read_failed(volume, ino, &error)),
             };
         }
+        self.turns.let_all_serve();
         let volume = volume.clone();
         self.readers.run(move || match part.read() {
             Ok(bytes) => reply.data(&bytes),

@@ -31,7 +31,7 @@ const AT_ONCE: u64 = 3_000;
 /// How many requests in a row may have been waiting already until one thread is too few.
 const QUEUED_MAX: u64 = 64;
 
-/// How long all threads serve when one is too few, in nanoseconds.
+/// How long all threads serve once they are needed, in nanoseconds.
 const CROWDED: u64 = 20_000_000;
 
 /// How one thread looks out for requests, for all.
@@ -61,7 +61,7 @@ pub(super) struct Turns {
     queued: AtomicU64,
     /// The inodes of the last two long READs.
     long: [AtomicU64; 2],
-    /// When one thread was found to be too few.
+    /// When all threads were last found to be needed.
     crowded: AtomicU64,
     state: Mutex<State>,
     ended: Condvar,
@@ -110,7 +110,7 @@ impl Turns {
             if now.saturating_sub(self.answered.load(Ordering::Relaxed)) > AT_ONCE {
                 self.queued.store(0, Ordering::Relaxed);
             } else if self.queued.fetch_add(1, Ordering::Relaxed) > QUEUED_MAX {
-                self.crowded.store(now, Ordering::Relaxed);
+                self.let_all_serve();
             }
         }
         Turn(self)
@@ -122,14 +122,20 @@ impl Turns {
             return self.begin();
         }
         if let Some(polling) = &self.polling {
-            let now = self.come(polling);
+            self.come(polling);
             let last = self.long[0].swap(ino.0, Ordering::Relaxed);
             // There and back again: these are two readers, or more.
             if last != ino.0 && self.long[1].swap(last, Ordering::Relaxed) == ino.0 {
-                self.crowded.store(now, Ordering::Relaxed);
+                self.let_all_serve();
             }
         }
         Turn(self)
+    }
+
+    /// For a while all threads serve: one is too few, or the answers wait for a disk, and it would
+    /// be in vain to look out for the next request meanwhile.
+    pub(super) fn let_all_serve(&self) {
+        self.crowded.store(self.now(), Ordering::Relaxed);
     }
 
     fn come(&self, polling: &Polling) -> u64 {
@@ -300,6 +306,16 @@ mod tests {
         for ino in [1, 2, 1, 2] {
             drop(turns.begin_read(Ino(ino), LONG_MIN - 1));
         }
+        assert!(keeps_coming(&turns));
+    }
+
+    #[test]
+    fn all_threads_serve_while_answers_wait_for_a_disk() {
+        let turns = turns();
+        come(&turns, 10);
+        turns.let_all_serve();
+        assert!(!keeps_coming(&turns));
+        thread::sleep(Duration::from_nanos(CROWDED) + Duration::from_millis(1));
         assert!(keeps_coming(&turns));
     }
 
