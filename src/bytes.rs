@@ -58,6 +58,21 @@ impl Version {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         }
     }
+
+    /// The state that an open file is in, as its file system knows it and not as this machine
+    /// remembers it: another machine may have written to it.
+    fn now(file: &File) -> io::Result<Self> {
+        match sys::len_and_time(file) {
+            Ok((len, modified)) => Ok(Self { len, modified }),
+            // Sandboxes that do not know the call refuse it in either way.
+            Err(error) if is_unknown_call(&error) => Ok(Self::of(&file.metadata()?)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_unknown_call(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
 }
 
 /// The bytes of an open file.
@@ -148,8 +163,8 @@ impl Bytes {
             return Ok(());
         };
         if !self.is_stale() {
-            match self.file.metadata() {
-                Ok(now) if Version::of(&now) == version => return Ok(()),
+            match Version::now(&self.file) {
+                Ok(now) if now == version => return Ok(()),
                 Err(error) if !self.is_gone() => return Err(ReadError::Io(error)),
                 _ => {}
             }

@@ -216,6 +216,24 @@ pub fn is_cached(file: &File, offset: u64) -> bool {
     read >= 0
 }
 
+/// The length of an open file in bytes, and when it was modified, in seconds and nanoseconds since
+/// 1970 (UTC): as whoever keeps the file has them now, however long the kernel might rely on what it
+/// was told of a file that is elsewhere.
+///
+/// # Errors
+/// Those of statx(2).
+pub fn len_and_time(file: &File) -> io::Result<(u64, (i64, i64))> {
+    // SAFETY: `statx` is a plain C struct, for which all zeroes are a valid value.
+    let mut found: libc::statx = unsafe { mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
+    let wanted = libc::STATX_SIZE | libc::STATX_MTIME;
+    // SAFETY: the path ends in NUL, and the last pointer is to a live, exclusively borrowed value.
+    let done = unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, wanted, &mut found) };
+    Errno::result(done)?;
+    let modified = (found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec.into());
+    Ok((found.stx_size, modified))
+}
+
 /// Whether a file that was opened for reading only is open a second time, or a mapping is left from
 /// when it was. Where the file system cannot tell, it is not.
 pub fn is_open_elsewhere(file: &File) -> bool {

@@ -6,8 +6,8 @@ set -eu
 
 case ${1:-} in
 demo) programs="fusermount3" ;;
-test) programs="automount fusermount3 findmnt getfattr jq make man mandoc mkfs.btrfs mkfs.xfs script strace
-    systemd-analyze unzip xxd zip zstd" ;;
+test) programs="automount bindfs fusermount3 findmnt getfattr jq make man mandoc mkfs.btrfs mkfs.ext4 mkfs.xfs
+    script shellcheck strace systemd-analyze unzip xxd zip zstd" ;;
 packages) programs="bsdtar dh dpkg-buildpackage findmnt fusermount3 lintian makepkg man pacman rpmbuild" ;;
 bench) programs="archivemount fincore findmnt fuse-zip fusermount3 losetup mkfs.xfs strace" ;;
 *)
@@ -33,6 +33,7 @@ package_of() {
     rpmbuild) echo rpm ;;
     script) echo bsdutils ;;
     mkfs.btrfs) echo btrfs-progs ;;
+    mkfs.ext4) echo e2fsprogs ;;
     mkfs.xfs) echo xfsprogs ;;
     systemd-analyze) echo systemd ;;
     *) echo "$1" ;;

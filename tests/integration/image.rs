@@ -1,4 +1,4 @@
-//! File systems that can share blocks, each in a file of its own.
+//! File systems, each in a file of its own; two of them can share blocks.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use crate::mounted::{Place, available, installed, is_root, run, wait_until};
 /// What is in an image.
 #[derive(Debug, Clone, Copy)]
 pub enum FileSystem {
+    Ext4,
     Xfs,
     Btrfs,
 }
@@ -23,6 +24,7 @@ impl Image {
     /// An empty file system; `None` where the machine has none.
     pub fn new(file_system: FileSystem) -> Option<Self> {
         let (name, options) = match file_system {
+            FileSystem::Ext4 => ("ext4", ["-q"].as_slice()),
             FileSystem::Xfs => ("xfs", ["-q", "-m", "reflink=1"].as_slice()),
             FileSystem::Btrfs => ("btrfs", ["-q"].as_slice()),
         };

@@ -16,6 +16,7 @@ mod connected;
 mod content;
 mod coreutils;
 mod documents;
+mod elsewhere;
 mod ending;
 mod errors;
 mod folders;

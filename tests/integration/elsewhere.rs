@@ -1,0 +1,239 @@
+//! Archives on file systems that answer to somebody else: another FUSE server, as sshfs, rclone and
+//! mountpoint-s3 are, or one of its own in a loop device.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use nix::sys::signal::Signal;
+
+use crate::fixture::{Archive, pattern};
+use crate::image::{FileSystem, Image};
+use crate::mounted::{
+    Mounted, Place, installed, is_dead, map, mounts_below, run, send_signal, wait_until,
+};
+
+const LEN: usize = 1 << 20;
+
+fn archive() -> Archive {
+    Archive::stored([("x", pattern(LEN, 1)), ("y", pattern(LEN, 2))])
+}
+
+/// A directory that is seen a second time through a FUSE server. What is changed in the first is not
+/// told to who looks at the second, as if another machine had done it.
+struct Mirror {
+    server: Child,
+    other_side: PathBuf,
+    at: PathBuf,
+    _place: Place,
+}
+
+impl Mirror {
+    /// `options` are those of bindfs; `None` where it is not installed.
+    fn new(options: &str) -> Option<Self> {
+        if !installed(&["bindfs"]) {
+            return None;
+        }
+        let place = Place::new();
+        let (other_side, at) = (place.join("other side"), place.join("mirror"));
+        fs::create_dir(&other_side).unwrap();
+        fs::create_dir(&at).unwrap();
+        let mut bindfs = Command::new("bindfs");
+        bindfs.args(["-f", "-o", options]).arg(&other_side).arg(&at);
+        let server = bindfs.stdin(Stdio::null()).spawn().unwrap();
+        let mirror = Self {
+            server,
+            other_side,
+            at,
+            _place: place,
+        };
+        wait_until("the mirror", || !mounts_below(&mirror.at).is_empty());
+        Some(mirror)
+    }
+
+    /// Mounts what `archive` is written to, as it is seen through the server.
+    fn mount(&self, archive: &Archive) -> Mounted {
+        archive.write(&self.other_side, "a.npz");
+        Mounted::in_place(Place::new(), self.at.join("a.npz"), ["--log", "/dev/null"])
+    }
+
+    /// Changes bytes of the archive, and so its time, as another machine would.
+    fn change(&self) {
+        let path = self.other_side.join("a.npz");
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(b"changed", 100).unwrap();
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        // It may still be stopped.
+        send_signal(self.server.id(), Signal::SIGCONT);
+        let unmount = |how: &str| run(Command::new("fusermount3").arg(how).arg(&self.at)).status;
+        if !mounts_below(&self.at).is_empty() && unmount("-u") != Some(0) {
+            unmount("-uz");
+            let _ = self.server.kill();
+        }
+        let _ = self.server.wait();
+    }
+}
+
+fn read_error(path: &Path) -> Option<i32> {
+    fs::read(path).err().and_then(|error| error.raw_os_error())
+}
+
+/// Nothing of the archive is served any more, also not what was cached.
+fn assert_refused(mount: &Mounted) {
+    assert_eq!(read_error(&mount.path("y")), Some(libc::EIO));
+    wait_until("pages are dropped", || {
+        read_error(&mount.path("x")) == Some(libc::EIO)
+    });
+    assert_eq!(mount.stats()["stale"], true);
+}
+
+#[test]
+fn over_another_fuse_server_the_bytes_are_those_of_the_archive() {
+    let Some(mirror) = Mirror::new("attr_timeout=1") else {
+        return;
+    };
+    let mount = mirror.mount(&archive());
+    for _ in 0..2 {
+        assert!(mount.read("x") == pattern(LEN, 1));
+    }
+    let file = File::open(mount.path("y")).unwrap();
+    assert!(map(&file)[..] == pattern(LEN, 2));
+}
+
+#[test]
+fn a_change_by_another_machine_fails_the_next_read_whatever_attributes_are_cached() {
+    let Some(mirror) = Mirror::new("ro,attr_timeout=3600") else {
+        return;
+    };
+    let mount = mirror.mount(&archive());
+    assert!(mount.read("x") == pattern(LEN, 1));
+    mirror.change();
+    let modified = |directory: &Path| {
+        let metadata = fs::metadata(directory.join("a.npz")).unwrap();
+        metadata.modified().unwrap()
+    };
+    // Other programs are told the old time.
+    assert_ne!(modified(&mirror.at), modified(&mirror.other_side));
+    assert_refused(&mount);
+}
+
+#[test]
+fn what_was_cached_before_such_a_change_is_served_until_then() {
+    let Some(mirror) = Mirror::new("attr_timeout=0") else {
+        return;
+    };
+    let mount = mirror.mount(&archive());
+    assert!(mount.read("x") == pattern(LEN, 1));
+    mirror.change();
+    for _ in 0..3 {
+        assert!(mount.read("x") == pattern(LEN, 1));
+    }
+    assert_eq!(mount.stats()["stale"], false);
+    assert_refused(&mount);
+}
+
+#[test]
+fn a_server_that_goes_by_names_takes_a_replaced_archive_for_a_changed_one() {
+    let Some(mirror) = Mirror::new("attr_timeout=1") else {
+        return;
+    };
+    let mount = mirror.mount(&archive());
+    assert!(mount.read("x") == pattern(LEN, 1));
+    let other = Archive::stored([("x", pattern(LEN, 3)), ("y", pattern(LEN, 4))]);
+    let other = other.write(&mirror.other_side, "b.npz");
+    fs::rename(other, mirror.other_side.join("a.npz")).unwrap();
+    assert_refused(&mount);
+}
+
+#[test]
+fn a_server_below_that_stops_holds_up_reads_only() {
+    let Some(mirror) = Mirror::new("attr_timeout=1") else {
+        return;
+    };
+    let mount = mirror.mount(&archive());
+    assert!(mount.read("x") == pattern(LEN, 1));
+    let asked = mount.requests(&["read"]);
+    send_signal(mirror.server.id(), Signal::SIGSTOP);
+    let path = mount.path("y");
+    let reader = thread::spawn(move || fs::read(path));
+    wait_until("a read", || mount.requests(&["read"]) > asked);
+    assert!(mount.read("x") == pattern(LEN, 1));
+    assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 2);
+    assert_eq!(fs::metadata(mount.path("y")).unwrap().len(), LEN as u64);
+    assert!(!reader.is_finished());
+    send_signal(mirror.server.id(), Signal::SIGCONT);
+    assert!(reader.join().unwrap().unwrap() == pattern(LEN, 2));
+}
+
+#[test]
+fn a_server_below_that_is_killed_fails_reads_and_the_mount_ends_as_any_other() {
+    let Some(mut mirror) = Mirror::new("attr_timeout=3600") else {
+        return;
+    };
+    let mount = mirror.mount(&archive());
+    assert!(mount.read("x") == pattern(LEN, 1));
+    mirror.server.kill().unwrap();
+    wait_until("the server is gone", || is_dead(&mirror.at));
+    assert_refused(&mount);
+    assert_eq!(mount.umount().status, Some(0));
+}
+
+#[test]
+fn each_mount_has_pages_of_its_own_and_all_its_users_share_them() {
+    let first = Mounted::new(&archive());
+    let read = |mount: &Mounted| {
+        let before = mount.requests(&["read"]);
+        let copied = run(Command::new("cat").arg(mount.path("x")));
+        assert_eq!(copied.status, Some(0));
+        mount.requests(&["read"]) - before
+    };
+    assert!(read(&first) > 0);
+    assert_eq!(read(&first), 0);
+    let second = Mounted::in_place(Place::new(), first.archive.clone(), [""; 0]);
+    assert!(read(&second) > 0);
+}
+
+#[test]
+fn in_a_loop_device_the_bytes_are_right_also_when_it_is_full() {
+    for file_system in [FileSystem::Ext4, FileSystem::Xfs] {
+        let Some(image) = Image::new(file_system) else {
+            return;
+        };
+        let written = archive().write(image.path(), "a.npz");
+        let mount = Mounted::in_place(Place::new(), written, [""; 0]);
+        assert!(mount.read("x") == pattern(LEN, 1));
+        let mut rest = File::create(image.join("rest")).unwrap();
+        while rest.write_all(&[1; LEN]).is_ok() {}
+        assert!(mount.read("y") == pattern(LEN, 2));
+    }
+}
+
+#[test]
+fn the_file_system_of_an_archive_is_busy_and_detached_it_serves_on() {
+    let Some(image) = Image::new(FileSystem::Ext4) else {
+        return;
+    };
+    // A second mount of it, which is the one to go.
+    let place = Place::new();
+    let second = place.join("second");
+    fs::create_dir(&second).unwrap();
+    let bind = run(Command::new("mount")
+        .arg("--bind")
+        .args([image.path(), &second]));
+    assert_eq!(bind.status, Some(0), "{}", bind.err);
+    archive().write(image.path(), "a.npz");
+    let mount = Mounted::in_place(place, second.join("a.npz"), [""; 0]);
+    assert!(mount.read("x") == pattern(LEN, 1));
+    let umount = |options: &[&str]| run(Command::new("umount").args(options).arg(&second)).status;
+    assert_eq!(umount(&[]), Some(32));
+    assert_eq!(umount(&["-l"]), Some(0));
+    assert!(mount.read("y") == pattern(LEN, 2));
+    assert_eq!(mount.stats()["stale"], false);
+}
