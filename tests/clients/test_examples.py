@@ -1,0 +1,135 @@
+"""The examples for clusters, run on this machine: each worker mounts the archive by itself."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import COMMAND_TIMEOUT_S, NPZFS
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+NAME = "__blocks_0__"
+WORKERS = 2
+
+# As many processes as the job has tasks, each with its number.
+SRUN = """#!/bin/sh
+task=0
+while [ $task -lt $SLURM_NTASKS ]; do
+    SLURM_PROCID=$task "$@" &
+    task=$((task + 1))
+done
+wait
+"""
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Variables by which examples find this npzfs. In the end nothing is mounted in `tmp_path`."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, program in {"npzfs": NPZFS, "python3": sys.executable}.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec "{program}" "$@"\n')
+        (programs / name).chmod(0o755)
+    yield os.environ | {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "packaging" / "python" / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(tmp_path),
+        "DASK_TEMPORARY_DIRECTORY": str(tmp_path),
+    }
+    deadline = time.monotonic() + COMMAND_TIMEOUT_S
+    try:
+        while left := mounts_below(tmp_path):
+            assert time.monotonic() < deadline, f"still mounted: {left}"
+            time.sleep(0.01)
+        assert not [*tmp_path.glob("npzfs-*")]
+    finally:
+        for mount_point in mounts_below(tmp_path):
+            subprocess.run([NPZFS, "umount", "--lazy", mount_point])
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """An array of whole numbers, whose sum is the same in whatever order."""
+    path = tmp_path / "numbers.npz"
+    np.savez(path, numbers=np.arange(100_003.0), other=np.ones(3))
+    return path
+
+
+def mounts_below(directory):
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4] for line in lines if line.split()[4].startswith(f"{directory}/")]
+
+
+def said(*command, environment):
+    """What a command writes. It and all it has started are ended when it takes too long."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, _ = process.communicate(timeout=2 * COMMAND_TIMEOUT_S)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    assert process.returncode == 0
+    return out
+
+
+@pytest.mark.parametrize("engine", ["dask", "joblib"])
+def test_workers_of_an_engine_each_mount_the_archive_and_sum_their_blocks(
+    engine, archive, environment
+):
+    command = [sys.executable, EXAMPLES / f"{engine}_sum.py", archive, "numbers"]
+    out = said(*command, f"--workers={WORKERS}", environment=environment)
+    assert float(out) == np.arange(100_003.0).sum()
+
+
+def test_a_slurm_job_sums_blocks_on_each_node(archive, environment, tmp_path):
+    srun = tmp_path / "bin" / "srun"
+    srun.write_text(SRUN)
+    srun.chmod(0o755)
+    environment |= {"SLURM_NTASKS": "3", "SLURM_SUBMIT_DIR": str(ROOT)}
+    # As sbatch does: a copy of the script, which does not know where it came from.
+    copy = shutil.copy(EXAMPLES / "slurm.sh", tmp_path / "slurm_script")
+    out = said("bash", copy, archive, "numbers", environment=environment)
+    assert float(out) == np.arange(100_003.0).sum()
+
+
+def test_the_scripts_are_clean():
+    if shutil.which("shellcheck") is None:
+        assert os.environ.get("CI") != "true", "CI needs shellcheck"
+        pytest.skip("shellcheck is not installed")
+    subprocess.run(["shellcheck", *EXAMPLES.glob("*.sh")], check=True)
+
+
+def test_the_pod_has_what_fuse_needs_and_its_command_runs(environment):
+    pod = yaml.safe_load((EXAMPLES / "pod.yaml").read_text())
+    assert (pod["apiVersion"], pod["kind"]) == ("v1", "Pod")
+    (container,) = pod["spec"]["containers"]
+    assert container["securityContext"] == {"privileged": True}
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    assert volumes["fuse"]["hostPath"] == {"path": "/dev/fuse", "type": "CharDevice"}
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert mounts.keys() == volumes.keys()
+    assert mounts["fuse"]["mountPath"] == "/dev/fuse"
+    assert mounts["data"]["readOnly"] is True
+    # Here the volume is the directory of the examples.
+    data = mounts["data"]["mountPath"]
+    command = [word.replace(f"{data}/", f"{EXAMPLES}/") for word in container["command"]]
+    out = said(*command, *container["args"], environment=environment)
+    with np.load(EXAMPLES / "frame.npz") as arrays:
+        assert float(out) == pytest.approx(arrays[NAME].sum(), rel=1e-12)
