@@ -21,6 +21,7 @@ mod ending;
 mod errors;
 mod folders;
 mod fstab;
+mod handbook;
 mod hostile;
 mod inflating;
 mod install;
