@@ -59,8 +59,8 @@ impl Version {
         }
     }
 
-    /// The state that an open file is in, as its file system knows it and not as this machine
-    /// remembers it: another machine may have written to it.
+    /// The state that an open file is in, as its file system tells it and not as the kernel remembers
+    /// it: another machine may have written to it.
     fn now(file: &File) -> io::Result<Self> {
         match sys::len_and_time(file) {
             Ok((len, modified)) => Ok(Self { len, modified }),

@@ -217,8 +217,8 @@ pub fn is_cached(file: &File, offset: u64) -> bool {
 }
 
 /// The length of an open file in bytes, and when it was modified, in seconds and nanoseconds since
-/// 1970 (UTC): as whoever keeps the file has them now, however long the kernel might rely on what it
-/// was told of a file that is elsewhere.
+/// 1970 (UTC): as its file system tells them now, however long the kernel might rely on what it was
+/// told of a file that is elsewhere.
 ///
 /// # Errors
 /// Those of statx(2).

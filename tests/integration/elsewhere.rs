@@ -108,7 +108,7 @@ fn over_another_fuse_server_the_bytes_are_those_of_the_archive() {
 }
 
 #[test]
-fn a_change_by_another_machine_fails_the_next_read_whatever_attributes_are_cached() {
+fn a_change_by_another_machine_fails_the_next_read_whatever_attributes_the_kernel_has_cached() {
     let Some(mirror) = Mirror::new("ro,attr_timeout=3600") else {
         return;
     };
