@@ -83,6 +83,8 @@ pub struct Bytes {
     len: u64,
     /// Whether the file is in memory and nowhere else.
     in_memory: bool,
+    /// Whether its file system is kept by this machine's kernel.
+    is_near: bool,
     /// What the file has to be like for as long as it is read; `None` for a file that nobody else
     /// can get at.
     version: Option<Version>,
@@ -124,6 +126,7 @@ impl Bytes {
     ) -> io::Result<Self> {
         Ok(Self {
             map: Map::new(&file, len)?,
+            is_near: sys::tells_what_is_cached(&file),
             in_memory: fstatfs(&file).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC),
             file,
             len,
@@ -147,6 +150,11 @@ impl Bytes {
     /// Whether nobody else can get at the file.
     pub fn is_private(&self) -> bool {
         self.version.is_none()
+    }
+
+    /// Whether what [`check`](Self::check) asks for is known to this machine's kernel.
+    pub fn is_near(&self) -> bool {
+        self.is_near
     }
 
     /// The open file.

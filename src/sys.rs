@@ -203,9 +203,18 @@ pub fn give_memory_back() {
 /// Whether the byte at `offset` of a file can surely be read without waiting for a disk. Not all
 /// file systems can tell.
 pub fn is_cached(file: &File, offset: u64) -> bool {
-    let Ok(offset) = libc::off_t::try_from(offset) else {
-        return false;
-    };
+    read_at_once(file, offset).is_ok()
+}
+
+/// Whether a file is on a file system that can tell what is cached: those on disks can, and those
+/// that ask another machine or process cannot.
+pub fn tells_what_is_cached(file: &File) -> bool {
+    read_at_once(file, 0) != Err(Errno::EOPNOTSUPP)
+}
+
+/// Reads the byte at `offset` of a file and drops it; an error if that would wait for a disk.
+fn read_at_once(file: &File, offset: u64) -> nix::Result<()> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
     let mut byte = 0u8;
     let buffer = libc::iovec {
         iov_base: (&raw mut byte).cast(),
@@ -213,7 +222,7 @@ pub fn is_cached(file: &File, offset: u64) -> bool {
     };
     // SAFETY: the buffer is one byte that lives until the call returns.
     let read = unsafe { libc::preadv2(file.as_raw_fd(), &buffer, 1, offset, libc::RWF_NOWAIT) };
-    read >= 0
+    Errno::result(read).map(drop)
 }
 
 /// The length of an open file in bytes, and when it was modified, in seconds and nanoseconds since

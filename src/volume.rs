@@ -210,6 +210,11 @@ impl Volume {
         self.outermost().archive.bytes().check()
     }
 
+    /// Whether that can be told without waiting for another machine or process.
+    pub fn is_near(&self) -> bool {
+        self.outermost().archive.bytes().is_near()
+    }
+
     /// Whether the archive was found changed.
     pub fn is_stale(&self) -> bool {
         self.outermost().archive.bytes().is_stale()

@@ -114,7 +114,7 @@ impl Server {
     }
 
     fn opened_inflated(
-        &self,
+        self: &Arc<Self>,
         ino: Ino,
         volume: Arc<Volume>,
         local: Ino,
@@ -158,13 +158,16 @@ impl Server {
     /// Answers an OPEN of a file that is read as `access` says, unless the archive has changed: what
     /// was made of it before is not served to those who come later, and what was made since is
     /// wrong.
-    fn opened_as(&self, mut file: OpenFile, access: Arc<Access>, reply: ReplyOpen) {
-        if let Err(error) = file.volume.check() {
-            return reply.error(read_failed(&file.volume, file.ino, &error));
-        }
-        file.volume.could_read(file.ino);
-        file.access = Some(access);
-        self.opened(file, reply);
+    fn opened_as(self: &Arc<Self>, mut file: OpenFile, access: Arc<Access>, reply: ReplyOpen) {
+        let (server, volume) = (self.clone(), file.volume.clone());
+        self.asking(&volume, move || {
+            if let Err(error) = file.volume.check() {
+                return reply.error(read_failed(&file.volume, file.ino, &error));
+            }
+            file.volume.could_read(file.ino);
+            file.access = Some(access);
+            server.opened(file, reply);
+        });
     }
 
     fn opened(&self, file: OpenFile, reply: ReplyOpen) {
@@ -182,20 +185,37 @@ impl Server {
     }
 
     /// Answers a READ of an open file.
-    pub(super) fn read_open(&self, handle: FileHandle, offset: u64, size: u32, reply: ReplyData) {
-        match self.handles.find(handle).as_deref() {
-            Some(Handle::File(file)) => {
-                // What was inflated does not change with the archive, but is as old as it; other
-                // contents are looked at when they are read.
-                if file.contents.bytes().is_private()
-                    && let Err(error) = file.volume.check()
-                {
-                    return reply.error(read_failed(&file.volume, file.ino, &error));
-                }
-                let part = file.contents.part(offset, size.into());
-                self.read(&file.volume, file.ino, part, reply);
-            }
-            _ => reply.error(Errno::EBADF),
+    pub(super) fn read_open(
+        self: &Arc<Self>,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        reply: ReplyData,
+    ) {
+        let handle = self.handles.find(handle);
+        let Some(Handle::File(file)) = handle.as_deref() else {
+            return reply.error(Errno::EBADF);
+        };
+        let part = file.contents.part(offset, size.into());
+        if !part.bytes().is_private() {
+            return self.read(&file.volume, file.ino, part, reply);
+        }
+        // What was inflated does not change with the archive, but is as old as it; other contents
+        // are looked at when they are read.
+        let (server, volume, ino) = (self.clone(), file.volume.clone(), file.ino);
+        self.asking(&file.volume, move || match volume.check() {
+            Ok(()) => server.read(&volume, ino, part, reply),
+            Err(error) => reply.error(read_failed(&volume, ino, &error)),
+        });
+    }
+
+    /// Does `work`, which looks whether an archive is still what it was: elsewhere, if it may have to
+    /// wait for another machine or process to say.
+    fn asking(&self, volume: &Volume, work: impl FnOnce() + Send + 'static) {
+        if volume.is_near() {
+            work();
+        } else {
+            self.readers.run(work);
         }
     }
 

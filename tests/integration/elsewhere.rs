@@ -2,21 +2,28 @@
 //! mountpoint-s3 are, or one of its own in a loop device.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::fixture::{Archive, pattern};
+use crate::fixture::{Archive, Member, pattern};
 use crate::image::{FileSystem, Image};
 use crate::mounted::{
     Mounted, Place, installed, is_dead, map, mounts_below, run, send_signal, wait_until,
 };
 
 const LEN: usize = 1 << 20;
+
+/// More than there are threads that answer requests.
+const READERS: u32 = 12;
+
+/// How long a server below is stopped at most.
+const STOPPED: Duration = Duration::from_secs(4);
 
 fn archive() -> Archive {
     Archive::stored([("x", pattern(LEN, 1)), ("y", pattern(LEN, 2))])
@@ -56,8 +63,12 @@ impl Mirror {
 
     /// Mounts what `archive` is written to, as it is seen through the server.
     fn mount(&self, archive: &Archive) -> Mounted {
+        self.mount_with(archive, &["--log", "/dev/null"])
+    }
+
+    fn mount_with(&self, archive: &Archive, options: &[&str]) -> Mounted {
         archive.write(&self.other_side, "a.npz");
-        Mounted::in_place(Place::new(), self.at.join("a.npz"), ["--log", "/dev/null"])
+        Mounted::in_place(Place::new(), self.at.join("a.npz"), options)
     }
 
     /// Changes bytes of the archive, and so its time, as another machine would.
@@ -170,6 +181,48 @@ fn a_server_below_that_stops_holds_up_reads_only() {
     assert!(!reader.is_finished());
     send_signal(mirror.server.id(), Signal::SIGCONT);
     assert!(reader.join().unwrap().unwrap() == pattern(LEN, 2));
+}
+
+#[test]
+fn however_many_reads_wait_for_it_everything_else_is_answered() {
+    let name = |at: u32| format!("{at}.npy");
+    let contents = |at: u32| pattern(LEN / 16, at);
+    let stored = |at| Member::stored(name(at), contents(at));
+    let deflated = |at| Member::packed(name(at), 8, &contents(at));
+    let ways: [&dyn Fn(u32) -> Member; 2] = [&stored, &deflated];
+    for member in ways {
+        let Some(mirror) = Mirror::new("attr_timeout=0") else {
+            return;
+        };
+        let archive = Archive::of((0..READERS).map(member));
+        let mount = mirror.mount_with(&archive, &["--passthrough=off"]);
+        // All bytes are at hand; whether they are still those of the archive, only the server knows.
+        fs::read(mirror.at.join("a.npz")).unwrap();
+        let files = (0..READERS).map(|at| File::open(mount.path(name(at))).unwrap());
+        let files: Vec<_> = files.collect();
+        let asked = || mount.requests(&["read"]);
+        let before = asked();
+        send_signal(mirror.server.id(), Signal::SIGSTOP);
+        thread::scope(|scope| {
+            for (mut file, at) in files.into_iter().zip(0..) {
+                scope.spawn(move || {
+                    let mut read = Vec::new();
+                    file.read_to_end(&mut read).unwrap();
+                    assert!(read == contents(at));
+                });
+            }
+            // Should nothing be answered any more, this test fails and does not hang.
+            let server = mirror.server.id();
+            scope.spawn(move || {
+                thread::sleep(STOPPED);
+                send_signal(server, Signal::SIGCONT);
+            });
+            let began = Instant::now();
+            wait_until("as many reads", || asked() >= before + u64::from(READERS));
+            assert_eq!(fs::read_dir(&mount.at).unwrap().count(), READERS as usize);
+            assert!(began.elapsed() < STOPPED / 2);
+        });
+    }
 }
 
 #[test]
