@@ -40,7 +40,13 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
         .is_terminal()
         .then(|| sys::terminal_width(&stdout))
         .flatten();
-    let mut out = BufWriter::new(AutoStream::auto(stdout));
+    // JSON has no colours to take out.
+    let out = if arguments.json {
+        AutoStream::always_ansi(stdout)
+    } else {
+        AutoStream::auto(stdout)
+    };
+    let mut out = BufWriter::new(out);
     let mut worst = status::DONE;
     let mut first = true;
     for archive in &arguments.archives {
