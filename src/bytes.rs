@@ -124,10 +124,11 @@ impl Bytes {
         version: Option<Version>,
         changed: Option<Sender<()>>,
     ) -> io::Result<Self> {
+        let in_memory = fstatfs(&file).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC);
         Ok(Self {
             map: Map::new(&file, len)?,
-            is_near: sys::tells_what_is_cached(&file),
-            in_memory: fstatfs(&file).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC),
+            in_memory,
+            is_near: in_memory || sys::tells_what_is_cached(&file),
             file,
             len,
             version,
@@ -368,6 +369,7 @@ mod tests {
         file.write_all(&[7; 9000]).unwrap();
         let whole = Slice::whole(Arc::new(Bytes::of_private_file(file, 9000).unwrap()));
         assert!(whole.is_cached() && whole.part(9000, 1).is_cached());
+        assert!(whole.bytes().is_near());
         assert_eq!(whole.mapped().unwrap(), [7; 9000]);
     }
 
