@@ -81,7 +81,7 @@ impl Npzfs {
                 stats: Stats::default(),
                 handles: Handles::default(),
                 readers: Pool::default(),
-                turns: Turns::new(polling),
+                turns: Turns::new(threads, polling),
             }),
             openers: Openers::new(threads),
         }

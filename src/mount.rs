@@ -159,13 +159,7 @@ pub fn mount_here(
     // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
     config.clone_fd = attach::open_device().is_ok();
     let patience = settings::poll_patience(options, threads).filter(|_| config.clone_fd);
-    let poll = |patience| {
-        another().map(|device| Polling {
-            device,
-            threads,
-            patience,
-        })
-    };
+    let poll = |patience| another().map(|device| Polling { device, patience });
     let serving = Serving {
         ownership: settings::ownership(options),
         may_pass: options.passthrough != Passthrough::Off,

@@ -2,13 +2,11 @@
 //! the mount point is `/dev/fd/N` then.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{major, minor};
 
 use crate::cli::MountArgs;
@@ -81,20 +79,16 @@ fn take(number: RawFd) -> Result<OwnedFd, MountPointDefect> {
     if !metadata.file_type().is_char_device() || (major(device), minor(device)) != FUSE {
         return Err(MountPointDefect::NoConnection);
     }
-    wait_for_requests(&connection).map_err(MountPointDefect::Io)?;
+    let blocks = sys::set_blocking(&connection, true);
+    blocks.map_err(|error| MountPointDefect::Io(error.into()))?;
     Ok(connection.into())
-}
-
-/// Has reads wait until there is something to read, however the descriptor was opened.
-fn wait_for_requests(connection: &File) -> io::Result<()> {
-    let flags = OFlag::from_bits_retain(fcntl(connection, FcntlArg::F_GETFL)?);
-    fcntl(connection, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::OpenOptionsExt;
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
     use super::*;
 
@@ -124,7 +118,7 @@ mod tests {
             .unwrap();
         let flags = || OFlag::from_bits_retain(fcntl(&connection, FcntlArg::F_GETFL).unwrap());
         assert!(flags().contains(OFlag::O_NONBLOCK));
-        wait_for_requests(&connection).unwrap();
+        sys::set_blocking(&connection, true).unwrap();
         assert!(!flags().contains(OFlag::O_NONBLOCK));
     }
 }

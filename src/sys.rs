@@ -5,13 +5,14 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 use nix::NixPath;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::ForkResult;
 
@@ -223,6 +224,16 @@ fn read_at_once(file: &File, offset: u64) -> nix::Result<()> {
     // SAFETY: the buffer is one byte that lives until the call returns.
     let read = unsafe { libc::preadv2(file.as_raw_fd(), &buffer, 1, offset, libc::RWF_NOWAIT) };
     Errno::result(read).map(drop)
+}
+
+/// Has reads of a file wait until there is something to read, or not, however it was opened.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn set_blocking(file: impl AsFd, blocks: bool) -> nix::Result<()> {
+    let mut flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    flags.set(OFlag::O_NONBLOCK, !blocks);
+    fcntl(&file, FcntlArg::F_SETFL(flags)).map(drop)
 }
 
 /// The length of an open file in bytes, and when it was modified, in seconds and nanoseconds since

@@ -11,8 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-
+use crate::sys;
 use crate::tree::Ino;
 
 /// How many requests must have come soon after one another before the next one is looked out for.
@@ -39,8 +38,6 @@ const CROWDED: u64 = 20_000_000;
 pub struct Polling {
     /// What the thread reads that fuser starts last. Each other one has a device of its own.
     pub device: OwnedFd,
-    /// How many threads there are, two or more.
-    pub threads: usize,
     /// How long the device is read in vain before the thread sleeps.
     pub patience: Duration,
 }
@@ -48,6 +45,8 @@ pub struct Polling {
 /// The threads that wait for requests.
 #[derive(Debug)]
 pub(super) struct Turns {
+    /// How many there are.
+    threads: usize,
     /// `None` where all threads sleep until a request comes.
     polling: Option<Polling>,
     began: Instant,
@@ -88,8 +87,10 @@ impl Drop for Turn<'_> {
 }
 
 impl Turns {
-    pub(super) fn new(polling: Option<Polling>) -> Self {
+    /// Those of a mount that `threads` threads serve: two or more, if one is to poll.
+    pub(super) fn new(threads: usize, polling: Option<Polling>) -> Self {
         Self {
+            threads,
             polling,
             began: Instant::now(),
             came: AtomicU64::new(0),
@@ -152,7 +153,7 @@ impl Turns {
     fn answered(&self) {
         if let Some(polling) = &self.polling {
             self.answered.store(self.now(), Ordering::Relaxed);
-            if self.keeps_coming(polling) && polling.is_elsewhere() {
+            if self.keeps_coming(polling) && self.is_elsewhere() {
                 self.stay_away(polling);
             }
         }
@@ -174,7 +175,7 @@ impl Turns {
         let ends_it = state.away == 0;
         let ends = state.ends;
         state.away += 1;
-        if state.away == polling.threads - 1 {
+        if state.away + 1 == self.threads {
             state.is_polled = polling.set_polled(true);
         }
         while state.ends == ends {
@@ -193,6 +194,14 @@ impl Turns {
         }
     }
 
+    /// Whether this thread has a device of its own: fuser numbers its threads.
+    fn is_elsewhere(&self) -> bool {
+        let number = thread::current()
+            .name()
+            .and_then(|name| name.strip_prefix("fuser-")?.parse().ok());
+        number.is_some_and(|number: usize| number + 1 < self.threads)
+    }
+
     fn now(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
     }
@@ -208,22 +217,9 @@ impl Polling {
         self.patience.as_nanos() as u64
     }
 
-    /// Whether this thread has a device of its own: fuser numbers its threads.
-    fn is_elsewhere(&self) -> bool {
-        let number = thread::current()
-            .name()
-            .and_then(|name| name.strip_prefix("fuser-")?.parse().ok());
-        number.is_some_and(|number: usize| number + 1 < self.threads)
-    }
-
     /// Has the device not block, or block again. Returns whether it does not.
     fn set_polled(&self, is_polled: bool) -> bool {
-        let flags = if is_polled {
-            OFlag::O_NONBLOCK
-        } else {
-            OFlag::empty()
-        };
-        fcntl(&self.device, FcntlArg::F_SETFL(flags)).is_ok() && is_polled
+        sys::set_blocking(&self.device, !is_polled).is_ok() && is_polled
     }
 }
 
@@ -241,11 +237,11 @@ mod tests {
     const LONG: u32 = 128 << 10;
 
     fn turns() -> Turns {
-        Turns::new(Some(Polling {
+        let polling = Polling {
             device: File::open("/dev/null").unwrap().into(),
-            threads: 2,
             patience: PATIENCE,
-        }))
+        };
+        Turns::new(2, Some(polling))
     }
 
     fn keeps_coming(turns: &Turns) -> bool {
