@@ -70,6 +70,8 @@ pub(super) struct Turns {
 struct State {
     /// How many threads stay away.
     away: usize,
+    /// Whether one of them sees to it that polling ends.
+    is_watched: bool,
     /// Whether all but one do, and that one polls.
     is_polled: bool,
     /// How many times polling has ended.
@@ -168,23 +170,25 @@ impl Turns {
             && (crowded == 0 || now.saturating_sub(crowded) > CROWDED)
     }
 
-    /// Keeps this thread from waiting for requests until polling ends. The first one to stay away
-    /// sees to that.
+    /// Keeps this thread from waiting for requests until polling ends. One of those that stay away
+    /// sees to that: not the first of all, since some may not have come back yet from the time before.
     fn stay_away(&self, polling: &Polling) {
         let mut state = self.lock();
-        let ends_it = state.away == 0;
+        let watches = !state.is_watched;
+        state.is_watched = true;
         let ends = state.ends;
         state.away += 1;
         if state.away + 1 == self.threads {
             state.is_polled = polling.set_polled(true);
         }
         while state.ends == ends {
-            if !ends_it {
+            if !watches {
                 state = wait(self.ended.wait(state));
             } else if self.keeps_coming(polling) {
                 state = wait(self.ended.wait_timeout(state, polling.patience)).0;
             } else {
                 state.ends += 1;
+                state.is_watched = false;
                 self.ended.notify_all();
             }
         }
@@ -230,6 +234,7 @@ fn wait<T>(locked: Result<T, PoisonError<T>>) -> T {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::sync::{Arc, mpsc};
 
     use super::*;
 
@@ -313,6 +318,31 @@ mod tests {
         assert!(!keeps_coming(&turns));
         thread::sleep(Duration::from_nanos(CROWDED) + Duration::from_millis(1));
         assert!(keeps_coming(&turns));
+    }
+
+    #[test]
+    fn whoever_stays_away_comes_back() {
+        let polling = Polling {
+            device: File::open("/dev/null").unwrap().into(),
+            patience: Duration::from_micros(200),
+        };
+        let turns = Arc::new(Turns::new(8, Some(polling)));
+        let (done, wait) = mpsc::channel();
+        for number in 0..7 {
+            let (turns, done) = (turns.clone(), done.clone());
+            let thread = thread::Builder::new().name(format!("fuser-{number}"));
+            let answer = move || {
+                for _ in 0..2000 {
+                    drop(turns.begin());
+                    thread::sleep(Duration::from_micros(5));
+                }
+                done.send(()).unwrap();
+            };
+            thread.spawn(answer).unwrap();
+        }
+        for _ in 0..7 {
+            wait.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
     }
 
     #[test]
