@@ -20,7 +20,7 @@ use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 pub use completions::{CompletionsArgs, Shell};
 pub use helper::{HelperArgs, is_helper};
 pub use list::ListArgs;
-pub use mount::{Deflated, MountArgs, MountOptions, Passthrough};
+pub use mount::{Deflated, MountArgs, MountOptions, Passthrough, Prefetching};
 pub use mounts::MountsArgs;
 pub use repack::RepackArgs;
 pub use run::RunArgs;

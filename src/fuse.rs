@@ -7,6 +7,7 @@
 mod access;
 mod handles;
 mod openers;
+mod prefetch;
 mod server;
 mod serving;
 mod turns;
@@ -22,10 +23,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BackingId, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs,
-    ReplyXattr,
+    BackingId, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyXattr,
 };
 
 use crate::catalog::Catalog;
@@ -36,6 +37,8 @@ use crate::tree::Ino;
 use access::Accesses;
 use handles::Handles;
 use openers::Openers;
+pub use prefetch::Prefetch;
+use prefetch::Return;
 use server::{BLOCK_SIZE, DOTS, Server, attribute_errno, errno};
 pub use serving::{Ownership, Serving};
 pub use turns::Polling;
@@ -58,6 +61,8 @@ pub struct Npzfs {
     open_is_free: bool,
     may_pass: bool,
     opendir_is_free: bool,
+    /// Whether listings go on telling of files by name alone until somebody asks for more.
+    prefetches: bool,
 }
 
 impl Npzfs {
@@ -69,11 +74,13 @@ impl Npzfs {
             may_be_writable,
             threads,
             polling,
+            prefetches,
         } = serving;
         Self {
             open_is_free: catalog.is_all_stored() && !may_be_writable,
             may_pass,
-            opendir_is_free: catalog.is_archive(),
+            opendir_is_free: catalog.is_archive() && !prefetches,
+            prefetches,
             server: Arc::new(Server {
                 accesses: Accesses::new(catalog.max_open()),
                 catalog,
@@ -82,9 +89,15 @@ impl Npzfs {
                 handles: Handles::default(),
                 readers: Pool::default(),
                 turns: Turns::new(threads, polling),
+                prefetch: Arc::default(),
             }),
             openers: Openers::new(threads),
         }
+    }
+
+    /// What is prefetched.
+    pub fn prefetch(&self) -> Arc<Prefetch> {
+        self.server.prefetch.clone()
     }
 
     /// Does `work`, here if all that it needs to know of `number` is at hand, otherwise where it may
@@ -111,9 +124,42 @@ impl Npzfs {
     }
 
     /// A request has come, and is answered when what is returned is dropped.
-    fn begin(&self, request: Request) -> Turn<'_> {
+    fn begin(&self, request: Request) -> Answering<'_> {
         self.server.stats.count(request);
-        self.server.turns.begin()
+        Answering(self.server.turns.begin(), GoesOn(&self.server))
+    }
+
+    /// The same for one for which no client waits.
+    fn begin_aside(&self, request: Request) -> Answering<'_> {
+        self.server.stats.count(request);
+        Answering(self.server.turns.begin_aside(), GoesOn(&self.server))
+    }
+
+    /// Does `work` when the scout is back.
+    fn answer_after(
+        &self,
+        scout: Return,
+        number: INodeNo,
+        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
+    ) {
+        self.answer_elsewhere(number, |server, ino| {
+            scout.wait();
+            server.turns.resume();
+            work(server, ino);
+        });
+    }
+}
+
+/// The time in which a thread has a request: first it is answered, and then, while no other one waits,
+/// something is prefetched.
+#[allow(dead_code, reason = "there to be dropped, one after the other")]
+struct Answering<'a>(Turn<'a>, GoesOn<'a>);
+
+struct GoesOn<'a>(&'a Server);
+
+impl Drop for GoesOn<'_> {
+    fn drop(&mut self) {
+        self.0.prefetch.go_on(&self.0.stats);
     }
 }
 
@@ -139,9 +185,15 @@ fn reply_xattr(reply: ReplyXattr, value: &[u8], size: u32) {
 
 impl Filesystem for Npzfs {
     fn init(&mut self, _req: &fuser::Request, config: &mut KernelConfig) -> io::Result<()> {
+        let auto = if self.prefetches {
+            InitFlags::FUSE_READDIRPLUS_AUTO
+        } else {
+            InitFlags::empty()
+        };
         // What the kernel does not offer is done without.
         let wanted = InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_DO_READDIRPLUS
+            | auto
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA;
         let offered = config.capabilities();
         let _ = config.add_capabilities(wanted & offered);
@@ -165,16 +217,17 @@ impl Filesystem for Npzfs {
         Ok(())
     }
 
-    fn lookup(&self, _req: &fuser::Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, req: &fuser::Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _turn = self.begin(Request::Lookup);
         let name = name.to_owned();
+        let is_scout = self.server.prefetch.is_scout(req.pid());
         self.answer(parent, move |server, parent| {
-            server.lookup(parent, &name, reply);
+            server.lookup(parent, &name, is_scout, reply);
         });
     }
 
     fn forget(&self, _req: &fuser::Request, number: INodeNo, nlookup: u64) {
-        let _turn = self.begin(Request::Forget);
+        let _turn = self.begin_aside(Request::Forget);
         self.server.catalog.forget(Ino(number.0), nlookup);
     }
 
@@ -216,12 +269,22 @@ impl Filesystem for Npzfs {
         reply: ReplyData,
     ) {
         self.server.stats.count(Request::Read);
-        let _turn = self.server.turns.begin_read(Ino(number.0), size);
+        let turn = self.server.turns.begin_read(Ino(number.0), size);
+        let _turn = Answering(turn, GoesOn(&self.server));
+        let end = offset.saturating_add(size.into());
+        let attr = |attr: &_| self.server.file_attr(attr);
+        if let Some(scout) = self.server.prefetch.read(Ino(number.0), end, attr) {
+            return self.answer_after(scout, number, move |server, ino| {
+                server.read_file(ino, fh, offset, size, reply);
+            });
+        }
         if fh != handles::NONE {
-            return self.server.read_open(fh, offset, size, reply);
+            return self
+                .server
+                .read_file(Ino(number.0), fh, offset, size, reply);
         }
         self.answer(number, move |server, ino| {
-            server.read_unopened(ino, offset, size, reply);
+            server.read_file(ino, fh, offset, size, reply);
         });
     }
 
@@ -237,10 +300,15 @@ impl Filesystem for Npzfs {
     ) {
         reply.ok();
         self.server.handles.remove(fh);
-        let _turn = self.begin(Request::Release);
+        let _turn = self.begin_aside(Request::Release);
     }
 
-    fn opendir(&self, _req: &fuser::Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, req: &fuser::Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        if self.server.prefetch.is_scout(req.pid()) {
+            let _turn = self.begin_aside(Request::Opendir);
+            // It asks each time, and leaves what others have in their cache.
+            return reply.opened(handles::NONE, FopenFlags::FOPEN_KEEP_CACHE);
+        }
         let _turn = self.begin(Request::Opendir);
         if self.opendir_is_free {
             return reply.error(Errno::ENOSYS);
@@ -276,16 +344,21 @@ impl Filesystem for Npzfs {
 
     fn readdirplus(
         &self,
-        _req: &fuser::Request,
+        req: &fuser::Request,
         number: INodeNo,
         fh: FileHandle,
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        if self.server.prefetch.is_scout(req.pid()) {
+            let _turn = self.begin_aside(Request::Readdirplus);
+            return self.server.prefetch.list(reply);
+        }
         let _turn = self.begin(Request::Readdirplus);
         self.answer(number, move |server, ino| {
             let listed = server.list(ino, fh, offset, |next, name, found| {
                 let (attr, name) = (server.file_attr(&found.attr), OsStr::from_bytes(name));
+                server.prefetch.tell(found.attr.ino);
                 !reply.add(attr.ino, next, name, &found.ttl, &attr, Generation(0))
             });
             match listed {
@@ -305,7 +378,7 @@ impl Filesystem for Npzfs {
     ) {
         reply.ok();
         self.server.handles.remove(fh);
-        let _turn = self.begin(Request::Releasedir);
+        let _turn = self.begin_aside(Request::Releasedir);
     }
 
     fn statfs(&self, _req: &fuser::Request, _ino: INodeNo, reply: ReplyStatfs) {
@@ -369,7 +442,7 @@ impl Filesystem for Npzfs {
     fn ioctl(
         &self,
         _req: &fuser::Request,
-        _ino: INodeNo,
+        number: INodeNo,
         _fh: FileHandle,
         _flags: IoctlFlags,
         _cmd: u32,
@@ -379,6 +452,9 @@ impl Filesystem for Npzfs {
     ) {
         // Python's open() asks whether the file is a terminal, each time.
         let _turn = self.begin(Request::Ioctl);
+        if let Some(scout) = self.server.prefetch.asked() {
+            return self.answer_after(scout, number, |_, _| reply.error(Errno::ENOTTY));
+        }
         reply.error(Errno::ENOTTY);
     }
 

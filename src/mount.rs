@@ -16,7 +16,7 @@ use nix::sys::statvfs::statvfs;
 
 use crate::attach::{self, Attachment};
 use crate::catalog::Catalog;
-use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough};
+use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough, Prefetching};
 use crate::daemon::{self, Background, Launch};
 use crate::error::{Error, FuseDefect, MountPointDefect, UnmountDefect, status};
 use crate::forget;
@@ -30,6 +30,7 @@ use crate::own_mount::OwnMount;
 use crate::settings;
 use crate::sources::{Opening, Sources, Summary};
 use crate::sys;
+use crate::tree::Ino;
 use crate::watch::Watch;
 
 /// How long those who use a mount may go on when a signal has ended it.
@@ -160,14 +161,22 @@ pub fn mount_here(
     config.clone_fd = attach::open_device().is_ok();
     let patience = settings::poll_patience(options, threads).filter(|_| config.clone_fd);
     let poll = |patience| another().map(|device| Polling { device, patience });
+    let prefetches = options.prefetch == Prefetching::On
+        && own.is_some()
+        && catalog.is_archive()
+        && !options.recursive;
     let serving = Serving {
         ownership: settings::ownership(options),
         may_pass: options.passthrough != Passthrough::Off,
         may_be_writable: own.is_none(),
         threads,
         polling: patience.map(poll).transpose()?,
+        prefetches,
     };
+    let ahead = prefetches.then(another).transpose()?;
+    let volume = catalog.archive_of(Ino::ROOT);
     let npzfs = Npzfs::new(catalog, serving);
+    let prefetch = npzfs.prefetch();
     // Whom to let in, whoever has mounted has told the kernel.
     let acl = own.as_ref().map_or(SessionACL::All, |_| acl(options));
     let session = Session::from_fd(npzfs, connection, acl, config);
@@ -178,6 +187,16 @@ pub fn mount_here(
     let passes = try_passthrough(options, connection_again, &weak_catalog);
     passes.map_err(|error| Error::Fuse(FuseDefect::Passthrough(error)))?;
     forget::start(changed, weak_catalog, session.notifier()).map_err(system("start a thread"))?;
+    if let Some(device) = ahead
+        && let Some(own) = &own
+        && let Ok((volume, _)) = volume
+    {
+        let path = own.mount_point.path.clone();
+        let started = prefetch.start(volume, path, device, session.notifier());
+        started.map_err(system("start a thread"))?;
+    }
+    // It keeps the connection open, and must go with the session.
+    drop(prefetch);
     let owner = owner(arguments, launch.as_ref().filter(|_| is_private));
     let owner = owner.map_err(system("open a descriptor"))?;
     let events = serve(session, signals, owner)?;

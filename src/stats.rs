@@ -46,6 +46,8 @@ pub struct Stats {
     began: Instant,
     requests: [AtomicU64; Request::NAMES.len()],
     bytes_read: AtomicU64,
+    prefetched: AtomicU64,
+    bytes_prefetched: AtomicU64,
 }
 
 impl Default for Stats {
@@ -54,6 +56,8 @@ impl Default for Stats {
             began: Instant::now(),
             requests: Default::default(),
             bytes_read: AtomicU64::default(),
+            prefetched: AtomicU64::default(),
+            bytes_prefetched: AtomicU64::default(),
         }
     }
 }
@@ -74,6 +78,12 @@ impl Stats {
         self.bytes_read.fetch_add(len, Ordering::Relaxed);
     }
 
+    /// Counts a file of which `len` bytes were prefetched.
+    pub fn count_prefetched(&self, len: u64) {
+        self.prefetched.fetch_add(1, Ordering::Relaxed);
+        self.bytes_prefetched.fetch_add(len, Ordering::Relaxed);
+    }
+
     /// The counters by name, those that are not zero, and `bytes_read`.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut json = Map::new();
@@ -85,6 +95,12 @@ impl Stats {
         }
         let bytes_read = self.bytes_read.load(Ordering::Relaxed);
         json.insert("bytes_read".to_owned(), bytes_read.into());
+        let prefetched = self.prefetched.load(Ordering::Relaxed);
+        if prefetched > 0 {
+            json.insert("prefetched".to_owned(), prefetched.into());
+            let bytes = self.bytes_prefetched.load(Ordering::Relaxed);
+            json.insert("bytes_prefetched".to_owned(), bytes.into());
+        }
         json
     }
 }

@@ -120,6 +120,22 @@ pub fn close_inherited_descriptors(own: impl IntoIterator<Item = RawFd>) {
     }
 }
 
+/// Leaves the calling thread with descriptors of its own, and none at first: what the other threads
+/// have open is not kept open by it.
+///
+/// # Errors
+/// ENOSYS before Linux 5.9.
+pub fn leave_descriptors() -> io::Result<()> {
+    let first: libc::c_uint = 0;
+    // SAFETY: the descriptors that are closed are the copies that this very call has made; the other
+    // threads, and what they own, have the originals.
+    let left = unsafe {
+        let (last, flags) = (libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE);
+        libc::syscall(libc::SYS_close_range, first, last, flags)
+    };
+    Ok(Errno::result(left).map(drop)?)
+}
+
 /// Another descriptor for what an inherited one stands for, above those of the standard streams and
 /// closed by execve(2).
 ///

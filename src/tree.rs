@@ -136,6 +136,19 @@ impl Tree {
         }))
     }
 
+    /// Where an entry is in its directory, in the order of [`entries`](Self::entries).
+    pub fn place(&self, ino: Ino) -> Option<usize> {
+        let at = self.position(ino)?;
+        let parent = self.nodes[at as usize].parent;
+        let What::Directory { number } = self.nodes[parent as usize].what else {
+            return None;
+        };
+        let Range { start, end } = self.directories[number as usize].children;
+        // Inodes are numbered in that order.
+        let children = &self.children[start as usize..end as usize];
+        children.binary_search(&at).ok()
+    }
+
     /// The member that a file is; `None` for a directory.
     pub fn member(&self, ino: Ino) -> Option<&Member> {
         match self.nodes[self.position(ino)? as usize].what {

@@ -13,7 +13,7 @@ use crate::volume::Volume;
 
 /// How long the kernel may keep names and attributes of members. They never change while mounted;
 /// the number only has to be finite.
-pub(super) const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+pub const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// How long it may keep those of a folder, where archives come and go.
 pub(super) const BRIEFLY: Duration = Duration::from_millis(500);

@@ -67,6 +67,15 @@ pub enum Passthrough {
     Off,
 }
 
+/// Whether files are put into the cache of the kernel before anybody asks for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Prefetching {
+    /// Where that can be done.
+    On,
+    /// Never.
+    Off,
+}
+
 /// The options of every command that mounts.
 #[derive(Debug, Clone, Args)]
 pub struct MountOptions {
@@ -94,6 +103,10 @@ pub struct MountOptions {
     /// keep coming; 0 for never
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub poll_us: u32,
+
+    /// Whether files are put into the cache of the kernel ahead of whoever reads one after the other
+    #[arg(long, value_enum, default_value_t = Prefetching::On)]
+    pub prefetch: Prefetching,
 
     /// Owner of the files [default: the user who mounts]
     #[arg(long, value_name = "UID")]

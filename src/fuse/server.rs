@@ -15,6 +15,7 @@ use log::debug;
 use super::Ownership;
 use super::access::{Access, Accesses, Unused};
 use super::handles::{self, Handle, Handles, OpenFile};
+use super::prefetch::Prefetch;
 use super::turns::Turns;
 use crate::bytes::{ReadError, Slice};
 use crate::catalog::{Catalog, Found, Unavailable};
@@ -43,18 +44,24 @@ pub(super) struct Server {
     /// Reads what has to be waited for.
     pub(super) readers: Pool,
     pub(super) turns: Turns,
+    pub(super) prefetch: Arc<Prefetch>,
     /// What the kernel reads by itself.
     pub(super) accesses: Accesses,
 }
 
 impl Server {
-    pub(super) fn lookup(&self, parent: Ino, name: &OsStr, reply: ReplyEntry) {
+    pub(super) fn lookup(&self, parent: Ino, name: &OsStr, is_scout: bool, reply: ReplyEntry) {
         if name.len() > NAME_MAX {
             return reply.error(Errno::ENAMETOOLONG);
         }
         match self.catalog.lookup(parent, name.as_bytes()) {
             Ok(Some(found)) => {
+                let ino = found.attr.ino;
+                self.prefetch.tell(ino);
                 reply.entry(&found.ttl, &self.file_attr(&found.attr), Generation(0));
+                if found.attr.kind == Kind::File && !is_scout {
+                    self.prefetch.looked_up(parent, ino);
+                }
             }
             // Inode 0 says that there is nothing, and that the kernel may remember it: clients
             // probe for optional members again and again.
@@ -184,14 +191,23 @@ impl Server {
         }
     }
 
-    /// Answers a READ of an open file.
-    pub(super) fn read_open(
+    /// Answers a READ of a file.
+    pub(super) fn read_file(
         self: &Arc<Self>,
+        ino: Ino,
         handle: FileHandle,
         offset: u64,
         size: u32,
         reply: ReplyData,
     ) {
+        if handle == handles::NONE {
+            self.read_unopened(ino, offset, size, reply);
+        } else {
+            self.read_open(handle, offset, size, reply);
+        }
+    }
+
+    fn read_open(self: &Arc<Self>, handle: FileHandle, offset: u64, size: u32, reply: ReplyData) {
         let handle = self.handles.find(handle);
         let Some(Handle::File(file)) = handle.as_deref() else {
             return reply.error(Errno::EBADF);
@@ -220,7 +236,7 @@ impl Server {
     }
 
     /// Answers a READ of a file that needs no opening.
-    pub(super) fn read_unopened(&self, ino: Ino, offset: u64, size: u32, reply: ReplyData) {
+    fn read_unopened(&self, ino: Ino, offset: u64, size: u32, reply: ReplyData) {
         let (volume, local) = match self.catalog.archive_of(ino) {
             Ok(found) => found,
             Err(error) => return reply.error(errno(&error)),

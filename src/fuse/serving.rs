@@ -26,4 +26,6 @@ pub struct Serving {
     pub threads: usize,
     /// How the next request is looked out for; `None` to sleep until it comes.
     pub polling: Option<Polling>,
+    /// Whether files are prefetched for whoever reads one after the other.
+    pub prefetches: bool,
 }

@@ -135,6 +135,18 @@ impl Turns {
         Turn(self)
     }
 
+    /// The same for a request that tells nothing of what will come: nobody waits for its answer, or
+    /// only this process.
+    pub(super) fn begin_aside(&self) -> Turn<'_> {
+        Turn(self)
+    }
+
+    /// A request whose client had to wait for something else is about to be answered: that time was
+    /// no silence.
+    pub(super) fn resume(&self) {
+        self.came.store(self.now(), Ordering::Relaxed);
+    }
+
     /// For a while all threads serve: one is too few, or the answers wait for a disk, and it would
     /// be in vain to look out for the next request meanwhile.
     pub(super) fn let_all_serve(&self) {

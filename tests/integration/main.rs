@@ -34,6 +34,7 @@ mod names;
 mod nested;
 mod oracle;
 mod polling;
+mod prefetching;
 mod refused;
 mod repacking;
 mod running;

@@ -222,8 +222,8 @@ fn every_number_of_threads_serves() {
         };
         let threads: usize = threads.parse().unwrap();
         // And those that wait for the session, for signals, for either of them, for changes of the
-        // archive and for the news of one.
-        wait_until("all threads run", || count() == threads + 5);
+        // archive, for the news of one, and for files to prefetch.
+        wait_until("all threads run", || count() == threads + 6);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| assert_eq!(mount.read("d/y.npy"), b"more"));

@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     passthrough: Literal["auto", "on", "off"]
     passthrough_min: Union[int, str]
     poll_us: int
+    prefetch: Literal["on", "off"]
     quiet: bool
     recursive: bool
     strict: bool

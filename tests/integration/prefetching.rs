@@ -1,0 +1,249 @@
+//! That files are in the cache before whoever reads one after the other asks for them, and that
+//! nobody notices but by the time it takes.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::fixture::{Archive, Member, pattern};
+use crate::mounted::{Mounted, is_running, mounts_below, run, send_signal, wait_until};
+
+const COUNT: u32 = 400;
+const LEN: usize = 50_000;
+
+fn contents(at: u32) -> &'static [u8] {
+    static CONTENTS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    let of = |at| pattern(LEN + at as usize, at);
+    &CONTENTS.get_or_init(|| (0..=COUNT).map(of).collect())[at as usize]
+}
+
+/// The order of the archive is not that of the names.
+fn archive() -> Archive {
+    Archive::stored((0..COUNT).map(|at| (format!("{at}.npy"), contents(at))))
+}
+
+fn prefetched(mount: &Mounted) -> u64 {
+    mount.requests(&["prefetched"])
+}
+
+/// Reads files whole and compares them.
+fn read(mount: &Mounted, order: impl IntoIterator<Item = u32>) {
+    for at in order {
+        assert!(mount.read(format!("{at}.npy")) == contents(at), "{at}");
+    }
+}
+
+fn by_name() -> Vec<u32> {
+    let mut names: Vec<_> = (0..COUNT).map(|at| (format!("{at}.npy"), at)).collect();
+    names.sort();
+    names.into_iter().map(|(_, at)| at).collect()
+}
+
+#[test]
+fn files_that_are_read_one_after_the_other_are_prefetched_and_have_their_bytes() {
+    let mount = Mounted::new(&archive());
+    read(&mount, 0..COUNT);
+    assert!(prefetched(&mount) > u64::from(COUNT) / 2);
+    assert!(mount.requests(&["read"]) < u64::from(COUNT));
+    let before = mount.requests(&["lookup", "read"]);
+    read(&mount, 0..COUNT);
+    // On a busy machine some names are looked up once more, and the kernel drops pages as it likes.
+    let again = mount.requests(&["lookup", "read"]) - before;
+    assert!(again < u64::from(COUNT) / 10, "{again}");
+}
+
+#[test]
+fn files_are_prefetched_also_in_the_order_of_their_names_and_after_a_listing() {
+    let mount = Mounted::new(&archive());
+    let mut listed: Vec<_> = fs::read_dir(&mount.at)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    listed.sort();
+    let names: Vec<_> = by_name().iter().map(|at| format!("{at}.npy")).collect();
+    assert_eq!(listed, names);
+    read(&mount, by_name());
+    assert!(prefetched(&mount) > 0);
+}
+
+#[test]
+fn files_in_a_directory_of_the_archive_are_prefetched_too() {
+    let members = (0..COUNT).flat_map(|at| {
+        let name = |directory| format!("{directory}/x/{at}.npy");
+        [(name("a"), contents(at)), (name("b"), contents(at + 1))]
+    });
+    let mount = Mounted::new(&Archive::stored(members));
+    for at in 0..COUNT {
+        assert!(mount.read(format!("b/x/{at}.npy")) == contents(at + 1));
+    }
+    assert!(prefetched(&mount) > u64::from(COUNT) / 2);
+}
+
+#[test]
+fn files_are_prefetched_also_where_opens_are_answered() {
+    let mut archive = archive();
+    archive.members.push(Member::compressed("bad", 8, 5));
+    let mount = Mounted::new(&archive);
+    read(&mount, 0..COUNT);
+    assert!(prefetched(&mount) > u64::from(COUNT) / 2);
+}
+
+#[test]
+fn nothing_is_prefetched_of_files_that_are_read_in_no_order() {
+    let mount = Mounted::new(&archive());
+    read(&mount, (0..COUNT).map(|at| at * 149 % COUNT));
+    assert_eq!(prefetched(&mount), 0);
+}
+
+#[test]
+fn nothing_is_prefetched_of_files_that_are_only_looked_at() {
+    let mount = Mounted::new(&archive());
+    for at in 0..COUNT {
+        assert_eq!(
+            fs::metadata(mount.path(format!("{at}.npy"))).unwrap().len(),
+            contents(at).len() as u64
+        );
+    }
+    assert_eq!(prefetched(&mount), 0);
+}
+
+#[test]
+fn as_much_of_each_file_is_prefetched_as_was_read_of_those_before() {
+    let long = pattern(300 << 10, 1);
+    let members = (0..80).map(|at| (format!("{at}.npy"), long.clone()));
+    let mount = Mounted::new(&Archive::stored(members));
+    for at in 0..80 {
+        let mut start = [0; 100];
+        let mut file = File::open(mount.path(format!("{at}.npy"))).unwrap();
+        file.read_exact(&mut start).unwrap();
+        assert_eq!(start, long[..100]);
+    }
+    let (files, bytes) = (prefetched(&mount), mount.requests(&["bytes_prefetched"]));
+    assert!(files > 40);
+    // The kernel itself reads a bit further than it is asked to.
+    assert!(bytes <= files * (128 << 10), "{files} {bytes}");
+}
+
+#[test]
+fn nothing_is_prefetched_with_prefetch_off() {
+    let mount = Mounted::with_options(&archive(), ["--prefetch=off"]);
+    read(&mount, 0..COUNT);
+    assert_eq!(prefetched(&mount), 0);
+    assert_eq!(mount.requests(&["lookup"]), u64::from(COUNT));
+}
+
+#[test]
+fn many_readers_at_the_same_time_are_given_the_right_bytes() {
+    for threads in ["--threads=1", "--threads=2", "--threads=8"] {
+        let mount = Mounted::with_options(&archive(), [threads]);
+        read(&mount, 0..50);
+        assert!(prefetched(&mount) > 0, "{threads}");
+        thread::scope(|scope| {
+            scope.spawn(|| read(&mount, 50..COUNT));
+            scope.spawn(|| read(&mount, 200..COUNT));
+            scope.spawn(|| read(&mount, by_name()));
+            scope.spawn(|| read(&mount, (0..COUNT).map(|at| at * 149 % COUNT)));
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    assert_eq!(fs::read_dir(&mount.at).unwrap().count(), COUNT as usize);
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn a_mount_is_not_busy_once_its_reader_has_ended() {
+    let archive = archive();
+    for round in 0..20 {
+        let mount = Mounted::new(&archive);
+        let files = (0..50 + round * 16).map(|at| mount.path(format!("{at}.npy")));
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "at=$1; shift; cat \"$@\" | cksum && umount \"$at\"",
+            "sh",
+        ]);
+        let said = run(command.arg(&mount.at).args(files));
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""), "{round}");
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_prefetches_ends_and_so_do_its_readers() {
+    let archive = archive();
+    for round in 0..25 {
+        let mount = Mounted::new(&archive);
+        let server = mount.server();
+        let read = |start: u32| {
+            let files = (start..COUNT).map(|at| mount.path(format!("{at}.npy")));
+            let mut command = Command::new("cat");
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.args(files).spawn().unwrap()
+        };
+        let mut readers = [read(0), read(20), read(60)];
+        wait_until("something is prefetched", || prefetched(&mount) > 0);
+        thread::sleep(Duration::from_micros(100 * round));
+        send_signal(server, Signal::SIGKILL);
+        wait_until("the server ends", || !is_running(server));
+        for reader in &mut readers {
+            let reader_ends = |it: &mut std::process::Child| it.try_wait().unwrap().is_some();
+            let reader = std::cell::RefCell::new(reader);
+            wait_until("the reader ends", || reader_ends(&mut reader.borrow_mut()));
+        }
+    }
+}
+
+#[test]
+fn the_thread_that_lists_the_mount_keeps_nothing_of_it_open() {
+    let mount = Mounted::new(&archive());
+    read(&mount, 0..50);
+    let tasks = fs::read_dir(format!("/proc/{}/task", mount.server())).unwrap();
+    let is_scout = |task: &PathBuf| fs::read_to_string(task.join("comm")).unwrap() == "scout\n";
+    let mut scouts = tasks.map(|task| task.unwrap().path()).filter(is_scout);
+    let scout = scouts.next().unwrap();
+    wait_until("all is closed", || {
+        fs::read_dir(scout.join("fd")).unwrap().count() == 0
+    });
+}
+
+#[test]
+fn what_was_prefetched_of_an_archive_that_changes_is_forgotten() {
+    let mount = Mounted::new(&archive());
+    read(&mount, 0..200);
+    assert!(prefetched(&mount) > 0);
+    let mut archive = File::options().append(true).open(&mount.archive).unwrap();
+    archive.write_all(b"x").unwrap();
+    for at in 0..COUNT {
+        let path = mount.path(format!("{at}.npy"));
+        wait_until("a read fails", || {
+            fs::read(&path).is_err_and(|error| error.raw_os_error() == Some(libc::EIO))
+        });
+    }
+}
+
+#[test]
+fn a_mount_ends_while_files_are_prefetched() {
+    let archive = archive();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mount = Mounted::new(&archive);
+        let server = mount.server();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for at in 0..COUNT {
+                    let _ = fs::read(mount.path(format!("{at}.npy")));
+                }
+            });
+            wait_until("something is prefetched", || prefetched(&mount) > 0);
+            send_signal(server, signal);
+            wait_until("the server ends", || !is_running(server));
+        });
+        assert_eq!(mounts_below(mount.place()), [""; 0]);
+    }
+}
