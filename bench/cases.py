@@ -26,6 +26,7 @@ FAULTS = "random faults"
 
 IN_ORDER = "archive order"
 LISTED = "archive order, listed"
+LOOKED_AT = "archive order, each looked at"
 SHUFFLED = "shuffled"
 
 TIME = "time"
