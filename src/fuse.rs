@@ -5,6 +5,7 @@
 //! answers them with EROFS.
 
 mod access;
+mod answering;
 mod handles;
 mod openers;
 mod prefetch;
@@ -38,11 +39,10 @@ use access::Accesses;
 use handles::Handles;
 use openers::Openers;
 pub use prefetch::Prefetch;
-use prefetch::Return;
 use server::{BLOCK_SIZE, DOTS, Server, attribute_errno, errno};
 pub use serving::{Ownership, Serving};
 pub use turns::Polling;
-use turns::{Turn, Turns};
+use turns::Turns;
 
 /// The largest READ that is asked for in one request, in bytes. The kernel splits at 1 MiB.
 const REQUEST_MAX: u32 = 1024 * 1024;
@@ -99,68 +99,6 @@ impl Npzfs {
     pub fn prefetch(&self) -> Arc<Prefetch> {
         self.server.prefetch.clone()
     }
-
-    /// Does `work`, here if all that it needs to know of `number` is at hand, otherwise where it may
-    /// wait.
-    fn answer(&self, number: INodeNo, work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static) {
-        let ino = Ino(number.0);
-        if self.server.catalog.is_at_hand(ino) {
-            return work(&self.server, ino);
-        }
-        let server = self.server.clone();
-        self.openers.run(move || work(&server, ino));
-    }
-
-    /// Does `work` where it may wait, whatever is at hand.
-    fn answer_elsewhere(
-        &self,
-        number: INodeNo,
-        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
-    ) {
-        let server = self.server.clone();
-        self.server
-            .readers
-            .run(move || work(&server, Ino(number.0)));
-    }
-
-    /// A request has come, and is answered when what is returned is dropped.
-    fn begin(&self, request: Request) -> Answering<'_> {
-        self.server.stats.count(request);
-        Answering(self.server.turns.begin(), GoesOn(&self.server))
-    }
-
-    /// The same for one for which no client waits.
-    fn begin_aside(&self, request: Request) -> Answering<'_> {
-        self.server.stats.count(request);
-        Answering(self.server.turns.begin_aside(), GoesOn(&self.server))
-    }
-
-    /// Does `work` when the scout is back.
-    fn answer_after(
-        &self,
-        scout: Return,
-        number: INodeNo,
-        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
-    ) {
-        self.answer_elsewhere(number, |server, ino| {
-            scout.wait();
-            server.turns.resume();
-            work(server, ino);
-        });
-    }
-}
-
-/// The time in which a thread has a request: first it is answered, and then, while no other one waits,
-/// something is prefetched.
-#[allow(dead_code, reason = "there to be dropped, one after the other")]
-struct Answering<'a>(Turn<'a>, GoesOn<'a>);
-
-struct GoesOn<'a>(&'a Server);
-
-impl Drop for GoesOn<'_> {
-    fn drop(&mut self) {
-        self.0.prefetch.go_on(&self.0.stats);
-    }
 }
 
 /// Tries whether the kernel takes a file that it reads by itself: `file`, which it keeps as long as
@@ -185,16 +123,11 @@ fn reply_xattr(reply: ReplyXattr, value: &[u8], size: u32) {
 
 impl Filesystem for Npzfs {
     fn init(&mut self, _req: &fuser::Request, config: &mut KernelConfig) -> io::Result<()> {
-        let auto = if self.prefetches {
-            InitFlags::FUSE_READDIRPLUS_AUTO
-        } else {
-            InitFlags::empty()
-        };
-        // What the kernel does not offer is done without.
-        let wanted = InitFlags::FUSE_PARALLEL_DIROPS
+        let mut wanted = InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_DO_READDIRPLUS
-            | auto
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA;
+        wanted.set(InitFlags::FUSE_READDIRPLUS_AUTO, self.prefetches);
+        // What the kernel does not offer is done without.
         let offered = config.capabilities();
         let _ = config.add_capabilities(wanted & offered);
         let may_pass = self.may_pass && offered.contains(InitFlags::FUSE_PASSTHROUGH);
@@ -217,12 +150,11 @@ impl Filesystem for Npzfs {
         Ok(())
     }
 
-    fn lookup(&self, req: &fuser::Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, _req: &fuser::Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _turn = self.begin(Request::Lookup);
         let name = name.to_owned();
-        let is_scout = self.server.prefetch.is_scout(req.pid());
         self.answer(parent, move |server, parent| {
-            server.lookup(parent, &name, is_scout, reply);
+            server.lookup(parent, &name, reply);
         });
     }
 
@@ -268,24 +200,18 @@ impl Filesystem for Npzfs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.server.stats.count(Request::Read);
-        let turn = self.server.turns.begin_read(Ino(number.0), size);
-        let _turn = Answering(turn, GoesOn(&self.server));
+        let _turn = self.begin_read(number, size);
         let end = offset.saturating_add(size.into());
         let attr = |attr: &_| self.server.file_attr(attr);
-        if let Some(scout) = self.server.prefetch.read(Ino(number.0), end, attr) {
-            return self.answer_after(scout, number, move |server, ino| {
-                server.read_file(ino, fh, offset, size, reply);
-            });
-        }
-        if fh != handles::NONE {
-            return self
-                .server
-                .read_file(Ino(number.0), fh, offset, size, reply);
-        }
-        self.answer(number, move |server, ino| {
+        let scout = self.server.prefetch.read(Ino(number.0), end, attr);
+        let work = move |server: &Arc<Server>, ino| {
             server.read_file(ino, fh, offset, size, reply);
-        });
+        };
+        match scout {
+            Some(scout) => self.answer_after(scout, number, work),
+            None if fh != handles::NONE => work(&self.server, Ino(number.0)),
+            None => self.answer(number, work),
+        }
     }
 
     fn release(

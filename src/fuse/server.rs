@@ -50,7 +50,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn lookup(&self, parent: Ino, name: &OsStr, is_scout: bool, reply: ReplyEntry) {
+    pub(super) fn lookup(&self, parent: Ino, name: &OsStr, reply: ReplyEntry) {
         if name.len() > NAME_MAX {
             return reply.error(Errno::ENAMETOOLONG);
         }
@@ -59,8 +59,9 @@ impl Server {
                 let ino = found.attr.ino;
                 self.prefetch.tell(ino);
                 reply.entry(&found.ttl, &self.file_attr(&found.attr), Generation(0));
-                if found.attr.kind == Kind::File && !is_scout {
-                    self.prefetch.looked_up(parent, ino);
+                if found.attr.kind == Kind::File && self.prefetch.looked_up(parent, ino) {
+                    let prefetch = self.prefetch.clone();
+                    self.readers.run(move || prefetch.sort(parent));
                 }
             }
             // Inode 0 says that there is nothing, and that the kernel may remember it: clients

@@ -1,65 +1,101 @@
-//! Does beside the answers what would hold them up, or waits for some itself.
+//! Has the kernel know files before anybody asks for them, which it does if they are listed.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use nix::dir::Dir;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::gettid;
 
+use super::lock;
 use crate::sys;
-use crate::tree::Ino;
 
-/// What the scout is to do.
-#[derive(Debug)]
-pub(super) enum Errand {
-    /// List the beginning of a directory of the mount: what is listed is known to the kernel.
-    List(PathBuf),
-    /// Sort a directory by name.
-    Sort(Ino),
-}
+/// How long a reader waits for the scout, at most. It takes a fraction of a millisecond, unless
+/// something else holds it up on the way to the mount.
+const PATIENCE: Duration = Duration::from_millis(20);
 
-/// A thread for errands.
+/// A thread that lists directories of the mount.
+///
+/// It has no descriptors but those that it opens itself. If this process is killed, the kernel ends
+/// requests that are not answered when the last descriptor of the device is closed; and a thread
+/// whose own request is one of those must not be among those that keep it open. So it must neither
+/// log, nor start threads, nor let go of what has a descriptor.
 #[derive(Debug)]
 pub(super) struct Scout {
-    errands: SyncSender<Errand>,
+    directories: SyncSender<PathBuf>,
     thread: Arc<AtomicU32>,
+    returns: Arc<Returns>,
+}
+
+/// How often the scout has come back.
+#[derive(Debug, Default)]
+struct Returns {
+    count: Mutex<u64>,
+    more: Condvar,
+}
+
+/// That the scout, who is under way, is back.
+#[derive(Debug)]
+pub(in super::super) struct Return {
+    returns: Arc<Returns>,
+    /// How often it had come back before.
+    before: u64,
+}
+
+impl Return {
+    /// Waits for it.
+    pub(in super::super) fn wait(self) {
+        let is_out = |count: &mut u64| *count == self.before;
+        let count = lock(&self.returns.count);
+        // If it has not come by then, the reader goes on all the same.
+        let _ = self
+            .returns
+            .more
+            .wait_timeout_while(count, PATIENCE, is_out);
+    }
 }
 
 impl Scout {
-    /// Starts it. `finish` is called for each errand when the scout is back. It must not start
-    /// threads, which would have the scout's descriptors.
+    /// Starts it. `is_back` is called each time that it is, and has to keep to what a scout must not
+    /// do.
     ///
     /// # Errors
     /// Those of pthread_create(3).
-    pub(super) fn start(finish: impl Fn(&Errand) + Send + 'static) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel(2);
+    pub(super) fn start(is_back: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::sync_channel(1);
         let number = Arc::new(AtomicU32::new(0));
-        let told = number.clone();
+        let returns: Arc<Returns> = Arc::default();
+        let (told, counted) = (number.clone(), returns.clone());
         let thread = thread::Builder::new().name("scout".to_owned());
         thread.spawn(move || {
-            // If this process is killed, the kernel ends its requests when the last descriptor of
-            // the device is closed; and a thread whose own request is one of those cannot be among
-            // those that keep it open.
             if sys::leave_descriptors().is_ok() {
                 told.store(gettid().as_raw().cast_unsigned(), Ordering::Relaxed);
-                run_errands(&receiver, finish);
+                scout(&receiver, &counted, is_back);
             }
         })?;
         Ok(Self {
-            errands: sender,
+            directories: sender,
             thread: number,
+            returns,
         })
     }
 
-    /// Sends it. Returns whether it goes.
-    pub(super) fn send(&self, errand: Errand) -> bool {
-        self.thread.load(Ordering::Relaxed) != 0 && self.errands.try_send(errand).is_ok()
+    /// Sends it to list the beginning of a directory. Returns what tells that it is back; `None` if
+    /// it does not go.
+    pub(super) fn send(&self, directory: PathBuf) -> Option<Return> {
+        let before = *lock(&self.returns.count);
+        let is_there = self.thread.load(Ordering::Relaxed) != 0;
+        let goes = is_there && self.directories.try_send(directory).is_ok();
+        goes.then(|| Return {
+            returns: self.returns.clone(),
+            before,
+        })
     }
 
     /// Whether a request is the scout's own.
@@ -68,12 +104,12 @@ impl Scout {
     }
 }
 
-fn run_errands(errands: &Receiver<Errand>, finish: impl Fn(&Errand)) {
-    while let Ok(errand) = errands.recv() {
-        if let Errand::List(path) = &errand {
-            list(path);
-        }
-        finish(&errand);
+fn scout(directories: &Receiver<PathBuf>, returns: &Returns, is_back: impl Fn()) {
+    while let Ok(directory) = directories.recv() {
+        list(&directory);
+        is_back();
+        *lock(&returns.count) += 1;
+        returns.more.notify_all();
     }
 }
 

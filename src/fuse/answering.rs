@@ -1,0 +1,89 @@
+//! By whom a request is answered, and what is done when it is.
+
+use std::sync::Arc;
+
+use fuser::INodeNo;
+
+use super::Npzfs;
+use super::prefetch::Return;
+use super::server::Server;
+use super::turns::Turn;
+use crate::stats::Request;
+use crate::tree::Ino;
+
+/// The time in which a thread has a request: first it is answered, and then, while no other one waits,
+/// something is prefetched.
+#[allow(dead_code, reason = "there to be dropped, one after the other")]
+pub(super) struct Answering<'a>(Turn<'a>, GoesOn<'a>);
+
+struct GoesOn<'a>(&'a Server);
+
+impl Drop for GoesOn<'_> {
+    fn drop(&mut self) {
+        self.0.prefetch.go_on(&self.0.stats);
+    }
+}
+
+impl Npzfs {
+    /// Does `work`, here if all that it needs to know of `number` is at hand, otherwise where it may
+    /// wait.
+    pub(super) fn answer(
+        &self,
+        number: INodeNo,
+        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
+    ) {
+        let ino = Ino(number.0);
+        if self.server.catalog.is_at_hand(ino) {
+            return work(&self.server, ino);
+        }
+        let server = self.server.clone();
+        self.openers.run(move || work(&server, ino));
+    }
+
+    /// Does `work` where it may wait, whatever is at hand.
+    pub(super) fn answer_elsewhere(
+        &self,
+        number: INodeNo,
+        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
+    ) {
+        let server = self.server.clone();
+        self.server
+            .readers
+            .run(move || work(&server, Ino(number.0)));
+    }
+
+    /// A request has come, and is answered when what is returned is dropped.
+    pub(super) fn begin(&self, request: Request) -> Answering<'_> {
+        self.answering(request, self.server.turns.begin())
+    }
+
+    /// The same for a READ of `size` bytes.
+    pub(super) fn begin_read(&self, number: INodeNo, size: u32) -> Answering<'_> {
+        let turn = self.server.turns.begin_read(Ino(number.0), size);
+        self.answering(Request::Read, turn)
+    }
+
+    /// The same for one for which no client waits.
+    pub(super) fn begin_aside(&self, request: Request) -> Answering<'_> {
+        self.answering(request, self.server.turns.begin_aside())
+    }
+
+    fn answering<'a>(&'a self, request: Request, turn: Turn<'a>) -> Answering<'a> {
+        self.server.stats.count(request);
+        Answering(turn, GoesOn(&self.server))
+    }
+
+    /// Does `work` when the scout is back.
+    pub(super) fn answer_after(
+        &self,
+        scout: Return,
+        number: INodeNo,
+        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
+    ) {
+        self.answer_elsewhere(number, |server, ino| {
+            scout.wait();
+            server.turns.resume();
+            work(server, ino);
+        });
+    }
+}
