@@ -9,6 +9,9 @@ const RUN_MIN: u32 = 4;
 /// How many files are prefetched at first, and at most, at a time.
 const WINDOW: (usize, usize) = (4, 128);
 
+/// How much of a file is prefetched at most, in bytes: while it is stored no request is answered.
+const REACH_MAX: u64 = 1 << 20;
+
 /// How many streams are told apart. The one that has not gone on for longest makes room.
 const STREAMS_MAX: usize = 8;
 
@@ -78,7 +81,7 @@ impl Streams {
     pub(super) fn read(&mut self, ino: Ino, end: u64) -> Option<Plan> {
         let mut plan = None;
         for stream in self.streams.iter_mut().filter(|stream| stream.last == ino) {
-            stream.reach = stream.reach.max(end);
+            stream.reach = stream.reach.max(end).min(REACH_MAX);
             if stream.was_read {
                 continue;
             }
@@ -224,6 +227,8 @@ mod tests {
             streams.read(Ino(place as u64 + 2), end);
         }
         assert_eq!(read(&mut streams, 3).unwrap().reach, 9000);
+        streams.read(Ino(5), u64::MAX);
+        assert_eq!(read(&mut streams, 4).unwrap().reach, REACH_MAX);
     }
 
     #[test]
