@@ -7,7 +7,7 @@ use crate::tree::Ino;
 const RUN_MIN: u32 = 4;
 
 /// How many files are prefetched at first, and at most, at a time.
-const WINDOW: (usize, usize) = (4, 128);
+const WINDOW: (usize, usize) = (32, 128);
 
 /// How much of a file is prefetched at most, in bytes: while it is stored no request is answered.
 const REACH_MAX: u64 = 1 << 20;
@@ -108,7 +108,7 @@ impl Streams {
         if let Some(stream) = self.streams.iter_mut().find(is_it) {
             stream.next = next;
             stream.done = end;
-            stream.window = (stream.window * 2).min(WINDOW.1);
+            stream.window = (stream.window * 4).min(WINDOW.1);
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
             [None; 3]
         );
         let first = read(&mut streams, 13);
-        assert_eq!(first, plan(14, 4));
+        assert_eq!(first, plan(14, 32));
         streams.planned(&first.unwrap(), 15, 18);
         streams
     }
@@ -181,17 +181,10 @@ mod tests {
     #[test]
     fn what_is_prefetched_grows_as_long_as_it_is_used() {
         let mut streams = stream();
-        assert_eq!(read(&mut streams, 15), plan(18, 8));
-        streams.planned(&plan(18, 8).unwrap(), 20, 26);
+        assert_eq!(read(&mut streams, 15), plan(18, 128));
+        streams.planned(&plan(18, 128).unwrap(), 40, 146);
         assert_eq!(read(&mut streams, 18), None);
-        assert_eq!(read(&mut streams, 20), plan(26, 16));
-        streams.planned(&plan(26, 16).unwrap(), 30, 42);
-        for (at, count) in [(30, 32), (42, 64), (74, 128), (138, 128)] {
-            let planned = read(&mut streams, at).unwrap();
-            assert_eq!(planned.count, count);
-            let end = planned.start + count;
-            streams.planned(&planned, planned.start, end);
-        }
+        assert_eq!(read(&mut streams, 40), plan(146, 128));
     }
 
     #[test]
@@ -241,7 +234,7 @@ mod tests {
             }
         }
         for start in starts {
-            assert_eq!(read(&mut streams, start + 3), plan(start + 4, 4));
+            assert_eq!(read(&mut streams, start + 3), plan(start + 4, 32));
         }
     }
 
