@@ -202,8 +202,7 @@ pub fn mount_here(
     let events = serve(session, signals, owner)?;
 
     if let Some(own) = &own {
-        // An answer from the mount itself: only now it is live.
-        statvfs(&own.mount_point.path).map_err(|error| session_error(error.into()))?;
+        wait_for_answer(&own.mount_point.path).map_err(session_error)?;
     }
     announce(arguments, &summary, own.as_ref(), is_private);
     if let Some(launch) = launch {
@@ -329,6 +328,24 @@ fn send_signals(signals: &SigSet, events: &Sender<Event>) {
             return;
         }
     }
+}
+
+/// Waits for an answer from the mount itself: only then it is live.
+fn wait_for_answer(mount_point: &Path) -> io::Result<()> {
+    // Whoever asks must not keep the connection open: if this process is killed, that is what ends
+    // the request.
+    let ask = || {
+        // Where this cannot be done, it is asked all the same.
+        let _ = sys::leave_descriptors();
+        statvfs(mount_point)
+    };
+    thread::scope(|scope| {
+        let asking = thread::Builder::new().spawn_scoped(scope, ask)?;
+        match asking.join() {
+            Ok(answer) => Ok(answer.map(drop)?),
+            Err(_) => Err(io::Error::other("the thread that asks has failed")),
+        }
+    })
 }
 
 /// Tells the user that the mount is live. Of a private one, and for mount(8), only who asks for it is
