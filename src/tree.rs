@@ -124,12 +124,7 @@ impl Tree {
     /// The entries of a directory from the `skip`th on, without `.` and `..`; `None` where `ino` is
     /// no directory.
     pub fn entries(&self, ino: Ino, skip: usize) -> Option<impl Iterator<Item = Entry<'_>>> {
-        let at = self.position(ino)?;
-        let What::Directory { number } = self.nodes[at as usize].what else {
-            return None;
-        };
-        let Range { start, end } = self.directories[number as usize].children;
-        let children = &self.children[start as usize..end as usize];
+        let children = self.children_of(self.position(ino)?)?;
         Some(children.iter().skip(skip).map(|&child| Entry {
             name: self.names.bytes(self.nodes[child as usize].name),
             attr: self.attr_at(child),
@@ -139,14 +134,17 @@ impl Tree {
     /// Where an entry is in its directory, in the order of [`entries`](Self::entries).
     pub fn place(&self, ino: Ino) -> Option<usize> {
         let at = self.position(ino)?;
-        let parent = self.nodes[at as usize].parent;
-        let What::Directory { number } = self.nodes[parent as usize].what else {
+        let children = self.children_of(self.nodes[at as usize].parent)?;
+        // Inodes are numbered in that order.
+        children.binary_search(&at).ok()
+    }
+
+    fn children_of(&self, at: u32) -> Option<&[u32]> {
+        let What::Directory { number } = self.nodes[at as usize].what else {
             return None;
         };
         let Range { start, end } = self.directories[number as usize].children;
-        // Inodes are numbered in that order.
-        let children = &self.children[start as usize..end as usize];
-        children.binary_search(&at).ok()
+        Some(&self.children[start as usize..end as usize])
     }
 
     /// The member that a file is; `None` for a directory.
