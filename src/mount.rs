@@ -174,7 +174,7 @@ pub fn mount_here(
         prefetches,
     };
     let ahead = prefetches.then(another).transpose()?;
-    let volume = catalog.archive_of(Ino::ROOT);
+    let ahead = ahead.zip(catalog.archive_of(Ino::ROOT).ok());
     let npzfs = Npzfs::new(catalog, serving);
     let prefetch = npzfs.prefetch();
     // Whom to let in, whoever has mounted has told the kernel.
@@ -187,9 +187,8 @@ pub fn mount_here(
     let passes = try_passthrough(options, connection_again, &weak_catalog);
     passes.map_err(|error| Error::Fuse(FuseDefect::Passthrough(error)))?;
     forget::start(changed, weak_catalog, session.notifier()).map_err(system("start a thread"))?;
-    if let Some(device) = ahead
+    if let Some((device, (volume, _))) = ahead
         && let Some(own) = &own
-        && let Ok((volume, _)) = volume
     {
         let path = own.mount_point.path.clone();
         let started = prefetch.start(volume, path, device, session.notifier());

@@ -180,7 +180,8 @@ impl Started {
 
     /// Sends the scout for the files of `plan`, if there are any and it is not under way.
     fn prepare(&self, plan: &Plan, file_attr: impl Fn(&Attr) -> FileAttr) -> Option<Return> {
-        if lock(&self.batch).step != Step::None {
+        let mut batch = lock(&self.batch);
+        if batch.step != Step::None {
             return None;
         }
         let tree = &self.volume.tree;
@@ -217,10 +218,6 @@ impl Started {
             return None;
         }
         let path = tree.path(plan.series.directory)?;
-        let mut batch = lock(&self.batch);
-        if batch.step != Step::None {
-            return None;
-        }
         *batch = Batch {
             directory: self.mount_point.join(path),
             files: files.into_iter().map(|(_, file)| file).collect(),
