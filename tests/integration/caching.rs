@@ -55,6 +55,11 @@ fn files_are_opened_without_a_request_where_every_member_can_be_read() {
     assert_eq!(mount.requests(&["open", "release"]), 1);
     // The directory is opened with one: it is not listed alike for everybody.
     assert_eq!(mount.requests(&["opendir"]), 1);
+    let mount = Mounted::with_options(&many(50), ["--prefetch=off"]);
+    for _ in 0..2 {
+        read_all(&mount);
+    }
+    assert_eq!(mount.requests(&["opendir", "releasedir"]), 1);
 }
 
 #[test]
