@@ -24,6 +24,16 @@ fn many(count: u32) -> Archive {
     Archive::stored((0..count).map(|at| (format!("{at}.npy"), pattern(9000, at))))
 }
 
+/// That a pass over what is cached costs none of these requests. The kernel may drop what it has
+/// cached at any time, so one pass that costs some shows nothing.
+fn costs_nothing(mount: &Mounted, requests: &[&str], pass: impl Fn()) {
+    wait_until("a pass without requests", || {
+        let before = mount.requests(requests);
+        pass();
+        mount.requests(requests) == before
+    });
+}
+
 fn read_all(mount: &Mounted) -> u64 {
     let mut sum = 0;
     for entry in fs::read_dir(&mount.at).unwrap() {
@@ -42,10 +52,8 @@ fn read_all(mount: &Mounted) -> u64 {
 fn a_second_pass_over_the_same_files_costs_no_requests() {
     let mount = Mounted::new(&many(200));
     let first = read_all(&mount);
-    let requests = mount.requests(&PASS);
     assert!(mount.requests(&["read"]) >= 200);
-    assert_eq!(read_all(&mount), first);
-    assert_eq!(mount.requests(&PASS), requests);
+    costs_nothing(&mount, &PASS, || assert_eq!(read_all(&mount), first));
 }
 
 #[test]
@@ -73,24 +81,24 @@ fn cached_pages_are_kept_also_where_opens_are_answered() {
         }
     };
     pass();
-    let asked = || mount.requests(&["read", "lookup", "getattr"]);
-    let before = asked();
-    pass();
-    assert_eq!(asked(), before);
+    costs_nothing(&mount, &["read", "lookup", "getattr"], pass);
     assert!(mount.requests(&["open"]) >= 100);
 }
 
 #[test]
 fn listing_ten_thousand_members_costs_no_lookups_and_no_getattrs() {
     let archive = Archive::stored((0..10_000).map(|at| (format!("{at}.npy"), "x")));
-    let mount = Mounted::new(&archive);
-    let before = mount.requests(&["lookup", "getattr"]);
-    let listed = run(Command::new("ls").arg("-l").arg(&mount.at));
-    assert_eq!(listed.out.lines().count(), 10_001);
-    assert_eq!(mount.requests(&["lookup", "getattr", "readdir"]), before);
-    // Two of them the test's own.
-    assert!(mount.requests(&["getxattr"]) < 20);
-    assert!(mount.requests(&["readdirplus"]) < 200);
+    // The kernel may drop what it has just listed, so that not every listing is as cheap.
+    wait_until("a listing without lookups", || {
+        let mount = Mounted::new(&archive);
+        let before = mount.requests(&["lookup", "getattr"]);
+        let listed = run(Command::new("ls").arg("-l").arg(&mount.at));
+        assert_eq!(listed.out.lines().count(), 10_001);
+        // Two of them the test's own.
+        assert!(mount.requests(&["getxattr"]) < 20);
+        assert!(mount.requests(&["readdirplus"]) < 200);
+        mount.requests(&["lookup", "getattr", "readdir"]) == before
+    });
 }
 
 #[test]

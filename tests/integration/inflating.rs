@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, METHODS, Member, compress, pattern};
 use crate::mounted::{
-    Mounted, Place, available, is_dead, is_root, map, npzfs, run, send_signal, wait_until,
+    Mounted, Place, available, is_dead, is_root, map, npzfs, pin, run, send_signal, wait_until,
 };
 use crate::users::Home;
 
@@ -520,14 +520,15 @@ fn an_ordinary_users_kernel_asks_once() {
             home.run(cmp.arg(home.at.join(name)).arg(&expected)).status == Some(0)
         };
         assert!(is_same());
-        let asked = home.stats()["read"].clone();
-        assert!(asked.as_u64() >= Some(1));
-        assert!(is_same());
-        assert_eq!(home.stats()["read"], asked);
+        assert!(home.stats()["read"].as_u64() >= Some(1));
+        // Not the first time already where the kernel has dropped what it had cached.
+        wait_until("a pass without reads", || {
+            let asked = home.stats()["read"].clone();
+            assert!(is_same());
+            home.stats()["read"] == asked
+        });
     }
-    let stats = home.stats();
-    assert_eq!(stats["bytes_read"], 2 * MIB);
-    assert_eq!(stats["inflations"], 2);
+    assert_eq!(home.stats()["inflations"], 2);
     assert_eq!(home.umount(&[]).status, Some(0));
 }
 
@@ -545,11 +546,12 @@ fn a_file_that_is_open_can_be_opened_again_whether_or_not_the_kernel_has_to_ask(
     for _ in 0..3 {
         for name in ["passed", "asked"] {
             let file = File::open(mount.path(name)).unwrap();
+            let mapped = pin(&file);
+            assert!(mapped[..] == contents(name, MIB), "{name}");
             let mut buffer = vec![0; MIB];
             file.read_exact_at(&mut buffer, 0).unwrap();
             assert!(buffer == contents(name, MIB), "{name}");
-            assert!(map(&file)[..] == contents(name, MIB), "{name}");
-            open.push(file);
+            open.push((file, mapped));
         }
     }
     // Of one of the two the kernel asks, and it keeps what it is told.

@@ -170,6 +170,14 @@ pub fn map(file: &File) -> Mmap {
     unsafe { Mmap::map(file) }.expect("member is mapped")
 }
 
+/// Maps a file of a mount into memory, and has the kernel keep its pages as long as that is mapped.
+/// Others it may drop at any time.
+pub fn pin(file: &File) -> Mmap {
+    let map = map(file);
+    map.lock().expect("pages are kept");
+    map
+}
+
 /// What the kernel calls the processes of npzfs, by the name that it was called by: 15 bytes of it.
 const NAMES: [&[u8]; 3] = [b"npzfs\n", b"mount.npzfs\n", b"mount.fuse.npzf\n"];
 
