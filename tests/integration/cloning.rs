@@ -145,6 +145,8 @@ fn members_in_archives_inside_archives_and_in_folders_are_cloned_too() {
             (&image.path().to_owned(), &[], "inner.npz"),
         ] {
             let mount = mount(source, options);
+            // Only archives in use count.
+            let _open = File::open(mount.path(below).join("0.npy")).unwrap();
             for at in 0..2 {
                 let read = mount.read(format!("{below}/{at}.npy"));
                 assert!(read == pattern(LONG + at as usize, at + 1));
