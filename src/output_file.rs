@@ -81,23 +81,24 @@ impl OutputFile {
         // From here to the end signals wait.
         let mut temporary = lock(&self.temporary);
         let unnamed = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        if !replace {
-            let linked = link(temporary.as_deref().unwrap_or(&unnamed), &self.target);
-            match (linked, &*temporary) {
-                // A file system without links.
-                (Err(error), Some(name)) if error.raw_os_error() == Some(libc::EPERM) => {
-                    fs::rename(name, &self.target)?;
-                    *temporary = None;
-                }
-                (linked, _) => linked?,
+        let linked = link(temporary.as_deref().unwrap_or(&unnamed), &self.target);
+        let name = match linked.as_ref().map_err(io::Error::raw_os_error) {
+            // Only what has a name can take the place of another. Killed before it does, the process
+            // leaves that name.
+            Err(Some(libc::EEXIST)) if replace => match temporary.take() {
+                None => Some(first_free(&self.directory, |name| link(&unnamed, name))?.0),
+                name => name,
+            },
+            // A file system without links.
+            Err(Some(libc::EPERM)) => temporary.take(),
+            _ => None,
+        };
+        match name {
+            Some(name) => {
+                fs::rename(temporary.insert(name), &self.target)?;
+                *temporary = None;
             }
-        } else {
-            let name = match temporary.take() {
-                Some(name) => name,
-                None => first_free(&self.directory, |name| link(&unnamed, name))?.0,
-            };
-            fs::rename(temporary.insert(name), &self.target)?;
-            *temporary = None;
+            None => linked?,
         }
         drop(temporary);
         File::open(&self.directory)?.sync_all()
