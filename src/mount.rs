@@ -159,7 +159,7 @@ pub fn mount_here(
     config.n_threads = Some(threads);
     // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
     config.clone_fd = attach::open_device().is_ok();
-    let patience = settings::poll_patience(options, threads).filter(|_| config.clone_fd);
+    let patience = settings::poll_patience(options);
     let poll = |patience| another().map(|device| Polling { device, patience });
     let prefetches = options.prefetch == Prefetching::On
         && own.is_some()

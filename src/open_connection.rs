@@ -79,7 +79,7 @@ fn take(number: RawFd) -> Result<OwnedFd, MountPointDefect> {
     if !metadata.file_type().is_char_device() || (major(device), minor(device)) != FUSE {
         return Err(MountPointDefect::NoConnection);
     }
-    let blocks = sys::set_blocking(&connection, true);
+    let blocks = sys::set_blocking(&connection);
     blocks.map_err(|error| MountPointDefect::Io(error.into()))?;
     Ok(connection.into())
 }
@@ -118,7 +118,7 @@ mod tests {
             .unwrap();
         let flags = || OFlag::from_bits_retain(fcntl(&connection, FcntlArg::F_GETFL).unwrap());
         assert!(flags().contains(OFlag::O_NONBLOCK));
-        sys::set_blocking(&connection, true).unwrap();
+        sys::set_blocking(&connection).unwrap();
         assert!(!flags().contains(OFlag::O_NONBLOCK));
     }
 }

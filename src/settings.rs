@@ -121,10 +121,9 @@ pub fn threads(options: &MountOptions) -> usize {
     options.threads.map_or_else(default, usize::from)
 }
 
-/// How long one of `threads` threads looks for the next request without sleeping; `None` where none
-/// does, because the user says so, or another one or the users of the mount would wait for its
-/// processor.
-pub fn poll_patience(options: &MountOptions, threads: usize) -> Option<Duration> {
+/// How long a thread looks for the next request without sleeping; `None` where none does, because the
+/// user says so, or the users of the mount would wait for its processor.
+pub fn poll_patience(options: &MountOptions) -> Option<Duration> {
     let patience = Duration::from_micros(options.poll_us.into());
-    (!patience.is_zero() && threads > 1 && pool::processors() > 1).then_some(patience)
+    (!patience.is_zero() && pool::processors() > 1).then_some(patience)
 }

@@ -46,6 +46,7 @@ pub struct Stats {
     began: Instant,
     requests: [AtomicU64; Request::NAMES.len()],
     bytes_read: AtomicU64,
+    polled: AtomicU64,
     prefetched: AtomicU64,
     bytes_prefetched: AtomicU64,
 }
@@ -56,6 +57,7 @@ impl Default for Stats {
             began: Instant::now(),
             requests: Default::default(),
             bytes_read: AtomicU64::default(),
+            polled: AtomicU64::default(),
             prefetched: AtomicU64::default(),
             bytes_prefetched: AtomicU64::default(),
         }
@@ -78,6 +80,11 @@ impl Stats {
         self.bytes_read.fetch_add(len, Ordering::Relaxed);
     }
 
+    /// Counts a request that a thread has looked out for.
+    pub fn count_polled(&self) {
+        self.polled.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a file of which `len` bytes were prefetched.
     pub fn count_prefetched(&self, len: u64) {
         self.prefetched.fetch_add(1, Ordering::Relaxed);
@@ -87,20 +94,20 @@ impl Stats {
     /// The counters by name, those that are not zero, and `bytes_read`.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut json = Map::new();
-        for (name, counter) in Request::NAMES.iter().zip(&self.requests) {
+        let others = [
+            ("polled", &self.polled),
+            ("prefetched", &self.prefetched),
+            ("bytes_prefetched", &self.bytes_prefetched),
+        ];
+        let requests = Request::NAMES.iter().copied().zip(&self.requests);
+        for (name, counter) in requests.chain(others) {
             let count = counter.load(Ordering::Relaxed);
             if count > 0 {
-                json.insert((*name).to_owned(), count.into());
+                json.insert(name.to_owned(), count.into());
             }
         }
         let bytes_read = self.bytes_read.load(Ordering::Relaxed);
         json.insert("bytes_read".to_owned(), bytes_read.into());
-        let prefetched = self.prefetched.load(Ordering::Relaxed);
-        if prefetched > 0 {
-            json.insert("prefetched".to_owned(), prefetched.into());
-            let bytes = self.bytes_prefetched.load(Ordering::Relaxed);
-            json.insert("bytes_prefetched".to_owned(), bytes.into());
-        }
         json
     }
 }

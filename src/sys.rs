@@ -242,13 +242,13 @@ fn read_at_once(file: &File, offset: u64) -> nix::Result<()> {
     Errno::result(read).map(drop)
 }
 
-/// Has reads of a file wait until there is something to read, or not, however it was opened.
+/// Has reads of a file wait until there is something to read, however it was opened.
 ///
 /// # Errors
 /// Those of fcntl(2).
-pub fn set_blocking(file: impl AsFd, blocks: bool) -> nix::Result<()> {
+pub fn set_blocking(file: impl AsFd) -> nix::Result<()> {
     let mut flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
-    flags.set(OFlag::O_NONBLOCK, !blocks);
+    flags.remove(OFlag::O_NONBLOCK);
     fcntl(&file, FcntlArg::F_SETFL(flags)).map(drop)
 }
 

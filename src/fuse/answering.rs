@@ -7,20 +7,21 @@ use fuser::INodeNo;
 use super::Npzfs;
 use super::prefetch::Return;
 use super::server::Server;
-use super::turns::Turn;
 use crate::stats::Request;
 use crate::tree::Ino;
 
-/// The time in which a thread has a request: first it is answered, and then, while no other one waits,
-/// something is prefetched.
-#[allow(dead_code, reason = "there to be dropped, one after the other")]
-pub(super) struct Answering<'a>(Turn<'a>, GoesOn<'a>);
+/// The time in which a thread has a request: first it is answered, then, while no other one waits,
+/// something is prefetched, and last the next one is looked out for.
+pub(super) struct Answering<'a>(&'a Server);
 
-struct GoesOn<'a>(&'a Server);
-
-impl Drop for GoesOn<'_> {
+impl Drop for Answering<'_> {
     fn drop(&mut self) {
-        self.0.prefetch.go_on(&self.0.stats);
+        let server = self.0;
+        server.turns.answered();
+        server.prefetch.go_on(&server.stats);
+        if server.turns.look_out() {
+            server.stats.count_polled();
+        }
     }
 }
 
@@ -54,23 +55,21 @@ impl Npzfs {
 
     /// A request has come, and is answered when what is returned is dropped.
     pub(super) fn begin(&self, request: Request) -> Answering<'_> {
-        self.answering(request, self.server.turns.begin())
+        self.server.turns.begin();
+        self.begin_aside(request)
     }
 
     /// The same for a READ of `size` bytes.
     pub(super) fn begin_read(&self, number: INodeNo, size: u32) -> Answering<'_> {
-        let turn = self.server.turns.begin_read(Ino(number.0), size);
-        self.answering(Request::Read, turn)
+        self.server.turns.begin_read(Ino(number.0), size);
+        self.begin_aside(Request::Read)
     }
 
-    /// The same for one for which no client waits.
+    /// The same for a request that tells nothing of what will come: nobody waits for its answer, or
+    /// only this process.
     pub(super) fn begin_aside(&self, request: Request) -> Answering<'_> {
-        self.answering(request, self.server.turns.begin_aside())
-    }
-
-    fn answering<'a>(&'a self, request: Request, turn: Turn<'a>) -> Answering<'a> {
         self.server.stats.count(request);
-        Answering(turn, GoesOn(&self.server))
+        Answering(&self.server)
     }
 
     /// Does `work` when the scout is back.

@@ -21,14 +21,14 @@ mod streams;
 mod told;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fuser::{FileAttr, INodeNo, Notifier, ReplyDirectoryPlus};
 use log::debug;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::turns::has_request;
 use crate::bytes::Slice;
 use crate::stats::Stats;
 use crate::tree::{Attr, Ino};
@@ -278,7 +278,7 @@ impl Started {
             }
             batch.step = Step::Storing(stored + 1);
             drop(batch);
-            if self.is_waiting() {
+            if has_request(&self.device) {
                 return;
             }
         }
@@ -294,12 +294,6 @@ impl Started {
         self.notifier.store(INodeNo(ino.0), 0, bytes)?;
         stats.count_prefetched(contents.len());
         Ok(())
-    }
-
-    /// Whether a request waits to be answered.
-    fn is_waiting(&self) -> bool {
-        let mut device = [PollFd::new(self.device.as_fd(), PollFlags::POLLIN)];
-        !matches!(poll(&mut device, PollTimeout::ZERO), Ok(0))
     }
 }
 

@@ -1,17 +1,18 @@
 //! Whose turn it is to wait for the next request.
 //!
 //! Most of what a small request takes is not work: it is two processors that wake each other. So
-//! while requests keep coming, one thread does not sleep between them: its device is set not to
-//! block, and fuser reads that again and again until the next request is there. The other threads
-//! stay away meanwhile, since the kernel would wake one of them for each request, in vain.
+//! while requests keep coming, one thread does not sleep between them: it looks again and again
+//! whether the next one is there. The other threads stay away meanwhile, since the kernel would wake
+//! one of them for each request, in vain.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use crate::tree::Ino;
 
 /// How many requests must have come soon after one another before the next one is looked out for.
@@ -30,15 +31,20 @@ const AT_ONCE: u64 = 3_000;
 /// How many requests in a row may have been waiting already until one thread is too few.
 const QUEUED_MAX: u64 = 64;
 
-/// How long all threads serve once they are needed, in nanoseconds.
-const CROWDED: u64 = 20_000_000;
+/// Whoever has had the processor of the thread that looks out for longer than this needs it, in
+/// nanoseconds.
+const SHARED_MIN: u64 = 100_000;
+
+/// How long all threads serve once they are needed, or the processor is: at first and, if it is so
+/// again and again, at most, in nanoseconds.
+const PAUSE: (u64, u64) = (20_000_000, 160_000_000);
 
 /// How one thread looks out for requests, for all.
 #[derive(Debug)]
 pub struct Polling {
-    /// What the thread reads that fuser starts last. Each other one has a device of its own.
+    /// The connection to the kernel.
     pub device: OwnedFd,
-    /// How long the device is read in vain before the thread sleeps.
+    /// How long it is looked at in vain before the thread sleeps.
     pub patience: Duration,
 }
 
@@ -60,8 +66,10 @@ pub(super) struct Turns {
     queued: AtomicU64,
     /// The inodes of the last two long READs.
     long: [AtomicU64; 2],
-    /// When all threads were last found to be needed.
-    crowded: AtomicU64,
+    /// Until when all threads serve, and how long that was to be the last time it was for somebody
+    /// who needed the processor.
+    pause_ends: AtomicU64,
+    pause: AtomicU64,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -72,24 +80,12 @@ struct State {
     away: usize,
     /// Whether one of them sees to it that polling ends.
     is_watched: bool,
-    /// Whether all but one do, and that one polls.
-    is_polled: bool,
     /// How many times polling has ended.
     ends: u64,
 }
 
-/// The time in which a thread answers a request.
-#[derive(Debug)]
-pub(super) struct Turn<'a>(&'a Turns);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.answered();
-    }
-}
-
 impl Turns {
-    /// Those of a mount that `threads` threads serve: two or more, if one is to poll.
+    /// Those of a mount that `threads` threads serve.
     pub(super) fn new(threads: usize, polling: Option<Polling>) -> Self {
         Self {
             threads,
@@ -100,14 +96,15 @@ impl Turns {
             soon: AtomicU64::new(0),
             queued: AtomicU64::new(0),
             long: Default::default(),
-            crowded: AtomicU64::new(0),
+            pause_ends: AtomicU64::new(0),
+            pause: AtomicU64::new(PAUSE.0),
             state: Mutex::default(),
             ended: Condvar::new(),
         }
     }
 
-    /// A thread has a request. What is returned is dropped when that is answered.
-    pub(super) fn begin(&self) -> Turn<'_> {
+    /// A thread has a request.
+    pub(super) fn begin(&self) {
         if let Some(polling) = &self.polling {
             let now = self.come(polling);
             if now.saturating_sub(self.answered.load(Ordering::Relaxed)) > AT_ONCE {
@@ -116,11 +113,10 @@ impl Turns {
                 self.let_all_serve();
             }
         }
-        Turn(self)
     }
 
     /// The same for a READ of `size` bytes.
-    pub(super) fn begin_read(&self, ino: Ino, size: u32) -> Turn<'_> {
+    pub(super) fn begin_read(&self, ino: Ino, size: u32) {
         if size < LONG_MIN {
             return self.begin();
         }
@@ -132,13 +128,6 @@ impl Turns {
                 self.let_all_serve();
             }
         }
-        Turn(self)
-    }
-
-    /// The same for a request that tells nothing of what will come: nobody waits for its answer, or
-    /// only this process.
-    pub(super) fn begin_aside(&self) -> Turn<'_> {
-        Turn(self)
     }
 
     /// A request whose client had to wait for something else is about to be answered: that time was
@@ -150,7 +139,8 @@ impl Turns {
     /// For a while all threads serve: one is too few, or the answers wait for a disk, and it would
     /// be in vain to look out for the next request meanwhile.
     pub(super) fn let_all_serve(&self) {
-        self.crowded.store(self.now(), Ordering::Relaxed);
+        self.pause_ends
+            .store(self.now() + PAUSE.0, Ordering::Relaxed);
     }
 
     fn come(&self, polling: &Polling) -> u64 {
@@ -164,58 +154,78 @@ impl Turns {
         now
     }
 
-    fn answered(&self) {
-        if let Some(polling) = &self.polling {
-            self.answered.store(self.now(), Ordering::Relaxed);
-            if self.keeps_coming(polling) && self.is_elsewhere() {
-                self.stay_away(polling);
+    /// A request is answered.
+    pub(super) fn answered(&self) {
+        self.answered.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// A thread has nothing more to do. Returns when it is to wait for a request: whether one has
+    /// come meanwhile that it has looked out for.
+    pub(super) fn look_out(&self) -> bool {
+        let Some(polling) = self.polling.as_ref().filter(|it| self.keeps_coming(it)) else {
+            return false;
+        };
+        let state = self.lock();
+        if state.away + 1 < self.threads {
+            self.stay_away(polling, state);
+            return false;
+        }
+        drop(state);
+        while !has_request(&polling.device) {
+            let before = self.now();
+            thread::yield_now();
+            let after = self.now();
+            if after - before > SHARED_MIN {
+                self.give_way(after);
+            }
+            if !self.keeps_coming(polling) {
+                end(&mut self.lock(), &self.ended);
+                return false;
             }
         }
+        true
+    }
+
+    /// Somebody else needs the processor: whoever sleeps until a request comes is preferred to them
+    /// then, and who looks out is not. If that is so again soon after a pause, the next one is longer.
+    fn give_way(&self, now: u64) {
+        let last = self.pause.load(Ordering::Relaxed);
+        let is_again = now < self.pause_ends.load(Ordering::Relaxed) + 2 * last;
+        let pause = if is_again {
+            PAUSE.1.min(2 * last)
+        } else {
+            PAUSE.0
+        };
+        self.pause.store(pause, Ordering::Relaxed);
+        self.pause_ends.store(now + pause, Ordering::Relaxed);
     }
 
     /// Whether it pays to look out for the next request, and one thread is enough for that.
     fn keeps_coming(&self, polling: &Polling) -> bool {
         let now = self.now();
-        let crowded = self.crowded.load(Ordering::Relaxed);
         self.soon.load(Ordering::Relaxed) >= SOON_MIN
             && now.saturating_sub(self.came.load(Ordering::Relaxed)) <= polling.patience_nanos()
-            && (crowded == 0 || now.saturating_sub(crowded) > CROWDED)
+            && now >= self.pause_ends.load(Ordering::Relaxed)
     }
 
-    /// Keeps this thread from waiting for requests until polling ends. One of those that stay away
-    /// sees to that: not the first of all, since some may not have come back yet from the time before.
-    fn stay_away(&self, polling: &Polling) {
-        let mut state = self.lock();
+    /// Keeps this thread from waiting for requests until polling ends. The one that looks out may be
+    /// held up with a request, so one of those that stay away sees to that, too: not the first of all,
+    /// since some may not have come back yet from the time before.
+    fn stay_away(&self, polling: &Polling, mut state: MutexGuard<'_, State>) {
         let watches = !state.is_watched;
         state.is_watched = true;
         let ends = state.ends;
         state.away += 1;
-        if state.away + 1 == self.threads {
-            state.is_polled = polling.set_polled(true);
-        }
         while state.ends == ends {
             if !watches {
                 state = wait(self.ended.wait(state));
             } else if self.keeps_coming(polling) {
                 state = wait(self.ended.wait_timeout(state, polling.patience)).0;
             } else {
-                state.ends += 1;
-                state.is_watched = false;
-                self.ended.notify_all();
+                end(&mut state, &self.ended);
             }
         }
         state.away -= 1;
-        if state.is_polled {
-            state.is_polled = polling.set_polled(false);
-        }
-    }
-
-    /// Whether this thread has a device of its own: fuser numbers its threads.
-    fn is_elsewhere(&self) -> bool {
-        let number = thread::current()
-            .name()
-            .and_then(|name| name.strip_prefix("fuser-")?.parse().ok());
-        number.is_some_and(|number: usize| number + 1 < self.threads)
     }
 
     fn now(&self) -> u64 {
@@ -232,11 +242,19 @@ impl Polling {
     fn patience_nanos(&self) -> u64 {
         self.patience.as_nanos() as u64
     }
+}
 
-    /// Has the device not block, or block again. Returns whether it does not.
-    fn set_polled(&self, is_polled: bool) -> bool {
-        sys::set_blocking(&self.device, !is_polled).is_ok() && is_polled
-    }
+/// Whether a request waits to be answered, or the mount has ended.
+pub(super) fn has_request(device: &OwnedFd) -> bool {
+    let mut device = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+    !matches!(poll(&mut device, PollTimeout::ZERO), Ok(0))
+}
+
+/// Polling ends: all who stay away come back.
+fn end(state: &mut State, ended: &Condvar) {
+    state.ends += 1;
+    state.is_watched = false;
+    ended.notify_all();
 }
 
 fn wait<T>(locked: Result<T, PoisonError<T>>) -> T {
@@ -246,19 +264,24 @@ fn wait<T>(locked: Result<T, PoisonError<T>>) -> T {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::sync::{Arc, mpsc};
+    use std::io::{self, Write};
+    use std::sync::mpsc;
 
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(1);
     const LONG: u32 = 128 << 10;
 
-    fn turns() -> Turns {
+    fn turns_on(device: impl Into<OwnedFd>) -> Turns {
         let polling = Polling {
-            device: File::open("/dev/null").unwrap().into(),
+            device: device.into(),
             patience: PATIENCE,
         };
-        Turns::new(2, Some(polling))
+        Turns::new(1, Some(polling))
+    }
+
+    fn turns() -> Turns {
+        turns_on(File::open("/dev/null").unwrap())
     }
 
     fn keeps_coming(turns: &Turns) -> bool {
@@ -268,7 +291,8 @@ mod tests {
     /// Lets a client take its time between two requests.
     fn come(turns: &Turns, count: usize) {
         for _ in 0..count {
-            drop(turns.begin());
+            turns.begin();
+            turns.answered();
             thread::sleep(Duration::from_micros(10));
         }
     }
@@ -305,10 +329,10 @@ mod tests {
         let turns = turns();
         come(&turns, 10);
         for ino in [1, 1, 2, 2, 3] {
-            drop(turns.begin_read(Ino(ino), LONG));
+            turns.begin_read(Ino(ino), LONG);
         }
         assert!(keeps_coming(&turns));
-        drop(turns.begin_read(Ino(2), LONG));
+        turns.begin_read(Ino(2), LONG);
         assert!(!keeps_coming(&turns));
     }
 
@@ -317,7 +341,7 @@ mod tests {
         let turns = turns();
         come(&turns, 10);
         for ino in [1, 2, 1, 2] {
-            drop(turns.begin_read(Ino(ino), LONG_MIN - 1));
+            turns.begin_read(Ino(ino), LONG_MIN - 1);
         }
         assert!(keeps_coming(&turns));
     }
@@ -328,8 +352,56 @@ mod tests {
         come(&turns, 10);
         turns.let_all_serve();
         assert!(!keeps_coming(&turns));
-        thread::sleep(Duration::from_nanos(CROWDED) + Duration::from_millis(1));
+        thread::sleep(Duration::from_nanos(PAUSE.0) + Duration::from_millis(1));
         assert!(keeps_coming(&turns));
+    }
+
+    #[test]
+    fn a_request_that_is_looked_out_for_is_found() {
+        let (device, mut requests) = io::pipe().unwrap();
+        let turns = turns_on(device);
+        come(&turns, 10);
+        thread::scope(|scope| {
+            // Where somebody else needs the processor, it is given up until the next request.
+            let found = scope.spawn(|| {
+                (0..100_000).any(|_| {
+                    come(&turns, 1);
+                    turns.look_out()
+                })
+            });
+            thread::sleep(Duration::from_millis(10));
+            requests.write_all(&[0]).unwrap();
+            assert!(found.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn what_does_not_come_is_looked_out_for_until_patience_ends() {
+        let (device, _requests) = io::pipe().unwrap();
+        let turns = turns_on(device);
+        come(&turns, 10);
+        assert!(!turns.look_out());
+        let began = Instant::now();
+        assert!(!keeps_coming(&turns) && !turns.look_out());
+        assert!(began.elapsed() < PATIENCE / 2);
+    }
+
+    #[test]
+    fn the_more_often_somebody_needs_the_processor_the_longer_it_is_theirs() {
+        let turns = turns();
+        come(&turns, 10);
+        let pause_from = |now| {
+            turns.give_way(now);
+            turns.pause_ends.load(Ordering::Relaxed) - now
+        };
+        let mut now = 1_000_000_000;
+        for expected in [20, 40, 80, 160, 160] {
+            let pause = pause_from(now);
+            assert_eq!(pause, expected * 1_000_000);
+            now += pause + 1;
+        }
+        assert_eq!(pause_from(now + 1_000_000_000), PAUSE.0);
+        assert!(!keeps_coming(&turns));
     }
 
     #[test]
@@ -338,30 +410,33 @@ mod tests {
             device: File::open("/dev/null").unwrap().into(),
             patience: Duration::from_micros(200),
         };
-        let turns = Arc::new(Turns::new(8, Some(polling)));
+        let turns = Turns::new(8, Some(polling));
         let (done, wait) = mpsc::channel();
-        for number in 0..7 {
-            let (turns, done) = (turns.clone(), done.clone());
-            let thread = thread::Builder::new().name(format!("fuser-{number}"));
-            let answer = move || {
-                for _ in 0..2000 {
-                    drop(turns.begin());
-                    thread::sleep(Duration::from_micros(5));
-                }
-                done.send(()).unwrap();
-            };
-            thread.spawn(answer).unwrap();
-        }
-        for _ in 0..7 {
-            wait.recv_timeout(Duration::from_secs(20)).unwrap();
-        }
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                let (turns, done) = (&turns, done.clone());
+                scope.spawn(move || {
+                    for _ in 0..2000 {
+                        turns.begin();
+                        turns.answered();
+                        turns.look_out();
+                        thread::sleep(Duration::from_micros(5));
+                    }
+                    done.send(()).unwrap();
+                });
+            }
+            for _ in 0..8 {
+                wait.recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+        });
     }
 
     #[test]
     fn requests_that_queue_up_are_more_than_one_thread_can_serve() {
         let turns = turns();
         for _ in 0..1000 {
-            drop(turns.begin());
+            turns.begin();
+            turns.answered();
         }
         assert!(!keeps_coming(&turns));
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -25,23 +25,11 @@ fn mounted(options: &[&str]) -> Mounted {
     Mounted::with_options(&archive, options)
 }
 
-/// Whether a thread of the server reads the device without sleeping, as its flags in proc(5) tell.
-fn is_polled(server: u32) -> bool {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{server}/fd")) else {
-        return false;
-    };
-    let mut devices = descriptors.flatten().filter(|descriptor| {
-        fs::read_link(descriptor.path()).is_ok_and(|target| target.ends_with("fuse"))
+/// Waits until a request was looked out for: where others need the processors, not each is.
+fn wait_until_polled(mount: &Mounted) {
+    wait_until("a request is looked out for", || {
+        mount.requests(&["polled"]) > 0
     });
-    devices.any(|descriptor| {
-        let number = descriptor.file_name().into_string().unwrap();
-        let info = fs::read_to_string(format!("/proc/{server}/fdinfo/{number}"));
-        let flags = info.ok().and_then(|info| {
-            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-            i32::from_str_radix(flags.trim(), 8).ok()
-        });
-        flags.is_some_and(|flags| flags & libc::O_NONBLOCK != 0)
-    })
 }
 
 /// Sends requests for as long as `work` takes.
@@ -72,15 +60,11 @@ fn cpu_ticks(server: u32) -> u64 {
 }
 
 #[test]
-fn a_device_is_polled_while_requests_keep_coming_and_not_for_long_after() {
-    for threads in ["--threads=2", "--threads=4"] {
+fn requests_are_looked_out_for_while_they_keep_coming() {
+    for threads in ["--threads=1", "--threads=2", "--threads=4"] {
         let mount = mounted(&[threads, LONG_PATIENCE]);
-        let server = mount.server();
-        assert!(!is_polled(server));
-        under_requests(&mount, || {
-            wait_until("the device is polled", || is_polled(server));
-        });
-        wait_until("the device is not polled any more", || !is_polled(server));
+        assert_eq!(mount.requests(&["polled"]), 0);
+        under_requests(&mount, || wait_until_polled(&mount));
     }
 }
 
@@ -88,28 +72,18 @@ fn a_device_is_polled_while_requests_keep_coming_and_not_for_long_after() {
 fn no_processor_time_is_taken_once_no_requests_come() {
     let mount = mounted(&[]);
     let server = mount.server();
-    under_requests(&mount, || thread::sleep(Duration::from_millis(100)));
-    wait_until("the device is not polled any more", || !is_polled(server));
+    under_requests(&mount, || wait_until_polled(&mount));
+    thread::sleep(Duration::from_millis(50));
     let before = cpu_ticks(server);
     thread::sleep(Duration::from_millis(500));
     assert!(cpu_ticks(server) <= before + 1);
 }
 
 #[test]
-fn nothing_is_polled_with_poll_us_0_or_with_one_thread() {
-    for options in [
-        ["--poll-us=0", "--threads=2"],
-        [LONG_PATIENCE, "--threads=1"],
-    ] {
-        let mount = mounted(&options);
-        let server = mount.server();
-        under_requests(&mount, || {
-            let began = Instant::now();
-            while began.elapsed() < Duration::from_millis(300) {
-                assert!(!is_polled(server), "{options:?}");
-            }
-        });
-    }
+fn no_request_is_looked_out_for_with_poll_us_0() {
+    let mount = mounted(&["--poll-us=0"]);
+    under_requests(&mount, || thread::sleep(Duration::from_millis(300)));
+    assert_eq!(mount.requests(&["polled"]), 0);
 }
 
 #[test]
@@ -140,9 +114,7 @@ fn a_mount_that_is_polled_ends_as_any_other() {
     for end in ways {
         let mount = mounted(&["--threads=2", "--poll-us=1000000", "--auto-unmount"]);
         let server = mount.server();
-        under_requests(&mount, || {
-            wait_until("the device is polled", || is_polled(server));
-        });
+        under_requests(&mount, || wait_until_polled(&mount));
         // Nobody has it open, but the server still looks out.
         end(&mount);
         wait_until("the server has ended", || !is_running(server));
