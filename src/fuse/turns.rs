@@ -35,9 +35,12 @@ const QUEUED_MAX: u64 = 64;
 /// nanoseconds.
 const SHARED_MIN: u64 = 100_000;
 
-/// How long all threads serve once they are needed, or the processor is: at first and, if it is so
-/// again and again, at most, in nanoseconds.
-const PAUSE: (u64, u64) = (20_000_000, 160_000_000);
+/// How long all threads serve once one is too few, in nanoseconds.
+const CROWDED: u64 = 20_000_000;
+
+/// How long they do once somebody needs the processor: at first and, if it is so again and again, at
+/// most, in nanoseconds.
+const PAUSE: (u64, u64) = (4_000_000, 160_000_000);
 
 /// How one thread looks out for requests, for all.
 #[derive(Debug)]
@@ -140,7 +143,7 @@ impl Turns {
     /// be in vain to look out for the next request meanwhile.
     pub(super) fn let_all_serve(&self) {
         self.pause_ends
-            .store(self.now() + PAUSE.0, Ordering::Relaxed);
+            .store(self.now() + CROWDED, Ordering::Relaxed);
     }
 
     fn come(&self, polling: &Polling) -> u64 {
@@ -352,7 +355,7 @@ mod tests {
         come(&turns, 10);
         turns.let_all_serve();
         assert!(!keeps_coming(&turns));
-        thread::sleep(Duration::from_nanos(PAUSE.0) + Duration::from_millis(1));
+        thread::sleep(Duration::from_nanos(CROWDED) + Duration::from_millis(1));
         assert!(keeps_coming(&turns));
     }
 
@@ -395,7 +398,7 @@ mod tests {
             turns.pause_ends.load(Ordering::Relaxed) - now
         };
         let mut now = 1_000_000_000;
-        for expected in [20, 40, 80, 160, 160] {
+        for expected in [4, 8, 16, 32, 64, 128, 160, 160] {
             let pause = pause_from(now);
             assert_eq!(pause, expected * 1_000_000);
             now += pause + 1;
