@@ -143,7 +143,7 @@ impl Turns {
     /// be in vain to look out for the next request meanwhile.
     pub(super) fn let_all_serve(&self) {
         self.pause_ends
-            .store(self.now() + CROWDED, Ordering::Relaxed);
+            .fetch_max(self.now() + CROWDED, Ordering::Relaxed);
     }
 
     fn come(&self, polling: &Polling) -> u64 {
@@ -200,7 +200,7 @@ impl Turns {
             PAUSE.0
         };
         self.pause.store(pause, Ordering::Relaxed);
-        self.pause_ends.store(now + pause, Ordering::Relaxed);
+        self.pause_ends.fetch_max(now + pause, Ordering::Relaxed);
     }
 
     /// Whether it pays to look out for the next request, and one thread is enough for that.
