@@ -31,6 +31,9 @@ const AT_ONCE: u64 = 3_000;
 /// How many requests in a row may have been waiting already until one thread is too few.
 const QUEUED_MAX: u64 = 64;
 
+/// How often it is looked for a request before the processor is offered to others.
+const LOOKS: u32 = 8;
+
 /// Whoever has had the processor of the thread that looks out for longer than this needs it, in
 /// nanoseconds.
 const SHARED_MIN: u64 = 100_000;
@@ -174,7 +177,7 @@ impl Turns {
             return false;
         }
         drop(state);
-        while !has_request(&polling.device) {
+        while !(0..LOOKS).any(|_| has_request(&polling.device)) {
             let before = self.now();
             thread::yield_now();
             let after = self.now();
