@@ -9,8 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use npzfs::archive;
 use npzfs::tree::Tree;
+use npzfs::zip::index;
 use zip::ZipArchive;
 
 use crate::{Result, Samples, timed, verdict};
@@ -90,7 +90,7 @@ fn open_with_starts(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
 fn tree(path: &Path) -> Result<Tree> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    let index = archive::index(&file, metadata.len(), metadata.mtime());
+    let index = index(&file, metadata.len(), metadata.mtime());
     let index = index.map_err(|defect| defect.to_string())?;
     let tree = Tree::new(index, metadata.mtime()).map_err(|_| "too many members")?;
     Ok(tree)

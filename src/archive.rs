@@ -1,429 +1,325 @@
-//! From the bytes of a ZIP archive to its members.
-//!
-//! npzfs reads the index itself, since all that it serves rests on it: where the data of a member
-//! starts and ends must be known beyond doubt, or the member must not be served. Section numbers
-//! are those of PKWARE's APPNOTE 6.3.10.
+//! An archive that is open for a mount: its tree, and the bytes of its members.
 
-mod central;
-mod defect;
-mod descriptor;
-mod end;
-mod extents;
-mod extra;
-mod fields;
-mod layout;
-mod local;
-mod record;
-mod source;
-mod times;
+pub mod file;
+pub mod lane;
+pub mod mapped_file;
+pub mod reflink;
+pub mod watch;
 
-pub use defect::Defect;
-pub use layout::{Gap, Layout};
-pub use record::{Record, end_records};
-pub use source::Source;
-pub(crate) use source::Window;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::budget::{self, Lease};
-use crate::member::{Extent, Member, Method, Problem, Stamp};
-use crate::names::Names;
-use central::{CENTRAL_HEADER_LEN, CentralHeader};
-use end::CentralDirectory;
-use local::ENCRYPTED;
-use times::Times;
+use log::warn;
 
-/// The most members of an archive that is indexed: each takes some 150 bytes of memory.
-const MEMBERS_MAX: u64 = 1 << 20;
-/// The longest central directory that is read, in bytes. One of a million members takes a fifth of
-/// it, and the holes of a sparse file would make up any length.
-const DIRECTORY_LEN_MAX: u64 = 512 << 20;
-/// How much longer than the central directory all that is made of it may be.
-const GROWTH: u64 = 8;
+use crate::commands::error::Error;
+use crate::tree::{Ino, Tree};
+use crate::ui::human::Escaped;
+use crate::zip::decoder::Decoder;
+use crate::zip::member::{Member, Method, Problem};
+use crate::zip::{self, Defect};
+use file::ArchiveFile;
+use lane::{Lane, Lanes};
+use mapped_file::{Bytes, ReadError, Slice};
+use reflink::Cloner;
+use watch::Watch;
 
-/// The most members that room is made for before they are seen.
-const RESERVED_MAX: u64 = 64 * 1024;
-/// How much of the archive is read at once where headers stand close together, in bytes.
-const READ_AHEAD: usize = 256 * 1024;
+/// The most members of an archive of which the log tells why they cannot be read.
+const REASONS_MAX: usize = 1000;
 
-/// The members of an archive, in the order of its central directory.
+/// An archive that is open for a mount.
 #[derive(Debug)]
-pub struct Index {
-    /// Holds the name of each member.
-    pub names: Names,
-    /// The members, directory entries among them.
-    pub members: Vec<Member>,
-    /// Where the part of the file ends that members can lie in: the central directory starts there.
-    pub members_end: u64,
-    /// For the memory that the index takes, and a tree that is made of it.
-    pub lease: Lease<'static>,
+pub struct Volume {
+    /// What messages call it: its path, which for an archive inside another one goes on with the
+    /// name that it has there.
+    pub path: PathBuf,
+    /// Its members as files and directories.
+    pub tree: Tree,
+    /// How the members are served, as long as none is cloned.
+    lanes: Lanes,
+    archive: Slice,
+    /// The archive that this one is in.
+    outer: Option<Arc<Volume>>,
+    /// Clones members, if that is wanted, and those of the archives inside.
+    cloner: Option<Arc<Cloner>>,
+    /// By inode: whether the log has the reason why a member cannot be read.
+    told: Vec<AtomicBool>,
+    /// Of how many members it was to be told.
+    reasons: AtomicUsize,
 }
 
-impl Index {
-    /// Has compressed members count as such that cannot be read.
-    pub fn refuse_compressed(&mut self) {
-        for member in &mut self.members {
-            if member.method != Method::STORED {
-                let problem = Problem::Method(member.method);
-                member.problem.get_or_insert(Box::new(problem));
+/// How the contents of a member are to be had.
+#[derive(Debug)]
+pub enum Contents<'a> {
+    /// They are in the archive as they are.
+    Stored(Slice),
+    /// They have to be inflated first.
+    Compressed(&'a Member),
+}
+
+impl Volume {
+    /// Opens and indexes the archive at `at`, and has it watched, if need be. Messages call it
+    /// `given`; if both are the same, it is told of by its absolute path. If it `inflates` not,
+    /// compressed members cannot be read.
+    ///
+    /// # Errors
+    /// Those of [`ArchiveFile::open`], and [`Error::System`].
+    pub fn open(
+        at: &Path,
+        given: &Path,
+        inflates: bool,
+        watch: Option<&Watch>,
+    ) -> Result<Self, Error> {
+        let mut archive = if at == given {
+            ArchiveFile::open(at)?
+        } else {
+            ArchiveFile::open_as(at, given)?
+        };
+        if !inflates {
+            archive.index.refuse_compressed();
+        }
+        let modified = archive.modified();
+        let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
+            archive: given.to_owned(),
+            defect: Defect::TooLarge,
+        })?;
+        let bytes = Bytes::of_file(archive.file, &archive.metadata, watch.map(Watch::changed));
+        let bytes = Arc::new(bytes.map_err(|error| Error::System {
+            what: "map the archive into memory",
+            error,
+        })?);
+        if let Some(watch) = watch {
+            watch.add(&bytes);
+        }
+        Ok(Self::new(archive.path, Slice::whole(bytes), tree, None))
+    }
+
+    /// The archive whose bytes are `archive`, a member of `outer` that was last modified at
+    /// `modified`, in seconds since 1970 (UTC).
+    ///
+    /// # Errors
+    /// Any [`Defect`].
+    pub fn inside(
+        outer: &Arc<Self>,
+        path: PathBuf,
+        archive: Slice,
+        modified: i64,
+        inflates: bool,
+    ) -> Result<Self, Defect> {
+        let mut index = zip::index(&archive, archive.len(), modified)?;
+        if !inflates {
+            index.refuse_compressed();
+        }
+        let tree = Tree::new(index, modified).map_err(|_| Defect::TooLarge)?;
+        let mut volume = Self::new(path, archive, tree, Some(outer.clone()));
+        if let Some(cloner) = &outer.cloner {
+            // What speaks against it is in the log.
+            let _ = volume.clone_members(cloner.clone());
+        }
+        Ok(volume)
+    }
+
+    fn new(path: PathBuf, archive: Slice, tree: Tree, outer: Option<Arc<Self>>) -> Self {
+        let mut lanes = Lanes::default();
+        for member in tree.files() {
+            lanes.count(Lane::of(member));
+        }
+        // Room only where something may have to be told: next to no archive has such members.
+        let told = if lanes.is_all_mapped() { 0 } else { tree.len() };
+        Self {
+            path,
+            tree,
+            lanes,
+            archive,
+            outer,
+            cloner: None,
+            told: std::iter::repeat_with(AtomicBool::default)
+                .take(told)
+                .collect(),
+            reasons: AtomicUsize::new(0),
+        }
+    }
+
+    /// Has members cloned from now on, as far as that is possible. Returns whether there is any that
+    /// is fit for it.
+    ///
+    /// # Errors
+    /// Those of [`Cloner::make`].
+    pub fn clone_members(&mut self, cloner: Arc<Cloner>) -> io::Result<bool> {
+        let stored = self.tree.files().filter_map(|member| self.stored(member));
+        let tried = cloner.try_out(stored);
+        if let Err(error) = &tried {
+            reflink::tell(&self.path, None, error);
+        } else {
+            self.cloner = Some(cloner);
+        }
+        tried
+    }
+
+    /// What may clone a member. This never changes.
+    pub fn cloner_of(&self, contents: &Slice) -> Option<&Cloner> {
+        let cloner = self.cloner.as_deref();
+        cloner.filter(|cloner| cloner.suits(contents))
+    }
+
+    /// Whether a member is cloned.
+    pub fn clones(&self, member: &Member) -> bool {
+        let contents = self.stored(member);
+        contents.is_some_and(|contents| {
+            let cloner = self.cloner.as_deref();
+            cloner.is_some_and(|cloner| cloner.clones(&contents))
+        })
+    }
+
+    /// How a member is served as a file; `None` where it cannot be read.
+    pub fn lane(&self, member: &Member) -> Option<Lane> {
+        Lane::of(member).map(|lane| match lane {
+            Lane::Mapped if self.clones(member) => Lane::Cloned,
+            lane => lane,
+        })
+    }
+
+    /// How many members are served in which way, if clones are `passed` to the kernel.
+    pub fn lanes(&self, passed: bool) -> Lanes {
+        if !passed || self.cloner.is_none() {
+            return self.lanes;
+        }
+        let mut lanes = Lanes::default();
+        for member in self.tree.files() {
+            lanes.count(self.lane(member));
+        }
+        lanes
+    }
+
+    fn stored(&self, member: &Member) -> Option<Slice> {
+        match self.contents(member) {
+            Ok(Contents::Stored(contents)) => Some(contents),
+            _ => None,
+        }
+    }
+
+    /// What messages call the archive that is the member `name` of this one.
+    pub fn inside_path(&self, name: &[u8]) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name))
+    }
+
+    /// Looks whether the archive is still what it was. What is inside another one is a part of it, or
+    /// was made of it: only the outermost one can change.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn check(&self) -> Result<(), ReadError> {
+        self.outermost().archive.bytes().check()
+    }
+
+    /// Whether that can be told without waiting for another machine or process.
+    pub fn is_near(&self) -> bool {
+        self.outermost().archive.bytes().is_near()
+    }
+
+    /// Whether the archive was found changed.
+    pub fn is_stale(&self) -> bool {
+        self.outermost().archive.bytes().is_stale()
+    }
+
+    /// Whether it is in another archive.
+    pub fn is_inside(&self) -> bool {
+        self.outer.is_some()
+    }
+
+    /// The archive that this one is in, at last: the one that is a file.
+    pub fn outermost(&self) -> &Self {
+        self.outer.as_ref().map_or(self, |outer| outer.outermost())
+    }
+
+    /// The archive's bytes.
+    pub fn archive(&self) -> &Slice {
+        &self.archive
+    }
+
+    /// How the contents of a member are to be had.
+    ///
+    /// # Errors
+    /// The [`Problem`] of a member that cannot be read.
+    pub fn contents<'a>(&self, member: &'a Member) -> Result<Contents<'a>, &'a Problem> {
+        match &member.problem {
+            Some(problem) => Err(problem),
+            None if is_stored(member) => {
+                let part = self.archive.part(member.extent.start, member.size);
+                Ok(Contents::Stored(part))
             }
+            None => Ok(Contents::Compressed(member)),
+        }
+    }
+
+    /// Whether each member can be read right from the archive.
+    pub fn is_all_stored(&self) -> bool {
+        self.lanes.is_all_mapped()
+    }
+
+    /// The contents of a member, decompressed as they are read. What is read is only known to be
+    /// right once the end was read, and the archive was not [found changed](Bytes::check).
+    ///
+    /// # Errors
+    /// Those of [`Decoder::new`].
+    pub fn decoder(&self, member: &Member) -> io::Result<Decoder<'_>> {
+        Decoder::new(&self.archive, member)
+    }
+
+    /// The first `len` bytes of a member, or all if there are fewer, and none of a member that cannot
+    /// be read.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn start_of(&self, member: &Member, len: u64) -> Result<Vec<u8>, ReadError> {
+        match self.contents(member) {
+            Ok(Contents::Stored(contents)) => contents.part(0, len).read(),
+            Ok(Contents::Compressed(member)) => {
+                let mut start = Vec::new();
+                // One byte more, so that a short member is read to its end, and so checked.
+                let read = self.decoder(member).and_then(|decoder| {
+                    decoder.take(len.saturating_add(1)).read_to_end(&mut start)
+                });
+                start.truncate(len as usize);
+                self.check()?;
+                read.map_err(ReadError::Io)?;
+                Ok(start)
+            }
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// A member could be read: should it ever fail, that is news again.
+    pub fn could_read(&self, ino: Ino) {
+        if let Some(told) = self.told.get(ino.0.wrapping_sub(1) as usize) {
+            told.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the log, once a member, why it cannot be read.
+    pub fn tell_once(&self, ino: Ino, reason: &dyn fmt::Display) {
+        let told = self.told.get(ino.0.wrapping_sub(1) as usize);
+        if told.is_none_or(|told| !told.swap(true, Ordering::Relaxed)) {
+            let archive = Escaped::path(&self.path);
+            match self.reasons.fetch_add(1, Ordering::Relaxed) {
+                ..REASONS_MAX => {}
+                REASONS_MAX => return warn!("{archive}: more members cannot be read"),
+                _ => return,
+            }
+            let name = self
+                .tree
+                .member(ino)
+                .map(|member| self.tree.name_of(member));
+            let name = Escaped::member(name.unwrap_or_default());
+            warn!("{archive}: member '{name}': {reason}");
         }
     }
 }
 
-/// Indexes the archive in `source`, which is `len` bytes long. Members without a time of their own
-/// get `modified`, in seconds since 1970 (UTC).
-///
-/// # Errors
-/// Any [`Defect`] of the archive as a whole. Members that cannot be read are in the index with
-/// their [`Problem`].
-pub fn index<S: Source + ?Sized>(source: &S, len: u64, modified: i64) -> Result<Index, Defect> {
-    let directory = end::find(source, len)?;
-    let directory_len = directory.end - directory.start;
-    let lease = budget::INDEXES.take(directory_len.saturating_mul(GROWTH));
-    let mut index = read_central_directory(source, &directory, modified, lease)?;
-    extents::find(source, &directory, &mut index)?;
-    Ok(index)
-}
-
-fn read_central_directory<S: Source + ?Sized>(
-    source: &S,
-    directory: &CentralDirectory,
-    modified: i64,
-    lease: Lease<'static>,
-) -> Result<Index, Defect> {
-    let told = directory.entries;
-    let directory_len = directory.end - directory.start;
-    let fit = directory_len / CENTRAL_HEADER_LEN as u64;
-    if told > fit {
-        return Err(Defect::EntryCount { told, found: fit });
-    }
-    if told > MEMBERS_MAX || directory_len > DIRECTORY_LEN_MAX {
-        return Err(Defect::TooLarge);
-    }
-    let mut names = Names::default();
-    // No more at once than a small archive needs: the number may be a lie, however long the file.
-    let mut members = Vec::with_capacity(told.min(RESERVED_MAX) as usize);
-    let mut times = Times::new(modified);
-    let mut window = Window::new(source, directory.end);
-    let mut offset = directory.start;
-    while offset < directory.end {
-        let entry = members.len() as u64;
-        if entry == told {
-            let found = told + 1;
-            return Err(Defect::EntryCount { told, found });
-        }
-        let missing = || Defect::CentralHeader { offset, entry };
-        let bytes = window.at(offset, CENTRAL_HEADER_LEN, READ_AHEAD)?;
-        let record_len = central::record_len(bytes).ok_or_else(missing)?;
-        let bytes = window.at(offset, record_len, READ_AHEAD)?;
-        let header = CentralHeader::parse(bytes).ok_or_else(missing)?;
-        members.push(member(&header, directory, &mut names, &mut times)?);
-        if header.len as u64 > directory.end - offset {
-            return Err(missing());
-        }
-        offset += header.len as u64;
-    }
-    members.shrink_to_fit();
-    let found = members.len() as u64;
-    if found != told {
-        return Err(Defect::EntryCount { told, found });
-    }
-    Ok(Index {
-        names,
-        members,
-        members_end: directory.start,
-        lease,
-    })
-}
-
-/// The member as its central header tells it; its extent is not known yet.
-fn member(
-    header: &CentralHeader<'_>,
-    directory: &CentralDirectory,
-    names: &mut Names,
-    times: &mut Times,
-) -> Result<Member, Defect> {
-    let mut member = Member {
-        name: names.push(header.name).ok_or(Defect::TooLarge)?,
-        method: Method(header.method),
-        flags: header.flags,
-        crc32: header.crc32,
-        size: 0,
-        extent: Extent { start: 0, len: 0 },
-        local_header_offset: 0,
-        modified: header
-            .modified
-            .unwrap_or_else(|| times.of(header.dos_date, header.dos_time)),
-        stamp: Stamp {
-            date: header.dos_date,
-            time: header.dos_time,
-            is_extended: header.modified.is_some(),
-        },
-        problem: None,
-    };
-    let Some(wide) = header.wide else {
-        member.problem = Some(Box::new(Problem::Zip64ValueMissing));
-        return Ok(member);
-    };
-    member.size = wide.size;
-    member.extent.len = wide.compressed_len;
-    member.local_header_offset = wide
-        .local_header_offset
-        .saturating_add(directory.prefix_len);
-    if header.disk != 0 && header.disk != u16::MAX {
-        member.problem = Some(Box::new(Problem::OtherDisk(header.disk)));
-    } else if header.flags & ENCRYPTED != 0 {
-        member.problem = Some(Box::new(Problem::Encrypted));
-    }
-    Ok(member)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::io;
-
-    use super::*;
-
-    const DATA: &[u8] = b"0123456789";
-
-    /// The local record of a stored member `name`.
-    fn local(name: &str) -> Vec<u8> {
-        let mut bytes = b"PK\x03\x04\x14\0".to_vec();
-        bytes.extend([0; 8]);
-        bytes.extend(77u32.to_le_bytes());
-        bytes.extend([10, 0, 0, 0, 10, 0, 0, 0, name.len() as u8, 0, 0, 0]);
-        bytes.extend(name.bytes());
-        bytes.extend(DATA);
-        bytes
-    }
-
-    /// The central header of a stored member `name` whose local header is at `offset`.
-    fn central(name: &str, offset: u32) -> Vec<u8> {
-        let mut bytes = b"PK\x01\x02\x14\0\x14\0".to_vec();
-        bytes.extend([0; 8]);
-        bytes.extend(77u32.to_le_bytes());
-        bytes.extend([10, 0, 0, 0, 10, 0, 0, 0, name.len() as u8, 0]);
-        bytes.extend([0; 12]);
-        bytes.extend(offset.to_le_bytes());
-        bytes.extend(name.bytes());
-        bytes
-    }
-
-    fn archive(locals: &[u8], centrals: &[Vec<u8>]) -> Vec<u8> {
-        let directory = centrals.concat();
-        let mut bytes = [locals, &directory, b"PK\x05\x06\0\0\0\0"].concat();
-        bytes.extend([centrals.len() as u8, 0].repeat(2));
-        bytes.extend((directory.len() as u32).to_le_bytes());
-        bytes.extend((locals.len() as u32).to_le_bytes());
-        bytes.extend([0; 2]);
-        bytes
-    }
-
-    fn index_of(bytes: &[u8]) -> Result<Vec<Member>, String> {
-        index(bytes, bytes.len() as u64, 5)
-            .map(|index| index.members)
-            .map_err(|defect| defect.to_string())
-    }
-
-    /// The problem of the one member of an archive, in which `change` has changed one header.
-    fn problem(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Option<Problem> {
-        let (mut local, mut central) = (local("x"), central("x", 0));
-        change(&mut local, &mut central);
-        let members = index_of(&archive(&local, &[central])).unwrap();
-        members[0].problem.as_deref().cloned()
-    }
-
-    #[test]
-    fn a_sound_member_is_where_its_local_header_ends() {
-        let bytes = archive(
-            &[local("x"), local("y")].concat(),
-            &[central("y", 41), central("x", 0)],
-        );
-        let members = index_of(&bytes).unwrap();
-        assert!(members.iter().all(|member| member.problem.is_none()));
-        let extents = members.iter().map(|member| member.extent);
-        assert_eq!(
-            extents.collect::<Vec<_>>(),
-            [Extent { start: 72, len: 10 }, Extent { start: 31, len: 10 }]
-        );
-        assert_eq!((members[0].crc32, members[0].size), (77, 10));
-    }
-
-    #[test]
-    fn headers_that_disagree_are_told_by_their_field() {
-        let changed = |at: usize| match problem(|local, _| local[at] ^= 1) {
-            Some(Problem::HeadersDisagree { field }) => field,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(changed(6), "flags");
-        assert_eq!(changed(8), "method");
-        assert_eq!(changed(14), "CRC");
-        assert_eq!(changed(18), "compressed size");
-        assert_eq!(changed(22), "size");
-        assert_eq!(changed(30), "name");
-    }
-
-    #[test]
-    fn what_changes_no_byte_of_the_data_may_differ() {
-        // Version, compression level, time and date.
-        for at in [4, 10, 11, 12, 13] {
-            assert_eq!(problem(|local, _| local[at] ^= 2), None, "{at}");
-        }
-        assert_eq!(problem(|local, _| local[6] ^= 2), None);
-    }
-
-    #[test]
-    fn sizes_may_be_missing_only_where_a_data_descriptor_follows() {
-        let without_sizes = |local: &mut Vec<u8>| local[14..26].fill(0);
-        assert_eq!(
-            problem(|local, _| without_sizes(local)),
-            Some(Problem::HeadersDisagree { field: "CRC" })
-        );
-        let described = problem(|local, central| {
-            without_sizes(local);
-            local[6] |= 8;
-            central[8] |= 8;
-        });
-        assert_eq!(described, None);
-    }
-
-    #[test]
-    fn a_local_header_that_is_not_there_is_told_by_its_offset() {
-        assert_eq!(
-            problem(|local, _| local[0] = b'Q'),
-            Some(Problem::LocalHeaderMissing { offset: 0 })
-        );
-        assert_eq!(
-            problem(|_, central| central[42] = 1),
-            Some(Problem::LocalHeaderMissing { offset: 1 })
-        );
-        assert_eq!(
-            problem(|_, central| central[42] = 41),
-            Some(Problem::LocalHeaderOutside { offset: 41 })
-        );
-        assert_eq!(
-            problem(|_, central| central[42] = 30),
-            Some(Problem::LocalHeaderMissing { offset: 30 })
-        );
-    }
-
-    #[test]
-    fn data_that_runs_into_the_central_directory_is_told_by_its_extent() {
-        let outside = problem(|local, central| {
-            local[18] = 11;
-            central[20] = 11;
-        });
-        let extent = Extent { start: 31, len: 11 };
-        assert_eq!(outside, Some(Problem::DataOutside { extent, limit: 41 }));
-    }
-
-    #[test]
-    fn a_stored_member_of_another_length_than_its_data_is_refused() {
-        let shorter = problem(|local, central| {
-            local[18] = 9;
-            central[20] = 9;
-        });
-        assert_eq!(
-            shorter,
-            Some(Problem::StoredSizesDiffer {
-                stored: 9,
-                size: 10
-            })
-        );
-    }
-
-    #[test]
-    fn encryption_methods_and_other_disks_are_told() {
-        let flags = |flag: u8| problem(|_, central| central[8] = flag);
-        assert_eq!(flags(1), Some(Problem::Encrypted));
-        assert_eq!(
-            problem(|_, central| central[34] = 2),
-            Some(Problem::OtherDisk(2))
-        );
-        let method = |number| {
-            problem(|local, central| {
-                local[8] = number;
-                central[10] = number;
-            })
-        };
-        assert_eq!(method(8), None);
-        assert_eq!(method(9), Some(Problem::Method(Method(9))));
-    }
-
-    #[test]
-    fn a_zip64_field_without_the_value_is_told() {
-        let missing = problem(|_, central| {
-            central[24..28].fill(0xFF);
-            central[30] = 4;
-            central.extend([1, 0, 0, 0]);
-        });
-        assert_eq!(missing, Some(Problem::Zip64ValueMissing));
-    }
-
-    #[test]
-    fn members_that_share_bytes_are_all_refused() {
-        let bytes = archive(&local("x"), &[central("x", 0), central("x", 0)]);
-        for member in index_of(&bytes).unwrap() {
-            assert_eq!(
-                member.problem.as_deref(),
-                Some(&Problem::Overlap { other: 0 })
-            );
-        }
-    }
-
-    struct Counting<'a> {
-        bytes: &'a [u8],
-        read: Cell<usize>,
-    }
-
-    impl Source for Counting<'_> {
-        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-            self.read.set(self.read.get() + buffer.len());
-            self.bytes.read_exact_at(buffer, offset)
-        }
-    }
-
-    #[test]
-    fn the_padding_of_local_headers_is_not_read() {
-        let padded = |name: &str| {
-            let mut record = local(name);
-            record[28..30].fill(0xFF);
-            let data = record.split_off(31);
-            [record, vec![0; 0xFFFF], data].concat()
-        };
-        let len = padded("x").len();
-        let names: Vec<String> = ('a'..='z').map(String::from).collect();
-        let locals: Vec<u8> = names.iter().flat_map(|name| padded(name)).collect();
-        let centrals = names.iter().enumerate();
-        let centrals: Vec<_> = centrals
-            .map(|(at, name)| central(name, (at * len) as u32))
-            .collect();
-        let bytes = archive(&locals, &centrals);
-        let source = Counting {
-            bytes: &bytes,
-            read: Cell::new(0),
-        };
-        let index = index(&source, bytes.len() as u64, 5).unwrap();
-        assert!(index.members.iter().all(|member| member.problem.is_none()));
-        let last = index.members[25].extent.start as usize;
-        assert_eq!(&bytes[last..][..10], DATA);
-        // What the end of the archive is looked for in, and one read ahead.
-        assert!(source.read.get() < 22 + 0xFFFF + READ_AHEAD + (64 << 10));
-    }
-
-    #[test]
-    fn the_number_of_entries_must_be_the_one_told() {
-        let mut bytes = archive(&local("x"), &[central("x", 0)]);
-        let end = bytes.len() - 22;
-        for (told, found) in [(0, 1), (2, 1)] {
-            bytes[end + 8] = told;
-            bytes[end + 10] = told;
-            assert_eq!(
-                index_of(&bytes).unwrap_err(),
-                format!(
-                    "the end record tells of {told} entries, the central directory holds {found}"
-                )
-            );
-        }
-    }
+fn is_stored(member: &Member) -> bool {
+    member.method == Method::STORED
 }

@@ -1,9 +1,9 @@
 //! The command line, as plain values.
 
 mod completions;
-mod helper;
 mod list;
 mod mount;
+mod mount_helper;
 mod mounts;
 mod repack;
 mod run;
@@ -18,17 +18,17 @@ use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 
 pub use completions::{CompletionsArgs, Shell};
-pub use helper::{HelperArgs, is_helper};
 pub use list::ListArgs;
 pub use mount::{Deflated, MountArgs, MountOptions, Passthrough, Prefetching};
+pub use mount_helper::{HelperArgs, is_helper};
 pub use mounts::MountsArgs;
 pub use repack::RepackArgs;
 pub use run::RunArgs;
 pub use umount::UmountArgs;
 pub use verify::VerifyArgs;
 
-use crate::color::HEADING;
-use crate::options::{self, KernelOptions, Rejection};
+use crate::mount::kernel_options::{self, KernelOptions, Rejection};
+use crate::ui::color::HEADING;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -115,7 +115,7 @@ impl Command {
 /// What is wrong with it; the help and the version count as errors, too. The help has styles.
 pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     if is_helper(&arguments) {
-        return helper::parse(&arguments).map(Command::Helper);
+        return mount_helper::parse(&arguments).map(Command::Helper);
     }
     let parsed = Cli::try_parse_from(&arguments).map_err(|error| {
         if error.use_stderr() {
@@ -157,7 +157,7 @@ fn expand(
     forgiven: impl Fn(&Rejection) -> bool,
 ) -> Result<(Vec<OsString>, KernelOptions), String> {
     let (mut long_options, mut kernel) = (Vec::new(), KernelOptions::default());
-    for option in lists.iter().flat_map(|list| options::split(list)) {
+    for option in lists.iter().flat_map(|list| kernel_options::split(list)) {
         if let Some(long) = long_option(subcommand, &option)? {
             long_options.push(long);
         } else if let Err(rejection) = kernel.apply(&option)

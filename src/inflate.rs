@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
-use crate::bytes::{Bytes, Slice};
-use crate::pool::Pool;
+use crate::archive::Volume;
+use crate::archive::mapped_file::{Bytes, Slice};
+use crate::sys::thread_pool::Pool;
 use crate::tree::Ino;
-use crate::volume::Volume;
 pub use cache::Usage;
 use cache::{Cache, Home};
 pub use error::InflateError;

@@ -5,10 +5,11 @@ use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use npzfs::cli::{self, Command};
-use npzfs::color::{self, ERROR};
-use npzfs::error::{Error, status};
-use npzfs::human::Escaped;
-use npzfs::{completions, helper, list, mount, mounts, repack, run, umount, verify};
+use npzfs::commands::error::{Error, status};
+use npzfs::commands::{completions, list, mount, mount_helper, mounts, repack, run, verify};
+use npzfs::mount::unmount;
+use npzfs::ui::color::{self, ERROR};
+use npzfs::ui::human::Escaped;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     color::choose(&arguments);
     let (usage, bug) = if cli::is_helper(&arguments) {
-        (helper::status::USAGE, helper::status::BUG)
+        (mount_helper::status::USAGE, mount_helper::status::BUG)
     } else {
         (status::USAGE, status::FAILED)
     };
@@ -55,7 +56,7 @@ fn perform(command: &Command) -> u8 {
             // The working directory may be inside one of them, which would then be in use.
             let _ = std::env::set_current_dir("/");
             let statuses = mount_points.iter().map(|mount_point| {
-                umount::umount(mount_point, arguments.lazy)
+                unmount::umount(mount_point, arguments.lazy)
                     .map_or_else(|error| fail(&error), |()| status::DONE)
             });
             statuses.max().unwrap_or(status::DONE)
@@ -69,9 +70,9 @@ fn perform(command: &Command) -> u8 {
         Command::Completions(arguments) => {
             print(io::stdout(), &completions::script(arguments.shell))
         }
-        Command::Helper(arguments) => helper::mount(arguments).unwrap_or_else(|error| {
+        Command::Helper(arguments) => mount_helper::mount(arguments).unwrap_or_else(|error| {
             fail(&error);
-            helper::status_of(&error)
+            mount_helper::status_of(&error)
         }),
     }
 }

@@ -3,11 +3,11 @@
 //! The header is a Python dictionary literal. The parser is small, works on the bytes that it is
 //! given and nothing else, and bounds its depth: a header comes from whoever made the archive.
 
-mod items;
+mod dtype;
 
 use std::borrow::Cow;
 
-pub use items::Items;
+pub use dtype::Items;
 
 const MAGIC: [u8; 6] = *b"\x93NUMPY";
 

@@ -1,6 +1,11 @@
 //! The system calls for which neither the standard library nor `nix` has a safe form.
 #![allow(unsafe_code)]
 
+pub mod cgroup;
+pub mod map;
+pub mod mountinfo;
+pub mod thread_pool;
+
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -16,7 +21,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::ForkResult;
 
-use crate::member::Extent;
+use crate::zip::member::Extent;
 
 /// When an hour of local time begins, in seconds since 1970 (UTC); `None` for days that no calendar
 /// has. Months count from 1.
@@ -306,7 +311,7 @@ mod tests {
         assert!(!is_open_elsewhere(&file));
         let other = File::open(&path).unwrap();
         assert!(is_open_elsewhere(&file));
-        let map = crate::map::Map::new(&other, 4).unwrap();
+        let map = crate::sys::map::Map::new(&other, 4).unwrap();
         drop(other);
         assert!(is_open_elsewhere(&file));
         drop(map);

@@ -13,9 +13,9 @@ use std::ops::Range;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
-use crate::archive::Index;
-use crate::member::{Member, Problem};
-use crate::names::{self, Name, Names};
+use crate::zip::Index;
+use crate::zip::member::{Member, Problem};
+use crate::zip::names::{self, Name, Names};
 use build::Builder;
 
 /// The number of an inode. The root is 1, as FUSE has it.
@@ -54,7 +54,7 @@ pub struct Attr {
 /// One entry of a directory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Its name: at most [`NAME_MAX`](crate::names::NAME_MAX) bytes, without slash or NUL.
+    /// Its name: at most [`NAME_MAX`](crate::zip::names::NAME_MAX) bytes, without slash or NUL.
     pub name: &'a [u8],
     /// What it names.
     pub attr: Attr,
@@ -325,7 +325,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::member::{Extent, Method};
+    use crate::zip::member::{Extent, Method};
 
     fn tree(raw_names: &[&str]) -> Tree {
         let mut names = Names::default();
@@ -352,7 +352,7 @@ mod tests {
             names,
             members,
             members_end: 0,
-            lease: crate::budget::INDEXES.take(0),
+            lease: crate::zip::budget::INDEXES.take(0),
         };
         Tree::new(index, 99).unwrap()
     }

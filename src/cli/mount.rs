@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
 
 use super::EXIT_STATUS;
-use crate::options::KernelOptions;
+use crate::mount::kernel_options::KernelOptions;
 
 const EXAMPLE: &str = "\
 Example:

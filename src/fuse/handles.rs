@@ -7,10 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fuser::FileHandle;
 
-use super::access::Access;
-use crate::bytes::Slice;
+use super::backing::Access;
+use crate::archive::Volume;
+use crate::archive::mapped_file::Slice;
 use crate::tree::Ino;
-use crate::volume::Volume;
 
 /// The handle of what needs none: the inode says it all.
 pub(super) const NONE: FileHandle = FileHandle(0);

@@ -15,10 +15,10 @@
 //! never busy when nobody uses it.
 
 mod batch;
-mod scout;
-mod series;
+mod known_inodes;
+mod order;
 mod streams;
-mod told;
+mod warmer;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,17 +28,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use fuser::{FileAttr, INodeNo, Notifier, ReplyDirectoryPlus};
 use log::debug;
 
-use super::turns::has_request;
-use crate::bytes::Slice;
-use crate::stats::Stats;
+use super::busy_poll::has_request;
+use crate::archive::mapped_file::Slice;
+use crate::archive::{Contents, Volume};
+use crate::fuse::stats::Stats;
 use crate::tree::{Attr, Ino};
-use crate::volume::{Contents, Volume};
 use batch::{Batch, File, Step};
-pub(super) use scout::Return;
-use scout::Scout;
-use series::{By, Series, Sorted};
+use known_inodes::Told;
+use order::{By, Series, Sorted};
 use streams::{Plan, Streams};
-use told::Told;
+pub(super) use warmer::Return;
+use warmer::Scout;
 
 /// How much is stored for one listing, in bytes.
 const BATCH_MAX: u64 = 8 << 20;

@@ -12,21 +12,21 @@ use fuser::{
 };
 use log::debug;
 
-use super::Ownership;
-use super::access::{Access, Accesses, Unused};
+use super::backing::{Access, Accesses, Unused};
+use super::busy_poll::Turns;
+use super::config::Ownership;
 use super::handles::{self, Handle, Handles, OpenFile};
 use super::prefetch::Prefetch;
-use super::turns::Turns;
-use crate::bytes::{ReadError, Slice};
-use crate::catalog::{Catalog, Found, Unavailable};
-use crate::clone;
-use crate::member::{Problem, ProblemKind};
-use crate::names::NAME_MAX;
-use crate::pool::Pool;
-use crate::stats::Stats;
+use crate::archive::mapped_file::{ReadError, Slice};
+use crate::archive::reflink;
+use crate::archive::{Contents, Volume};
+use crate::fuse::stats::Stats;
+use crate::fuse::xattr::{AttributeError, Attributes};
+use crate::sys::thread_pool::Pool;
 use crate::tree::{Attr, Ino, Kind};
-use crate::volume::{Contents, Volume};
-use crate::xattr::{AttributeError, Attributes};
+use crate::vfs::{Catalog, Found, Unavailable};
+use crate::zip::member::{Problem, ProblemKind};
+use crate::zip::names::NAME_MAX;
 
 /// Python reads this much of a file at once when it looks for the npy header.
 pub(super) const BLOCK_SIZE: u32 = 4096;
@@ -157,7 +157,7 @@ impl Server {
             Err(reason) => {
                 let member = volume.tree.member(file.ino);
                 let name = member.map(|member| volume.tree.name_of(member));
-                clone::tell(&volume.path, name, &reason);
+                reflink::tell(&volume.path, name, &reason);
                 Access::Asked
             }
         }
@@ -414,7 +414,7 @@ fn refusal(volume: &Volume, ino: Ino, problem: &Problem) -> Errno {
 /// told elsewhere.
 fn read_failed(volume: &Volume, ino: Ino, error: &ReadError) -> Errno {
     if let ReadError::Io(error) = error {
-        volume.tell_once(ino, &crate::error::text(error));
+        volume.tell_once(ino, &crate::commands::error::text(error));
     }
     Errno::EIO
 }

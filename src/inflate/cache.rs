@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Inflated, Key};
-use crate::bytes::Slice;
+use crate::archive::mapped_file::Slice;
 use crate::sys;
 
 /// What there is.

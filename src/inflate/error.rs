@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::bytes::ReadError;
-use crate::error::text;
-use crate::human::{Escaped, Size};
+use crate::archive::mapped_file::ReadError;
+use crate::commands::error::text;
+use crate::ui::human::{Escaped, Size};
 
 /// Why a member was not inflated.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use hashbrown::hash_table::Entry as Slot;
 use log::warn;
 
 use super::{Directory, Node, Table, TooLarge, Tree, What};
-use crate::archive::Index;
-use crate::budget::Lease;
-use crate::human::Escaped;
-use crate::member::Member;
-use crate::names::{self, Component, Name, Names};
+use crate::ui::human::Escaped;
+use crate::zip::Index;
+use crate::zip::budget::Lease;
+use crate::zip::member::Member;
+use crate::zip::names::{self, Component, Name, Names};
 
 /// The most directories that are made. No path of the kernel's is longer than 4096 bytes, but a name
 /// in an archive may ask for 32,000 directories in 64 KiB.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Cursor, Read};
 
-use npzfs::archive::{self, Defect, Index, Layout};
-use npzfs::decode::Decoder;
-use npzfs::member::{Member, Method};
-use npzfs::names::NAME_MAX;
 use npzfs::tree::{Ino, Kind, Tree};
+use npzfs::zip::decoder::Decoder;
+use npzfs::zip::member::{Member, Method};
+use npzfs::zip::names::NAME_MAX;
+use npzfs::zip::{Defect, Index, Layout, index};
 use zip::ZipArchive;
 
 use crate::mutate::Format;
@@ -21,7 +21,7 @@ const CONTENTS_MAX: u64 = 1 << 20;
 
 /// Indexes `bytes` and panics where the index or the tree is not what it promises to be.
 pub fn check(bytes: &[u8]) {
-    let index = match archive::index(bytes, bytes.len() as u64, 0) {
+    let index = match index(bytes, bytes.len() as u64, 0) {
         Ok(index) => index,
         Err(defect) => {
             // All bytes are there to be read: an error of reading means a read past the end.

@@ -98,7 +98,7 @@ fn archives_of_any_names_whatever_make_sound_trees() {
 #[test]
 fn all_samples_are_sound_before_they_are_damaged() {
     for bytes in samples::archives() {
-        let index = npzfs::archive::index(&bytes[..], bytes.len() as u64, 0);
+        let index = npzfs::zip::index(&bytes[..], bytes.len() as u64, 0);
         let members = index.expect("archive is sound").members;
         assert!(members.iter().any(|member| member.problem.is_none()));
         index::check(&bytes);

@@ -9,7 +9,7 @@ use std::thread;
 use memmap2::Mmap;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::Signal;
-use npzfs::error::status;
+use npzfs::commands::error::status;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use clap::CommandFactory;
 use npzfs::cli::Cli;
-use npzfs::error::status;
-use npzfs::helper;
+use npzfs::commands::error::status;
+use npzfs::commands::mount_helper;
 use serde_json::Value;
 
 use crate::fixture::{Archive, npy};
@@ -164,10 +164,10 @@ fn the_manual_page_and_the_help_have_every_exit_status() {
     assert_eq!(section.matches("\n.It ").count(), statuses.len());
     let statuses = [
         status::DONE,
-        helper::status::USAGE,
-        helper::status::SYSTEM,
-        helper::status::BUG,
-        helper::status::FAILED,
+        mount_helper::status::USAGE,
+        mount_helper::status::SYSTEM,
+        mount_helper::status::BUG,
+        mount_helper::status::FAILED,
     ];
     let help = run(npzfs().arg0("mount.npzfs").arg("--help")).out;
     for status in statuses {

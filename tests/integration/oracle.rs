@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write};
 
-use npzfs::archive;
+use npzfs::zip::index;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -12,8 +12,8 @@ use crate::fixture::{Archive, Member, pattern};
 type Row = (Vec<u8>, u64, u64, u64, u32);
 
 fn ours(bytes: &[u8]) -> Vec<Row> {
-    let index = archive::index(bytes, bytes.len() as u64, 0).expect("archive is sound");
-    let row = |member: &npzfs::member::Member| {
+    let index = index(bytes, bytes.len() as u64, 0).expect("archive is sound");
+    let row = |member: &npzfs::zip::member::Member| {
         let name = index.names.bytes(member.name).to_vec();
         let extent = member.extent;
         (name, member.size, extent.start, extent.len, member.crc32)

@@ -10,9 +10,9 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
-use npzfs::archive;
-use npzfs::error::status;
-use npzfs::member::{Extent, Method};
+use npzfs::commands::error::status;
+use npzfs::zip::index;
+use npzfs::zip::member::{Extent, Method};
 
 use crate::fixture::{Archive, Member, npy, pattern};
 use crate::image::{FileSystem, Image};
@@ -43,7 +43,7 @@ struct Packed {
 /// The members of a result, each of which must be stored and sound.
 fn packed(archive: &Path) -> Vec<Packed> {
     let bytes = fs::read(archive).unwrap();
-    let index = archive::index(&bytes[..], bytes.len() as u64, 0).unwrap();
+    let index = index(&bytes[..], bytes.len() as u64, 0).unwrap();
     let packed = index.members.iter().map(|member| {
         assert_eq!((&member.problem, member.method), (&None, Method::STORED));
         let Extent { start, len } = member.extent;
@@ -263,9 +263,7 @@ fn order_and_times_are_those_of_the_archive() {
     );
     let index = |path: &Path| {
         let bytes = fs::read(path).unwrap();
-        archive::index(&bytes[..], bytes.len() as u64, 5)
-            .unwrap()
-            .members
+        index(&bytes[..], bytes.len() as u64, 5).unwrap().members
     };
     for (before, after) in index(&input).iter().zip(index(&output)) {
         assert_eq!(

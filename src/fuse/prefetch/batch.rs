@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use fuser::{FileAttr, Generation, ReplyDirectoryPlus};
 
-use super::told::Told;
-use crate::catalog::FOREVER;
+use super::known_inodes::Told;
 use crate::tree::Ino;
+use crate::vfs::FOREVER;
 
 /// The files, in one directory. Has no descriptors: the scout may be the one to let go of it.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! Who goes through a directory in order, and how far ahead of them it pays to be.
 
-use super::series::Series;
+use super::order::Series;
 use crate::tree::Ino;
 
 /// How many files that are read one after the other make a stream.
@@ -134,7 +134,7 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
-    use super::super::series::By;
+    use super::super::order::By;
     use super::*;
 
     const SERIES: Series = Series {

@@ -1,0 +1,329 @@
+//! What is packed: the members of an archive as a mount shows them, or the files of a directory.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::Failure;
+use crate::archive::file::{self, ArchiveFile};
+use crate::commands::error::Error;
+use crate::sys;
+use crate::tree::{Ino, Tree};
+use crate::zip::decoder::Decoder;
+use crate::zip::member::{Extent, Method, Stamp};
+use crate::zip::{Defect, Record};
+
+/// Something to be packed.
+pub struct Item {
+    /// What its headers will tell.
+    pub record: Record,
+    /// What a mount of the archive would number it; the root where the contents are no member's.
+    ino: Ino,
+}
+
+/// Where items come from.
+pub enum Input {
+    /// An archive.
+    Archive(Box<Archive>),
+    /// A directory, as given on the command line.
+    Directory(PathBuf),
+}
+
+/// An archive that items come from.
+pub struct Archive {
+    /// As given on the command line.
+    given: PathBuf,
+    file: Arc<File>,
+    /// What the file was like before it was indexed.
+    pub metadata: Metadata,
+    tree: Tree,
+}
+
+/// The contents of an item.
+pub struct Contents<'a> {
+    /// Gives the bytes; where they come from an archive, the end is only reached if all of them were
+    /// right.
+    pub bytes: Box<dyn Read + 'a>,
+    /// Their CRC-32, if it is known.
+    pub crc32: Option<u32>,
+    /// A file that has the same bytes as they are, and where.
+    pub stored: Option<(Arc<File>, Extent)>,
+    /// What a file of its own was like before it was read.
+    before: Option<Metadata>,
+}
+
+impl Input {
+    /// Opens `given` and tells what is in it, in the order in which it is to be packed.
+    ///
+    /// # Errors
+    /// Those of [`ArchiveFile::open`]; [`Error::Unreadable`] for a member that cannot be read; a
+    /// [`Failure`] for what an archive cannot hold.
+    pub fn open(given: &Path) -> Result<(Self, Vec<Item>), Error> {
+        if fs::metadata(given).is_ok_and(|metadata| metadata.is_dir()) {
+            return Ok((Self::Directory(given.to_owned()), files_below(given)?));
+        }
+        let archive = ArchiveFile::open(given)?;
+        let modified = archive.modified();
+        let given = given.to_owned();
+        let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
+            archive: given.clone(),
+            defect: Defect::TooLarge,
+        })?;
+        let items = shown_members(&given, &tree)?;
+        let archive = Archive {
+            given,
+            file: Arc::new(archive.file),
+            metadata: archive.metadata,
+            tree,
+        };
+        Ok((Self::Archive(Box::new(archive)), items))
+    }
+
+    /// The contents of an item.
+    ///
+    /// # Errors
+    /// Those of opening a file, and of [`Decoder::new`].
+    pub fn contents(&self, item: &Item) -> io::Result<Contents<'_>> {
+        match self {
+            Self::Archive(archive) => match archive.tree.member(item.ino) {
+                Some(member) => {
+                    let stored = (Arc::clone(&archive.file), member.extent);
+                    Ok(Contents {
+                        bytes: Box::new(Decoder::new(&*archive.file, member)?),
+                        crc32: Some(member.crc32),
+                        stored: (member.method == Method::STORED).then_some(stored),
+                        before: None,
+                    })
+                }
+                None => Ok(Contents::nothing()),
+            },
+            Self::Directory(_) if item.record.name.ends_with(b"/") => Ok(Contents::nothing()),
+            Self::Directory(given) => {
+                let file = Arc::new(File::open(path_of(given, item))?);
+                let whole = Extent {
+                    start: 0,
+                    len: item.record.size,
+                };
+                Ok(Contents {
+                    before: Some(file.metadata()?),
+                    bytes: Box::new(Arc::clone(&file)),
+                    crc32: None,
+                    stored: Some((file, whole)),
+                })
+            }
+        }
+    }
+
+    /// What it means that the contents of an item cannot be read.
+    pub fn unreadable(&self, item: &Item, error: io::Error) -> Failure {
+        match self {
+            Self::Archive(archive) => {
+                let tree = &archive.tree;
+                let name = tree.member(item.ino).map(|member| tree.name_of(member));
+                Failure::Contents {
+                    archive: archive.given.clone(),
+                    member: name.unwrap_or_default().to_vec(),
+                    error,
+                }
+            }
+            Self::Directory(given) => Failure::Read {
+                path: path_of(given, item),
+                error,
+            },
+        }
+    }
+
+    /// What it means that an item has become longer or shorter.
+    pub fn changed(&self, item: &Item) -> Failure {
+        let path = match self {
+            Self::Archive(archive) => archive.given.clone(),
+            Self::Directory(given) => path_of(given, item),
+        };
+        Failure::Changed { path }
+    }
+
+    /// Makes sure that an archive is still what it was when it was indexed.
+    ///
+    /// # Errors
+    /// [`Failure::Changed`].
+    pub fn check_unchanged(&self) -> Result<(), Failure> {
+        let Self::Archive(archive) = self else {
+            return Ok(());
+        };
+        let path = archive.given.clone();
+        match archive.file.metadata() {
+            Ok(now) if is_changed(&archive.metadata, &now) => Err(Failure::Changed { path }),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::Read { path, error }),
+        }
+    }
+}
+
+impl Contents<'_> {
+    fn nothing() -> Self {
+        Self {
+            bytes: Box::new(io::empty()),
+            crc32: None,
+            stored: None,
+            before: None,
+        }
+    }
+
+    /// Whether a file of its own has changed since it was opened.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn is_changed(&self) -> io::Result<bool> {
+        match (&self.before, &self.stored) {
+            (Some(before), Some((file, _))) => Ok(is_changed(before, &file.metadata()?)),
+            _ => Ok(false),
+        }
+    }
+}
+
+fn is_changed(before: &Metadata, now: &Metadata) -> bool {
+    let state = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    state(before) != state(now)
+}
+
+/// The members of an archive that a mount shows, under the names that it shows them by.
+fn shown_members(archive: &Path, tree: &Tree) -> Result<Vec<Item>, Error> {
+    let mut items = Vec::new();
+    let mut directories = HashSet::new();
+    for (member, ino) in tree.members() {
+        let Some((ino, name)) = ino.and_then(|ino| Some((ino, tree.path(ino)?))) else {
+            continue;
+        };
+        let is_directory = name.ends_with('/');
+        if is_directory && !directories.insert(ino.0) {
+            continue;
+        }
+        if let Some(problem) = member.problem.as_deref()
+            && !is_directory
+        {
+            return Err(Error::Unreadable {
+                archive: archive.to_owned(),
+                member: tree.name_of(member).to_vec(),
+                problem: problem.clone(),
+                strict: true,
+            });
+        }
+        let size = if is_directory { 0 } else { member.size };
+        let timestamp = i32::try_from(member.modified).ok();
+        let timestamp = timestamp.filter(|_| member.stamp.is_extended);
+        items.push(item(name.into_bytes(), size, member.stamp, timestamp, ino)?);
+    }
+    Ok(items)
+}
+
+/// The files below a directory, and the directories without any, sorted by name.
+fn files_below(root: &Path) -> Result<Vec<Item>, Error> {
+    let mut items = Vec::new();
+    let mut directories = vec![Vec::new()];
+    while let Some(directory) = directories.pop() {
+        let path = root.join(OsStr::from_bytes(&directory));
+        let cannot_read = |error| Failure::Read {
+            path: path.clone(),
+            error,
+        };
+        let mut is_empty = true;
+        for entry in fs::read_dir(&path).map_err(cannot_read)? {
+            let entry = entry.map_err(cannot_read)?;
+            is_empty = false;
+            let mut name = [&directory, entry.file_name().as_bytes()].concat();
+            let path = entry.path();
+            let cannot_read = |error| Failure::Read {
+                path: path.clone(),
+                error,
+            };
+            let is_link = entry.file_type().map_err(cannot_read)?.is_symlink();
+            let metadata = fs::metadata(&path).map_err(cannot_read)?;
+            if metadata.is_dir() && !is_link {
+                name.push(b'/');
+                directories.push(name);
+            } else if metadata.is_file() {
+                items.push(item_of(name, &metadata)?);
+            } else {
+                let what = match file::kind(&metadata) {
+                    _ if metadata.is_dir() => "a symbolic link to a directory",
+                    what => what,
+                };
+                return Err(Failure::NoFile { path, what }.into());
+            }
+        }
+        if is_empty && !directory.is_empty() {
+            let metadata = fs::metadata(&path).map_err(cannot_read)?;
+            items.push(item_of(directory, &metadata)?);
+        }
+    }
+    items.sort_unstable_by(|one, other| one.record.name.cmp(&other.record.name));
+    Ok(items)
+}
+
+fn item_of(name: Vec<u8>, metadata: &Metadata) -> Result<Item, Error> {
+    let size = if metadata.is_dir() { 0 } else { metadata.len() };
+    let modified = metadata.mtime();
+    let timestamp = i32::try_from(modified).ok();
+    item(name, size, stamp_of(modified), timestamp, Ino::ROOT)
+}
+
+fn item(
+    name: Vec<u8>,
+    size: u64,
+    stamp: Stamp,
+    timestamp: Option<i32>,
+    ino: Ino,
+) -> Result<Item, Error> {
+    if name.len() > usize::from(u16::MAX) {
+        return Err(Failure::LongName { name }.into());
+    }
+    let record = Record::new(name, size, stamp, timestamp);
+    Ok(Item { record, ino })
+}
+
+fn path_of(root: &Path, item: &Item) -> PathBuf {
+    root.join(OsStr::from_bytes(&item.record.name))
+}
+
+/// The MS-DOS time for a time in seconds since 1970 (UTC), or the one closest to it: there is none
+/// before 1980 or after 2107, and no odd second.
+fn stamp_of(modified: i64) -> Stamp {
+    let [year, month, day, hour, minute, second] = match sys::local_time(modified) {
+        Some(time @ [1980..=2107, ..]) => time.map(|number| number as u16),
+        _ if modified < 0 => [1980, 1, 1, 0, 0, 0],
+        Some([..1980, ..]) => [1980, 1, 1, 0, 0, 0],
+        _ => [2107, 12, 31, 23, 59, 58],
+    };
+    Stamp {
+        date: (year - 1980) << 9 | month << 5 | day,
+        // A leap second would not fit.
+        time: hour << 11 | minute << 5 | (second.min(59) / 2),
+        is_extended: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_msdos_does_not_have_becomes_the_closest_one() {
+        let parts = |modified| {
+            let Stamp { date, time, .. } = stamp_of(modified);
+            let date = (1980 + (date >> 9), date >> 5 & 15, date & 31);
+            (date, (time >> 11, time >> 5 & 63, (time & 31) * 2))
+        };
+        let first = ((1980, 1, 1), (0, 0, 0));
+        let last = ((2107, 12, 31), (23, 59, 58));
+        assert_eq!((parts(0), parts(i64::MIN)), (first, first));
+        assert_eq!((parts(1 << 40), parts(i64::MAX)), (last, last));
+        let new_year = sys::local_hour(2024, 1, 1, 0).unwrap();
+        assert_eq!(parts(new_year + 3601), ((2024, 1, 1), (1, 0, 0)));
+        assert_eq!(parts(new_year - 1), ((2023, 12, 31), (23, 59, 58)));
+    }
+}

@@ -1,0 +1,121 @@
+//! Which processes keep a mount busy, from `/proc`.
+
+use std::fmt;
+use std::fs::{self, DirEntry};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::sys::mountinfo::MountInfo;
+use crate::ui::human::Escaped;
+
+/// A process that keeps a mount busy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// The name of its command.
+    pub command: Vec<u8>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", Escaped(&self.command), self.pid)
+    }
+}
+
+/// How long to look. A process that is stuck in a page fault may not let its mappings be read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The processes that hold something of `mount`: an open file, a mapping, their working or root
+/// directory. Only those that this user may look into, and that were found in two seconds.
+pub fn find(mount: &MountInfo) -> Vec<Holder> {
+    let (found, holders) = mpsc::channel();
+    let mount = mount.clone();
+    thread::spawn(move || {
+        // Mappings last: with them a stuck process could hide all the others.
+        for holds in [uses, has_mapped] {
+            for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+                if let Some(holder) = holder(&entry, |process| holds(process, &mount))
+                    && found.send(holder).is_err()
+                {
+                    return;
+                }
+            }
+        }
+    });
+    let deadline = Instant::now() + PATIENCE;
+    let next = || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        holders.recv_timeout(left).ok()
+    };
+    let mut holders: Vec<Holder> = std::iter::from_fn(next).collect();
+    holders.sort_by_key(|holder| holder.pid);
+    holders.dedup();
+    holders
+}
+
+fn holder(process: &DirEntry, holds: impl FnOnce(&Path) -> bool) -> Option<Holder> {
+    let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+    holds(&process.path()).then(|| Holder {
+        pid,
+        command: fs::read(process.path().join("comm"))
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_vec(),
+    })
+}
+
+fn uses(process: &Path, mount: &MountInfo) -> bool {
+    is_below(&process.join("cwd"), mount)
+        || is_below(&process.join("root"), mount)
+        || has_open(process, mount)
+}
+
+/// Links of `/proc` are compared as texts: to follow one could block on a file system that hangs.
+fn is_below(link: &Path, mount: &MountInfo) -> bool {
+    fs::read_link(link).is_ok_and(|target| target.starts_with(&mount.mount_point))
+}
+
+fn has_open(process: &Path, mount: &MountInfo) -> bool {
+    let Ok(descriptors) = fs::read_dir(process.join("fdinfo")) else {
+        return false;
+    };
+    descriptors.flatten().any(|descriptor| {
+        fs::read_to_string(descriptor.path()).is_ok_and(|info| {
+            info.lines()
+                .filter_map(|line| line.strip_prefix("mnt_id:"))
+                .any(|id| id.trim().parse() == Ok(mount.id))
+        })
+    })
+}
+
+fn has_mapped(process: &Path, mount: &MountInfo) -> bool {
+    let (major, minor) = mount.device;
+    let device = format!("{major:02x}:{minor:02x}");
+    fs::read(process.join("maps")).is_ok_and(|maps| {
+        maps.split(|&byte| byte == b'\n').any(|line| {
+            line.split(|&byte| byte == b' ')
+                .nth(3)
+                .is_some_and(|field| field == device.as_bytes())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::mountinfo::Place;
+
+    #[test]
+    fn this_process_holds_the_mount_of_a_file_that_it_has_open() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mount = Place::find(file.path()).unwrap().mount;
+        let pid = std::process::id();
+        let holder = find(&mount).into_iter().find(|holder| holder.pid == pid);
+        let holder = holder.unwrap();
+        assert!(holder.to_string().ends_with(&format!(" (pid {pid})")));
+        assert!(!holder.command.ends_with(b"\n"));
+    }
+}

@@ -1,0 +1,66 @@
+//! How far a long piece of work is, with its rate and the time left, on a terminal.
+
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+use crate::ui::human::Escaped;
+
+const TEMPLATE: &str = "{percent:>3}% [{bar:24}] {decimal_bytes} of {decimal_total_bytes}, \
+                        {decimal_bytes_per_sec}, {eta} left: {wide_msg}";
+
+/// A bar on standard error, which is gone when this is dropped. Where standard error is no
+/// terminal, there is none. All threads that do the work may move it.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// A bar for work on `total_bytes` bytes of `what`, such as the name of a file.
+    pub fn new(total_bytes: u64, what: &[u8]) -> Self {
+        // Hidden by itself where standard error is no terminal.
+        let bar = ProgressBar::new(total_bytes)
+            .with_message(Escaped(what).to_string())
+            .with_finish(ProgressFinish::AndClear);
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { bar }
+    }
+
+    /// No bar, whatever standard error is.
+    pub fn hidden() -> Self {
+        Self {
+            bar: ProgressBar::hidden(),
+        }
+    }
+
+    /// Another `bytes` bytes are done.
+    pub fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    /// Takes the bar away, as dropping it does.
+    pub fn finish(self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_is_one() {
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    }
+
+    #[test]
+    fn all_threads_move_the_bar() {
+        let progress = Progress::new(1000, b"frame.npz");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..10).for_each(|_| progress.advance(25)));
+            }
+        });
+        assert_eq!(progress.bar.position(), 1000);
+        progress.finish();
+    }
+}

@@ -1,0 +1,433 @@
+//! From the bytes of a ZIP archive to its members.
+//!
+//! npzfs reads the index itself, since all that it serves rests on it: where the data of a member
+//! starts and ends must be known beyond doubt, or the member must not be served. Section numbers
+//! are those of PKWARE's APPNOTE 6.3.10.
+
+pub mod budget;
+mod central_header;
+mod data_descriptor;
+pub mod decoder;
+mod dos_time;
+mod eocd;
+mod error;
+mod extents;
+mod extra_field;
+mod fields;
+mod gaps;
+mod local_header;
+pub mod member;
+pub mod names;
+mod read_at;
+mod writer;
+
+pub use error::Defect;
+pub use gaps::{Gap, Layout};
+pub use read_at::Source;
+pub(crate) use read_at::Window;
+pub use writer::{Record, end_records};
+
+use budget::Lease;
+use central_header::{CENTRAL_HEADER_LEN, CentralHeader};
+use dos_time::Times;
+use eocd::CentralDirectory;
+use local_header::ENCRYPTED;
+use member::{Extent, Member, Method, Problem, Stamp};
+use names::Names;
+
+/// The most members of an archive that is indexed: each takes some 150 bytes of memory.
+const MEMBERS_MAX: u64 = 1 << 20;
+/// The longest central directory that is read, in bytes. One of a million members takes a fifth of
+/// it, and the holes of a sparse file would make up any length.
+const DIRECTORY_LEN_MAX: u64 = 512 << 20;
+/// How much longer than the central directory all that is made of it may be.
+const GROWTH: u64 = 8;
+
+/// The most members that room is made for before they are seen.
+const RESERVED_MAX: u64 = 64 * 1024;
+/// How much of the archive is read at once where headers stand close together, in bytes.
+const READ_AHEAD: usize = 256 * 1024;
+
+/// The members of an archive, in the order of its central directory.
+#[derive(Debug)]
+pub struct Index {
+    /// Holds the name of each member.
+    pub names: Names,
+    /// The members, directory entries among them.
+    pub members: Vec<Member>,
+    /// Where the part of the file ends that members can lie in: the central directory starts there.
+    pub members_end: u64,
+    /// For the memory that the index takes, and a tree that is made of it.
+    pub lease: Lease<'static>,
+}
+
+impl Index {
+    /// Has compressed members count as such that cannot be read.
+    pub fn refuse_compressed(&mut self) {
+        for member in &mut self.members {
+            if member.method != Method::STORED {
+                let problem = Problem::Method(member.method);
+                member.problem.get_or_insert(Box::new(problem));
+            }
+        }
+    }
+}
+
+/// Indexes the archive in `source`, which is `len` bytes long. Members without a time of their own
+/// get `modified`, in seconds since 1970 (UTC).
+///
+/// # Errors
+/// Any [`Defect`] of the archive as a whole. Members that cannot be read are in the index with
+/// their [`Problem`].
+pub fn index<S: Source + ?Sized>(source: &S, len: u64, modified: i64) -> Result<Index, Defect> {
+    let directory = eocd::find(source, len)?;
+    let directory_len = directory.end - directory.start;
+    let lease = budget::INDEXES.take(directory_len.saturating_mul(GROWTH));
+    let mut index = read_central_directory(source, &directory, modified, lease)?;
+    extents::find(source, &directory, &mut index)?;
+    Ok(index)
+}
+
+fn read_central_directory<S: Source + ?Sized>(
+    source: &S,
+    directory: &CentralDirectory,
+    modified: i64,
+    lease: Lease<'static>,
+) -> Result<Index, Defect> {
+    let told = directory.entries;
+    let directory_len = directory.end - directory.start;
+    let fit = directory_len / CENTRAL_HEADER_LEN as u64;
+    if told > fit {
+        return Err(Defect::EntryCount { told, found: fit });
+    }
+    if told > MEMBERS_MAX || directory_len > DIRECTORY_LEN_MAX {
+        return Err(Defect::TooLarge);
+    }
+    let mut names = Names::default();
+    // No more at once than a small archive needs: the number may be a lie, however long the file.
+    let mut members = Vec::with_capacity(told.min(RESERVED_MAX) as usize);
+    let mut times = Times::new(modified);
+    let mut window = Window::new(source, directory.end);
+    let mut offset = directory.start;
+    while offset < directory.end {
+        let entry = members.len() as u64;
+        if entry == told {
+            let found = told + 1;
+            return Err(Defect::EntryCount { told, found });
+        }
+        let missing = || Defect::CentralHeader { offset, entry };
+        let bytes = window.at(offset, CENTRAL_HEADER_LEN, READ_AHEAD)?;
+        let record_len = central_header::record_len(bytes).ok_or_else(missing)?;
+        let bytes = window.at(offset, record_len, READ_AHEAD)?;
+        let header = CentralHeader::parse(bytes).ok_or_else(missing)?;
+        members.push(member(&header, directory, &mut names, &mut times)?);
+        if header.len as u64 > directory.end - offset {
+            return Err(missing());
+        }
+        offset += header.len as u64;
+    }
+    members.shrink_to_fit();
+    let found = members.len() as u64;
+    if found != told {
+        return Err(Defect::EntryCount { told, found });
+    }
+    Ok(Index {
+        names,
+        members,
+        members_end: directory.start,
+        lease,
+    })
+}
+
+/// The member as its central header tells it; its extent is not known yet.
+fn member(
+    header: &CentralHeader<'_>,
+    directory: &CentralDirectory,
+    names: &mut Names,
+    times: &mut Times,
+) -> Result<Member, Defect> {
+    let mut member = Member {
+        name: names.push(header.name).ok_or(Defect::TooLarge)?,
+        method: Method(header.method),
+        flags: header.flags,
+        crc32: header.crc32,
+        size: 0,
+        extent: Extent { start: 0, len: 0 },
+        local_header_offset: 0,
+        modified: header
+            .modified
+            .unwrap_or_else(|| times.of(header.dos_date, header.dos_time)),
+        stamp: Stamp {
+            date: header.dos_date,
+            time: header.dos_time,
+            is_extended: header.modified.is_some(),
+        },
+        problem: None,
+    };
+    let Some(wide) = header.wide else {
+        member.problem = Some(Box::new(Problem::Zip64ValueMissing));
+        return Ok(member);
+    };
+    member.size = wide.size;
+    member.extent.len = wide.compressed_len;
+    member.local_header_offset = wide
+        .local_header_offset
+        .saturating_add(directory.prefix_len);
+    if header.disk != 0 && header.disk != u16::MAX {
+        member.problem = Some(Box::new(Problem::OtherDisk(header.disk)));
+    } else if header.flags & ENCRYPTED != 0 {
+        member.problem = Some(Box::new(Problem::Encrypted));
+    }
+    Ok(member)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+
+    use super::*;
+
+    const DATA: &[u8] = b"0123456789";
+
+    /// The local record of a stored member `name`.
+    fn local(name: &str) -> Vec<u8> {
+        let mut bytes = b"PK\x03\x04\x14\0".to_vec();
+        bytes.extend([0; 8]);
+        bytes.extend(77u32.to_le_bytes());
+        bytes.extend([10, 0, 0, 0, 10, 0, 0, 0, name.len() as u8, 0, 0, 0]);
+        bytes.extend(name.bytes());
+        bytes.extend(DATA);
+        bytes
+    }
+
+    /// The central header of a stored member `name` whose local header is at `offset`.
+    fn central(name: &str, offset: u32) -> Vec<u8> {
+        let mut bytes = b"PK\x01\x02\x14\0\x14\0".to_vec();
+        bytes.extend([0; 8]);
+        bytes.extend(77u32.to_le_bytes());
+        bytes.extend([10, 0, 0, 0, 10, 0, 0, 0, name.len() as u8, 0]);
+        bytes.extend([0; 12]);
+        bytes.extend(offset.to_le_bytes());
+        bytes.extend(name.bytes());
+        bytes
+    }
+
+    fn archive(locals: &[u8], centrals: &[Vec<u8>]) -> Vec<u8> {
+        let directory = centrals.concat();
+        let mut bytes = [locals, &directory, b"PK\x05\x06\0\0\0\0"].concat();
+        bytes.extend([centrals.len() as u8, 0].repeat(2));
+        bytes.extend((directory.len() as u32).to_le_bytes());
+        bytes.extend((locals.len() as u32).to_le_bytes());
+        bytes.extend([0; 2]);
+        bytes
+    }
+
+    fn index_of(bytes: &[u8]) -> Result<Vec<Member>, String> {
+        index(bytes, bytes.len() as u64, 5)
+            .map(|index| index.members)
+            .map_err(|defect| defect.to_string())
+    }
+
+    /// The problem of the one member of an archive, in which `change` has changed one header.
+    fn problem(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Option<Problem> {
+        let (mut local, mut central) = (local("x"), central("x", 0));
+        change(&mut local, &mut central);
+        let members = index_of(&archive(&local, &[central])).unwrap();
+        members[0].problem.as_deref().cloned()
+    }
+
+    #[test]
+    fn a_sound_member_is_where_its_local_header_ends() {
+        let bytes = archive(
+            &[local("x"), local("y")].concat(),
+            &[central("y", 41), central("x", 0)],
+        );
+        let members = index_of(&bytes).unwrap();
+        assert!(members.iter().all(|member| member.problem.is_none()));
+        let extents = members.iter().map(|member| member.extent);
+        assert_eq!(
+            extents.collect::<Vec<_>>(),
+            [Extent { start: 72, len: 10 }, Extent { start: 31, len: 10 }]
+        );
+        assert_eq!((members[0].crc32, members[0].size), (77, 10));
+    }
+
+    #[test]
+    fn headers_that_disagree_are_told_by_their_field() {
+        let changed = |at: usize| match problem(|local, _| local[at] ^= 1) {
+            Some(Problem::HeadersDisagree { field }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(changed(6), "flags");
+        assert_eq!(changed(8), "method");
+        assert_eq!(changed(14), "CRC");
+        assert_eq!(changed(18), "compressed size");
+        assert_eq!(changed(22), "size");
+        assert_eq!(changed(30), "name");
+    }
+
+    #[test]
+    fn what_changes_no_byte_of_the_data_may_differ() {
+        // Version, compression level, time and date.
+        for at in [4, 10, 11, 12, 13] {
+            assert_eq!(problem(|local, _| local[at] ^= 2), None, "{at}");
+        }
+        assert_eq!(problem(|local, _| local[6] ^= 2), None);
+    }
+
+    #[test]
+    fn sizes_may_be_missing_only_where_a_data_descriptor_follows() {
+        let without_sizes = |local: &mut Vec<u8>| local[14..26].fill(0);
+        assert_eq!(
+            problem(|local, _| without_sizes(local)),
+            Some(Problem::HeadersDisagree { field: "CRC" })
+        );
+        let described = problem(|local, central| {
+            without_sizes(local);
+            local[6] |= 8;
+            central[8] |= 8;
+        });
+        assert_eq!(described, None);
+    }
+
+    #[test]
+    fn a_local_header_that_is_not_there_is_told_by_its_offset() {
+        assert_eq!(
+            problem(|local, _| local[0] = b'Q'),
+            Some(Problem::LocalHeaderMissing { offset: 0 })
+        );
+        assert_eq!(
+            problem(|_, central| central[42] = 1),
+            Some(Problem::LocalHeaderMissing { offset: 1 })
+        );
+        assert_eq!(
+            problem(|_, central| central[42] = 41),
+            Some(Problem::LocalHeaderOutside { offset: 41 })
+        );
+        assert_eq!(
+            problem(|_, central| central[42] = 30),
+            Some(Problem::LocalHeaderMissing { offset: 30 })
+        );
+    }
+
+    #[test]
+    fn data_that_runs_into_the_central_directory_is_told_by_its_extent() {
+        let outside = problem(|local, central| {
+            local[18] = 11;
+            central[20] = 11;
+        });
+        let extent = Extent { start: 31, len: 11 };
+        assert_eq!(outside, Some(Problem::DataOutside { extent, limit: 41 }));
+    }
+
+    #[test]
+    fn a_stored_member_of_another_length_than_its_data_is_refused() {
+        let shorter = problem(|local, central| {
+            local[18] = 9;
+            central[20] = 9;
+        });
+        assert_eq!(
+            shorter,
+            Some(Problem::StoredSizesDiffer {
+                stored: 9,
+                size: 10
+            })
+        );
+    }
+
+    #[test]
+    fn encryption_methods_and_other_disks_are_told() {
+        let flags = |flag: u8| problem(|_, central| central[8] = flag);
+        assert_eq!(flags(1), Some(Problem::Encrypted));
+        assert_eq!(
+            problem(|_, central| central[34] = 2),
+            Some(Problem::OtherDisk(2))
+        );
+        let method = |number| {
+            problem(|local, central| {
+                local[8] = number;
+                central[10] = number;
+            })
+        };
+        assert_eq!(method(8), None);
+        assert_eq!(method(9), Some(Problem::Method(Method(9))));
+    }
+
+    #[test]
+    fn a_zip64_field_without_the_value_is_told() {
+        let missing = problem(|_, central| {
+            central[24..28].fill(0xFF);
+            central[30] = 4;
+            central.extend([1, 0, 0, 0]);
+        });
+        assert_eq!(missing, Some(Problem::Zip64ValueMissing));
+    }
+
+    #[test]
+    fn members_that_share_bytes_are_all_refused() {
+        let bytes = archive(&local("x"), &[central("x", 0), central("x", 0)]);
+        for member in index_of(&bytes).unwrap() {
+            assert_eq!(
+                member.problem.as_deref(),
+                Some(&Problem::Overlap { other: 0 })
+            );
+        }
+    }
+
+    struct Counting<'a> {
+        bytes: &'a [u8],
+        read: Cell<usize>,
+    }
+
+    impl Source for Counting<'_> {
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.read.set(self.read.get() + buffer.len());
+            self.bytes.read_exact_at(buffer, offset)
+        }
+    }
+
+    #[test]
+    fn the_padding_of_local_headers_is_not_read() {
+        let padded = |name: &str| {
+            let mut record = local(name);
+            record[28..30].fill(0xFF);
+            let data = record.split_off(31);
+            [record, vec![0; 0xFFFF], data].concat()
+        };
+        let len = padded("x").len();
+        let names: Vec<String> = ('a'..='z').map(String::from).collect();
+        let locals: Vec<u8> = names.iter().flat_map(|name| padded(name)).collect();
+        let centrals = names.iter().enumerate();
+        let centrals: Vec<_> = centrals
+            .map(|(at, name)| central(name, (at * len) as u32))
+            .collect();
+        let bytes = archive(&locals, &centrals);
+        let source = Counting {
+            bytes: &bytes,
+            read: Cell::new(0),
+        };
+        let index = index(&source, bytes.len() as u64, 5).unwrap();
+        assert!(index.members.iter().all(|member| member.problem.is_none()));
+        let last = index.members[25].extent.start as usize;
+        assert_eq!(&bytes[last..][..10], DATA);
+        // What the end of the archive is looked for in, and one read ahead.
+        assert!(source.read.get() < 22 + 0xFFFF + READ_AHEAD + (64 << 10));
+    }
+
+    #[test]
+    fn the_number_of_entries_must_be_the_one_told() {
+        let mut bytes = archive(&local("x"), &[central("x", 0)]);
+        let end = bytes.len() - 22;
+        for (told, found) in [(0, 1), (2, 1)] {
+            bytes[end + 8] = told;
+            bytes[end + 10] = told;
+            assert_eq!(
+                index_of(&bytes).unwrap_err(),
+                format!(
+                    "the end record tells of {told} entries, the central directory holds {found}"
+                )
+            );
+        }
+    }
+}

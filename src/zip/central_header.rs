@@ -1,0 +1,92 @@
+//! The central headers, one for each member (APPNOTE 4.3.12).
+
+use super::extra_field::{self, Zip64};
+use super::fields::Fields;
+
+/// A central header is at least this long.
+pub(super) const CENTRAL_HEADER_LEN: usize = 46;
+pub(super) const CENTRAL_HEADER: [u8; 4] = *b"PK\x01\x02";
+
+/// What npzfs needs of a central header.
+pub(super) struct CentralHeader<'a> {
+    pub(super) flags: u16,
+    pub(super) method: u16,
+    pub(super) dos_time: u16,
+    pub(super) dos_date: u16,
+    pub(super) crc32: u32,
+    pub(super) name: &'a [u8],
+    pub(super) disk: u16,
+    /// From the extended timestamp, in seconds since 1970 (UTC).
+    pub(super) modified: Option<i64>,
+    /// `None` where the ZIP64 field lacks one of them.
+    pub(super) wide: Option<Wide>,
+    /// Length of the whole record in bytes.
+    pub(super) len: usize,
+}
+
+/// The numbers that may need 64 bits.
+#[derive(Clone, Copy)]
+pub(super) struct Wide {
+    pub(super) size: u64,
+    pub(super) compressed_len: u64,
+    /// Counted from the start of the archive, which a prefix may come before.
+    pub(super) local_header_offset: u64,
+}
+
+/// Length in bytes of the record that starts with `bytes`; `None` where none does.
+pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
+    let mut fields = Fields::new(bytes);
+    fields.signature(CENTRAL_HEADER)?;
+    fields.bytes(24)?;
+    let variable = [fields.u16()?, fields.u16()?, fields.u16()?];
+    Some(CENTRAL_HEADER_LEN + variable.map(usize::from).iter().sum::<usize>())
+}
+
+impl<'a> CentralHeader<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let len = record_len(bytes)?;
+        let mut fields = Fields::new(bytes);
+        fields.signature(CENTRAL_HEADER)?;
+        let _made_by_and_needed = fields.u32()?;
+        let flags = fields.u16()?;
+        let method = fields.u16()?;
+        let dos_time = fields.u16()?;
+        let dos_date = fields.u16()?;
+        let crc32 = fields.u32()?;
+        let compressed_len = fields.u32()?;
+        let size = fields.u32()?;
+        let name_len = fields.u16()?;
+        let extra_len = fields.u16()?;
+        let _comment_len = fields.u16()?;
+        let disk = fields.u16()?;
+        let _internal_attributes = fields.u16()?;
+        let _external_attributes = fields.u32()?;
+        let local_header_offset = fields.u32()?;
+        let name = fields.bytes(name_len.into())?;
+        let extra = fields.bytes(extra_len.into())?;
+        let mut zip64 = Zip64::new(extra);
+        // The order of the values in the ZIP64 field, which is not that of the header.
+        let size = zip64.widen(size);
+        let compressed_len = zip64.widen(compressed_len);
+        let local_header_offset = zip64.widen(local_header_offset);
+        let wide = size.zip(compressed_len).zip(local_header_offset).map(
+            |((size, compressed_len), local_header_offset)| Wide {
+                size,
+                compressed_len,
+                local_header_offset,
+            },
+        );
+        Some(Self {
+            flags,
+            method,
+            dos_time,
+            dos_date,
+            crc32,
+            name,
+            disk,
+            modified: extra_field::modified(extra),
+            wide,
+            len,
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! Where the data of each member is, which only its local header tells.
+
+use std::io;
+
+use super::eocd::CentralDirectory;
+use super::local_header::{self, Expected, LOCAL_HEADER_LEN, Mismatch};
+use super::{Defect, Index, READ_AHEAD, Source, Window};
+use crate::zip::member::{Extent, Member, Method, Problem};
+
+/// Local headers at most this far apart, in bytes, are read together.
+const CLOSE: u64 = 16 * 1024;
+/// Read at once for a local header that stands alone, in bytes: more than nearly any needs.
+const ALONE: usize = 256;
+
+/// Checks each member against its local header and against its neighbours, and fills in where its
+/// data starts.
+pub(super) fn find<S: Source + ?Sized>(
+    source: &S,
+    directory: &CentralDirectory,
+    index: &mut Index,
+) -> Result<(), Defect> {
+    let Index { names, members, .. } = index;
+    let mut order: Vec<u32> = (0..members.len() as u32)
+        .filter(|&at| !is_nowhere(&members[at as usize]))
+        .collect();
+    // Nearly always sorted already, which the sort finds out in one pass.
+    order.sort_by_key(|&at| members[at as usize].local_header_offset);
+
+    let mut window = Window::new(source, directory.start);
+    // The member that reaches furthest so far, and one past its last byte.
+    let mut furthest: Option<(usize, u64)> = None;
+    let mut order = order.into_iter().map(|at| at as usize).peekable();
+    while let Some(at) = order.next() {
+        let offset = members[at].local_header_offset;
+        let next = order.peek().map(|&next| members[next].local_header_offset);
+        let ahead = if next.is_some_and(|next| next - offset <= CLOSE) {
+            READ_AHEAD
+        } else {
+            ALONE
+        };
+        let header = match find_local_header(&mut window, ahead, directory, offset)? {
+            Ok(header) => header,
+            Err(problem) => {
+                members[at].problem.get_or_insert(Box::new(problem));
+                continue;
+            }
+        };
+        let end = if let Some((other, reach)) = furthest
+            && offset < reach
+        {
+            // Not looked at any closer: millions of headers may claim the same bytes.
+            overlap(members, at, other);
+            overlap(members, other, at);
+            header.end
+        } else {
+            let name = names.bytes(members[at].name);
+            let checked_len = local_header::checked_len(header.len_bytes(), name);
+            let bytes = window.at(offset, checked_len, ahead)?;
+            match header.check(bytes, name, &members[at], directory.start) {
+                Ok(extent) => {
+                    members[at].extent = extent;
+                    extent.start + extent.len
+                }
+                Err(problem) => {
+                    members[at].problem.get_or_insert(Box::new(problem));
+                    header.end
+                }
+            }
+        };
+        if furthest.is_none_or(|(_, reach)| end > reach) {
+            furthest = Some((at, end));
+        }
+        let member = &mut members[at];
+        if member.problem.is_none() {
+            member.problem = unreadable(member).map(Box::new);
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing is known of where a member is.
+pub(super) fn is_nowhere(member: &Member) -> bool {
+    matches!(
+        member.problem.as_deref(),
+        Some(Problem::Zip64ValueMissing | Problem::OtherDisk(_))
+    )
+}
+
+fn overlap(members: &mut [Member], at: usize, other: usize) {
+    let other = members[other].local_header_offset;
+    members[at].problem = Some(Box::new(Problem::Overlap { other }));
+}
+
+/// Where a local header is.
+struct LocalHeader {
+    start: u64,
+    /// Where the data begins.
+    end: u64,
+}
+
+/// Finds the local header at `offset`, whosever it is. The outer error is one of reading the
+/// archive.
+fn find_local_header<S: Source + ?Sized>(
+    window: &mut Window<'_, S>,
+    ahead: usize,
+    directory: &CentralDirectory,
+    offset: u64,
+) -> io::Result<Result<LocalHeader, Problem>> {
+    if offset >= directory.start {
+        return Ok(Err(Problem::LocalHeaderOutside { offset }));
+    }
+    let bytes = window.at(offset, LOCAL_HEADER_LEN, ahead)?;
+    Ok(match local_header::record_len(bytes) {
+        Some(record_len) => Ok(LocalHeader {
+            start: offset,
+            end: offset + record_len as u64,
+        }),
+        None => Err(Problem::LocalHeaderMissing { offset }),
+    })
+}
+
+impl LocalHeader {
+    fn len_bytes(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Where the member's data is, which must end before `limit`, or in what its headers disagree.
+    fn check(
+        &self,
+        bytes: &[u8],
+        name: &[u8],
+        member: &Member,
+        limit: u64,
+    ) -> Result<Extent, Problem> {
+        let expected = Expected {
+            name,
+            flags: member.flags,
+            method: member.method.0,
+            crc32: member.crc32,
+            size: member.size,
+            compressed_len: member.extent.len,
+        };
+        local_header::check(bytes, &expected).map_err(|mismatch| match mismatch {
+            Mismatch::Missing => Problem::LocalHeaderMissing { offset: self.start },
+            Mismatch::Field(field) => Problem::HeadersDisagree { field },
+        })?;
+        let extent = Extent {
+            start: self.end,
+            len: member.extent.len,
+        };
+        match extent.start.checked_add(extent.len) {
+            Some(end) if end <= limit => Ok(extent),
+            _ => Err(Problem::DataOutside { extent, limit }),
+        }
+    }
+}
+
+/// Why a member whose headers are sound cannot be served all the same.
+fn unreadable(member: &Member) -> Option<Problem> {
+    if !member.method.is_known() {
+        Some(Problem::Method(member.method))
+    } else if member.method == Method::STORED && member.extent.len != member.size {
+        Some(Problem::StoredSizesDiffer {
+            stored: member.extent.len,
+            size: member.size,
+        })
+    } else {
+        None
+    }
+}

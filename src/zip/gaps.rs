@@ -1,0 +1,107 @@
+//! What lies between the members of an archive.
+
+use std::io;
+
+use super::data_descriptor::{DESCRIPTOR_MAX, descriptor_len};
+use super::extents::is_nowhere;
+use super::local_header::{HAS_DATA_DESCRIPTOR, LOCAL_HEADER};
+use super::{Index, Source};
+use crate::zip::member::Extent;
+
+/// Bytes before the central directory that no member claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Where they are.
+    pub extent: Extent,
+    /// The number of the member that they follow, counted from 0 as in the index; `None` before the
+    /// first one.
+    pub after: Option<u32>,
+    /// They start like a member: one that was deleted, or is hidden.
+    pub holds_member: bool,
+}
+
+/// What lies between the members of an archive.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// In the order of the file. What follows a member of which it is not known where it ends is in
+    /// none of them.
+    pub gaps: Vec<Gap>,
+    /// The numbers of the members whose data descriptor is missing, or disagrees with the central
+    /// header.
+    pub wrong_descriptors: Vec<u32>,
+}
+
+impl Layout {
+    /// Looks between the members of the archive in `source`.
+    ///
+    /// # Errors
+    /// Those of reading the source.
+    pub fn of<S: Source + ?Sized>(source: &S, index: &Index) -> io::Result<Self> {
+        let members = &index.members;
+        let start_of = |&at: &u32| members[at as usize].local_header_offset;
+        let mut order: Vec<u32> = (0..members.len() as u32)
+            .filter(|at| !is_nowhere(&members[*at as usize]) && start_of(at) < index.members_end)
+            .collect();
+        order.sort_by_key(start_of);
+
+        let mut layout = Self::default();
+        // Where the bytes that are spoken for end, if that is known, and whose they are.
+        let mut reach = 0;
+        let mut is_known = true;
+        let mut last = None;
+        let ends = [(None, index.members_end)];
+        let starts = order.iter().map(|at| (Some(*at), start_of(at)));
+        for (next, start) in starts.chain(ends) {
+            if is_known && start >= reach {
+                let len = start - reach;
+                layout.add(source, index, last, Extent { start: reach, len })?;
+            }
+            let Some(at) = next else { break };
+            let member = &members[at as usize];
+            let end = member.data_offset().map(|data| data + member.extent.len);
+            is_known = end.is_some();
+            if let Some(end) = end
+                && end >= reach
+            {
+                reach = end;
+                last = next;
+            }
+        }
+        Ok(layout)
+    }
+
+    /// Adds what is in `extent`, the bytes between a member's data and whatever comes next.
+    fn add<S: Source + ?Sized>(
+        &mut self,
+        source: &S,
+        index: &Index,
+        after: Option<u32>,
+        mut extent: Extent,
+    ) -> io::Result<()> {
+        let mut head = [0; DESCRIPTOR_MAX + LOCAL_HEADER.len()];
+        let len = extent.len.min(head.len() as u64) as usize;
+        let mut head = &mut head[..len];
+        if len > 0 {
+            source.read_exact_at(head, extent.start)?;
+        }
+        if let Some(at) = after {
+            let member = &index.members[at as usize];
+            if let Some(len) = descriptor_len(head, member) {
+                head = &mut head[len..];
+                extent.start += len as u64;
+                extent.len -= len as u64;
+            } else if member.flags & HAS_DATA_DESCRIPTOR != 0 {
+                self.wrong_descriptors.push(at);
+                return Ok(());
+            }
+        }
+        if extent.len > 0 {
+            self.gaps.push(Gap {
+                extent,
+                after,
+                holds_member: head.starts_with(&LOCAL_HEADER),
+            });
+        }
+        Ok(())
+    }
+}

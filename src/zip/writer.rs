@@ -1,0 +1,373 @@
+//! The records that describe a stored member, as npzfs writes them (APPNOTE 4.3.7, 4.3.12 and 4.3.14
+//! to 4.3.16). ZIP64 is used where a number does not fit otherwise, and nowhere else.
+
+use super::central_header::CENTRAL_HEADER;
+use super::eocd::{END_RECORD, ZIP64_END_RECORD, ZIP64_LOCATOR};
+use super::extra_field::{EXTENDED_TIMESTAMP, ZIP64};
+use super::local_header::{LOCAL_HEADER, LOCAL_HEADER_LEN};
+use crate::zip::member::{Extent, Stamp};
+
+/// The extra field that aligns the data after it: the alignment, then zeros. Android's zipalign has
+/// introduced it.
+const ALIGNMENT: u16 = 0xD935;
+/// Length of that field without any zeros, in bytes.
+const ALIGNMENT_LEN: u64 = 6;
+/// The largest alignment that the field can tell; the zeros fit into it, too.
+const FIELD_ALIGNMENT_MAX: u64 = 1 << 15;
+
+/// The name is UTF-8 (APPNOTE 4.4.4, bit 11).
+const UTF8: u16 = 1 << 11;
+/// The versions of the format that a reader needs: for directories, and for ZIP64 (APPNOTE 4.4.3.2).
+const PLAIN_VERSION: u16 = 20;
+const ZIP64_VERSION: u16 = 45;
+/// External attributes are Unix modes (APPNOTE 4.4.2).
+const MADE_ON_UNIX: u16 = 3 << 8;
+const FILE_ATTRIBUTES: u32 = 0o100_644 << 16;
+/// The mode, and the flag that MS-DOS has for directories.
+const DIRECTORY_ATTRIBUTES: u32 = 0o040_755 << 16 | 0x10;
+
+/// A stored member to be written: what its headers tell, but for the CRC-32, which is not known
+/// before the data is.
+#[derive(Debug)]
+pub struct Record {
+    /// At most 65,535 bytes; that of a directory ends with a slash.
+    pub name: Vec<u8>,
+    /// Length of the data in bytes.
+    pub size: u64,
+    /// The MS-DOS time.
+    pub stamp: Stamp,
+    /// Time of last modification in seconds since 1970 (UTC), where an extended timestamp is to tell
+    /// it.
+    pub timestamp: Option<i32>,
+    /// Where its local header is in the archive.
+    offset: u64,
+    /// The alignment and the length of the extra field that sees to it, in bytes; 0 where there is
+    /// none.
+    alignment: u16,
+    padding_len: u16,
+}
+
+impl Record {
+    /// A record that has not got its place in the archive yet.
+    pub fn new(name: Vec<u8>, size: u64, stamp: Stamp, timestamp: Option<i32>) -> Self {
+        Self {
+            name,
+            size,
+            stamp,
+            timestamp,
+            offset: 0,
+            alignment: 0,
+            padding_len: 0,
+        }
+    }
+
+    /// The record that stands at the start of an archive whose first member is further on: without
+    /// it, the file would not be known for an archive. No central header belongs to it.
+    pub fn nothing() -> Self {
+        Self::new(Vec::new(), 0, Stamp::default(), None)
+    }
+
+    /// Gives the member its place: from `end` on, where the member before it ends, and so that its
+    /// data starts at a multiple of `alignment`, a power of two. Returns how many bytes this costs.
+    ///
+    /// What is left free goes into an extra field, or, for alignments beyond what that can hold,
+    /// before the local header. Readers go by the central directory and take no notice.
+    pub fn place(&mut self, end: u64, alignment: u64) -> u64 {
+        self.offset = end;
+        self.padding_len = 0;
+        let start = self.extent().start;
+        let mut free = start.next_multiple_of(alignment) - start;
+        if free == 0 {
+            return 0;
+        }
+        let in_field = alignment <= FIELD_ALIGNMENT_MAX;
+        let least = match end {
+            _ if in_field => ALIGNMENT_LEN,
+            0 => Self::nothing().extent().start,
+            _ => 0,
+        };
+        while free < least {
+            free += alignment;
+        }
+        if in_field {
+            self.alignment = alignment as u16;
+            self.padding_len = free as u16;
+        } else {
+            self.offset += free;
+        }
+        free
+    }
+
+    /// Where the local header is in the archive.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where the data is in the archive.
+    pub fn extent(&self) -> Extent {
+        let extra_len = self.local_extra().len() as u64 + u64::from(self.padding_len);
+        Extent {
+            start: self.offset + LOCAL_HEADER_LEN as u64 + self.name.len() as u64 + extra_len,
+            len: self.size,
+        }
+    }
+
+    /// The local header, up to the first byte of the data.
+    pub fn local_header(&self, crc32: u32) -> Vec<u8> {
+        let mut extra = self.local_extra();
+        if let Some(zeros) = usize::from(self.padding_len).checked_sub(ALIGNMENT_LEN as usize) {
+            extra.extend(ALIGNMENT.to_le_bytes());
+            extra.extend((self.padding_len - 4).to_le_bytes());
+            extra.extend(self.alignment.to_le_bytes());
+            extra.resize(extra.len() + zeros, 0);
+        }
+        let size = narrow(self.size);
+        let mut bytes = LOCAL_HEADER.to_vec();
+        bytes.extend(version(size == u32::MAX).to_le_bytes());
+        self.common(&mut bytes, crc32, extra.len());
+        bytes.extend(&self.name);
+        bytes.extend(extra);
+        bytes
+    }
+
+    /// Adds the central header to `bytes`.
+    pub fn central_header(&self, crc32: u32, bytes: &mut Vec<u8>) {
+        let (size, offset) = (narrow(self.size), narrow(self.offset));
+        let mut wide = Vec::new();
+        if size == u32::MAX {
+            wide.extend([self.size, self.size]);
+        }
+        if offset == u32::MAX {
+            wide.push(self.offset);
+        }
+        let mut extra = zip64_field(&wide);
+        extra.extend(self.timestamp_field());
+        let version = version(!wide.is_empty());
+        bytes.extend(CENTRAL_HEADER);
+        bytes.extend((MADE_ON_UNIX | version).to_le_bytes());
+        bytes.extend(version.to_le_bytes());
+        self.common(bytes, crc32, extra.len());
+        let comment_len_disk_and_internal_attributes = [0; 6];
+        bytes.extend(comment_len_disk_and_internal_attributes);
+        let attributes = if self.name.ends_with(b"/") {
+            DIRECTORY_ATTRIBUTES
+        } else {
+            FILE_ATTRIBUTES
+        };
+        bytes.extend(attributes.to_le_bytes());
+        bytes.extend(offset.to_le_bytes());
+        bytes.extend(&self.name);
+        bytes.extend(extra);
+    }
+
+    /// The fields that both headers have in common, from the flags to the length of the extra fields.
+    fn common(&self, bytes: &mut Vec<u8>, crc32: u32, extra_len: usize) {
+        let is_text = !self.name.is_ascii() && std::str::from_utf8(&self.name).is_ok();
+        let flags = if is_text { UTF8 } else { 0 };
+        let stored = 0u16;
+        for field in [flags, stored, self.stamp.time, self.stamp.date] {
+            bytes.extend(field.to_le_bytes());
+        }
+        let size = narrow(self.size);
+        for field in [crc32, size, size] {
+            bytes.extend(field.to_le_bytes());
+        }
+        bytes.extend((self.name.len() as u16).to_le_bytes());
+        bytes.extend((extra_len as u16).to_le_bytes());
+    }
+
+    /// The extra fields of the local header, but for the one that aligns.
+    fn local_extra(&self) -> Vec<u8> {
+        let wide = if narrow(self.size) == u32::MAX {
+            &[self.size; 2][..]
+        } else {
+            &[]
+        };
+        let mut extra = zip64_field(wide);
+        extra.extend(self.timestamp_field());
+        extra
+    }
+
+    fn timestamp_field(&self) -> Vec<u8> {
+        let mut field = Vec::new();
+        if let Some(seconds) = self.timestamp {
+            field.extend(EXTENDED_TIMESTAMP.to_le_bytes());
+            // One byte of flags, of which the first tells that there is a time of modification.
+            field.extend([5, 0, 1]);
+            field.extend(seconds.to_le_bytes());
+        }
+        field
+    }
+}
+
+/// A field of 32 bits; where the value is in a ZIP64 field, all of them are set.
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn version(needs_zip64: bool) -> u16 {
+    if needs_zip64 {
+        ZIP64_VERSION
+    } else {
+        PLAIN_VERSION
+    }
+}
+
+/// A ZIP64 field of these values; none where there are none.
+fn zip64_field(values: &[u64]) -> Vec<u8> {
+    let mut field = Vec::new();
+    if !values.is_empty() {
+        field.extend(ZIP64.to_le_bytes());
+        field.extend((values.len() as u16 * 8).to_le_bytes());
+        field.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    field
+}
+
+/// The records that end an archive of so many `entries` whose central directory is `directory`.
+pub fn end_records(entries: u64, directory: Extent) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let narrow_entries = u16::try_from(entries).unwrap_or(u16::MAX);
+    let (len, start) = (narrow(directory.len), narrow(directory.start));
+    if narrow_entries == u16::MAX || len == u32::MAX || start == u32::MAX {
+        bytes.extend(ZIP64_END_RECORD);
+        // How much of this record is still to come.
+        bytes.extend(44u64.to_le_bytes());
+        bytes.extend((MADE_ON_UNIX | ZIP64_VERSION).to_le_bytes());
+        bytes.extend(ZIP64_VERSION.to_le_bytes());
+        let disks = [0; 8];
+        bytes.extend(disks);
+        for number in [entries, entries, directory.len, directory.start] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(ZIP64_LOCATOR);
+        bytes.extend(0u32.to_le_bytes());
+        bytes.extend((directory.start + directory.len).to_le_bytes());
+        bytes.extend(1u32.to_le_bytes());
+    }
+    bytes.extend(END_RECORD);
+    let disks = [0; 4];
+    bytes.extend(disks);
+    bytes.extend(narrow_entries.to_le_bytes());
+    bytes.extend(narrow_entries.to_le_bytes());
+    bytes.extend(len.to_le_bytes());
+    bytes.extend(start.to_le_bytes());
+    let comment_len = 0u16;
+    bytes.extend(comment_len.to_le_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::index;
+    use super::*;
+    use crate::zip::member::Method;
+
+    fn record(name: &[u8], size: u64) -> Record {
+        Record::new(name.to_vec(), size, Stamp::default(), None)
+    }
+
+    /// What an archive of one member has before the data and behind it.
+    fn around_data(record: &Record) -> (Vec<u8>, Vec<u8>) {
+        let mut behind = Vec::new();
+        record.central_header(77, &mut behind);
+        let directory = Extent {
+            start: record.extent().start + record.size,
+            len: behind.len() as u64,
+        };
+        behind.extend(end_records(1, directory));
+        (record.local_header(77), behind)
+    }
+
+    #[test]
+    fn a_member_is_read_as_it_was_written() {
+        let stamp = Stamp {
+            date: 0x5a21,
+            time: 0x1234,
+            is_extended: true,
+        };
+        let mut record = Record::new(b"x.npy".to_vec(), 10, stamp, Some(-5));
+        assert_eq!(record.place(0, 64), 20);
+        let (mut bytes, behind) = around_data(&record);
+        assert_eq!(bytes.len() as u64, record.extent().start);
+        bytes.extend(b"0123456789");
+        bytes.extend(behind);
+        let index = index(&bytes[..], bytes.len() as u64, 5).unwrap();
+        let [member] = &index.members[..] else {
+            panic!("{index:?}");
+        };
+        assert_eq!(index.names.bytes(member.name), b"x.npy");
+        assert_eq!((member.method, member.flags), (Method::STORED, 0));
+        assert_eq!((member.crc32, member.size), (77, 10));
+        assert_eq!(member.extent, Extent { start: 64, len: 10 });
+        assert_eq!((member.modified, member.stamp), (-5, stamp));
+        assert_eq!(member.problem, None);
+    }
+
+    #[test]
+    fn a_name_that_is_not_ascii_is_flagged_as_utf8_if_it_is() {
+        let flags = |name: &[u8]| {
+            let header = record(name, 0).local_header(0);
+            [header[6], header[7]]
+        };
+        assert_eq!(flags(b"x"), [0, 0]);
+        assert_eq!(flags("ä".as_bytes()), [0, 8]);
+        assert_eq!(flags(b"\xe4"), [0, 0]);
+    }
+
+    #[test]
+    fn data_starts_at_a_multiple_of_every_alignment() {
+        for alignment in (6..=21).map(|bits| 1 << bits) {
+            for end in [0, 1, 1000, 1 << 21, (1 << 33) + 7] {
+                for name_len in 1..200 {
+                    let mut record = record(&vec![b'x'; name_len], 10);
+                    let bare = end + 30 + name_len as u64;
+                    let free = record.place(end, alignment);
+                    let start = record.extent().start;
+                    assert_eq!((start % alignment, start), (0, bare + free));
+                    assert!(free < alignment + 30);
+                    let header = record.local_header(0);
+                    assert_eq!(record.offset() + header.len() as u64, start);
+                    // Bytes at the start of the archive are room for a record of nothing, or none.
+                    assert!(end > 0 || record.offset() == 0 || record.offset() >= 30);
+                    let padding = &header[30 + name_len..];
+                    if let Some((field, zeros)) = padding.split_at_checked(6) {
+                        let (alignment, len) = (alignment as u16, padding.len() as u16 - 4);
+                        assert_eq!(field[..2], [0x35, 0xD9]);
+                        assert_eq!(field[2..4], len.to_le_bytes());
+                        assert_eq!(field[4..], alignment.to_le_bytes());
+                        assert!(zeros.iter().all(|&byte| byte == 0));
+                    }
+                    assert_eq!(padding.is_empty(), free == 0 || alignment > 1 << 15);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn zip64_is_used_from_the_first_number_on_that_needs_it() {
+        let max = u64::from(u32::MAX);
+        for (size, offset, local_len, central_len) in [
+            (0, 0, 31, 47),
+            (max - 1, 0, 31, 47),
+            (max, 0, 51, 67),
+            (0, max - 1, 31, 47),
+            (0, max, 31, 59),
+            (max, max, 51, 75),
+        ] {
+            let mut record = record(b"x", size);
+            record.place(offset, 1);
+            let local = record.local_header(0);
+            let mut central = Vec::new();
+            record.central_header(0, &mut central);
+            assert_eq!((local.len(), central.len()), (local_len, central_len));
+            assert_eq!(local[4], if local_len > 31 { 45 } else { 20 });
+            assert_eq!(central[6], if central_len > 47 { 45 } else { 20 });
+        }
+        let end_len = |entries, start, len| end_records(entries, Extent { start, len }).len();
+        assert_eq!(end_len(65_534, max - 1, max - 1), 22);
+        assert_eq!(end_len(65_535, 0, 0), 98);
+        assert_eq!(end_len(0, max, 0), 98);
+        assert_eq!(end_len(0, 0, max), 98);
+    }
+}
