@@ -2,8 +2,8 @@
 
 pub mod file;
 pub mod lane;
-pub mod mapped_file;
 pub mod reflink;
+pub mod served_file;
 pub mod watch;
 
 use std::ffi::OsStr;
@@ -20,12 +20,12 @@ use crate::commands::error::Error;
 use crate::tree::{Ino, Tree};
 use crate::ui::human::Escaped;
 use crate::zip::decoder::Decoder;
-use crate::zip::member::{Member, Method, Problem};
-use crate::zip::{self, Defect};
-use file::ArchiveFile;
+use crate::zip::member::{Member, MemberError, Method};
+use crate::zip::{self, ArchiveError};
+use file::IndexedFile;
 use lane::{Lane, Lanes};
-use mapped_file::{Bytes, ReadError, Slice};
-use reflink::Cloner;
+use reflink::Reflinker;
+use served_file::{FileSlice, ReadError, ServedFile};
 use watch::Watch;
 
 /// The most members of an archive of which the log tells why they cannot be read.
@@ -33,7 +33,7 @@ const REASONS_MAX: usize = 1000;
 
 /// An archive that is open for a mount.
 #[derive(Debug)]
-pub struct Volume {
+pub struct Archive {
     /// What messages call it: its path, which for an archive inside another one goes on with the
     /// name that it has there.
     pub path: PathBuf,
@@ -41,11 +41,11 @@ pub struct Volume {
     pub tree: Tree,
     /// How the members are served, as long as none is cloned.
     lanes: Lanes,
-    archive: Slice,
+    archive: FileSlice,
     /// The archive that this one is in.
-    outer: Option<Arc<Volume>>,
+    outer: Option<Arc<Archive>>,
     /// Clones members, if that is wanted, and those of the archives inside.
-    cloner: Option<Arc<Cloner>>,
+    cloner: Option<Arc<Reflinker>>,
     /// By inode: whether the log has the reason why a member cannot be read.
     told: Vec<AtomicBool>,
     /// Of how many members it was to be told.
@@ -56,18 +56,18 @@ pub struct Volume {
 #[derive(Debug)]
 pub enum Contents<'a> {
     /// They are in the archive as they are.
-    Stored(Slice),
+    Stored(FileSlice),
     /// They have to be inflated first.
     Compressed(&'a Member),
 }
 
-impl Volume {
+impl Archive {
     /// Opens and indexes the archive at `at`, and has it watched, if need be. Messages call it
     /// `given`; if both are the same, it is told of by its absolute path. If it `inflates` not,
     /// compressed members cannot be read.
     ///
     /// # Errors
-    /// Those of [`ArchiveFile::open`], and [`Error::System`].
+    /// Those of [`IndexedFile::open`], and [`Error::System`].
     pub fn open(
         at: &Path,
         given: &Path,
@@ -75,9 +75,9 @@ impl Volume {
         watch: Option<&Watch>,
     ) -> Result<Self, Error> {
         let mut archive = if at == given {
-            ArchiveFile::open(at)?
+            IndexedFile::open(at)?
         } else {
-            ArchiveFile::open_as(at, given)?
+            IndexedFile::open_as(at, given)?
         };
         if !inflates {
             archive.index.refuse_compressed();
@@ -85,9 +85,9 @@ impl Volume {
         let modified = archive.modified();
         let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
             archive: given.to_owned(),
-            defect: Defect::TooLarge,
+            defect: ArchiveError::TooLarge,
         })?;
-        let bytes = Bytes::of_file(archive.file, &archive.metadata, watch.map(Watch::changed));
+        let bytes = ServedFile::of_file(archive.file, &archive.metadata, watch.map(Watch::changed));
         let bytes = Arc::new(bytes.map_err(|error| Error::System {
             what: "map the archive into memory",
             error,
@@ -95,26 +95,26 @@ impl Volume {
         if let Some(watch) = watch {
             watch.add(&bytes);
         }
-        Ok(Self::new(archive.path, Slice::whole(bytes), tree, None))
+        Ok(Self::new(archive.path, FileSlice::whole(bytes), tree, None))
     }
 
     /// The archive whose bytes are `archive`, a member of `outer` that was last modified at
     /// `modified`, in seconds since 1970 (UTC).
     ///
     /// # Errors
-    /// Any [`Defect`].
+    /// Any [`ArchiveError`].
     pub fn inside(
         outer: &Arc<Self>,
         path: PathBuf,
-        archive: Slice,
+        archive: FileSlice,
         modified: i64,
         inflates: bool,
-    ) -> Result<Self, Defect> {
+    ) -> Result<Self, ArchiveError> {
         let mut index = zip::index(&archive, archive.len(), modified)?;
         if !inflates {
             index.refuse_compressed();
         }
-        let tree = Tree::new(index, modified).map_err(|_| Defect::TooLarge)?;
+        let tree = Tree::new(index, modified).map_err(|_| ArchiveError::TooLarge)?;
         let mut volume = Self::new(path, archive, tree, Some(outer.clone()));
         if let Some(cloner) = &outer.cloner {
             // What speaks against it is in the log.
@@ -123,7 +123,7 @@ impl Volume {
         Ok(volume)
     }
 
-    fn new(path: PathBuf, archive: Slice, tree: Tree, outer: Option<Arc<Self>>) -> Self {
+    fn new(path: PathBuf, archive: FileSlice, tree: Tree, outer: Option<Arc<Self>>) -> Self {
         let mut lanes = Lanes::default();
         for member in tree.files() {
             lanes.count(Lane::of(member));
@@ -148,8 +148,8 @@ impl Volume {
     /// is fit for it.
     ///
     /// # Errors
-    /// Those of [`Cloner::make`].
-    pub fn clone_members(&mut self, cloner: Arc<Cloner>) -> io::Result<bool> {
+    /// Those of [`Reflinker::make`].
+    pub fn clone_members(&mut self, cloner: Arc<Reflinker>) -> io::Result<bool> {
         let stored = self.tree.files().filter_map(|member| self.stored(member));
         let tried = cloner.try_out(stored);
         if let Err(error) = &tried {
@@ -161,7 +161,7 @@ impl Volume {
     }
 
     /// What may clone a member. This never changes.
-    pub fn cloner_of(&self, contents: &Slice) -> Option<&Cloner> {
+    pub fn cloner_of(&self, contents: &FileSlice) -> Option<&Reflinker> {
         let cloner = self.cloner.as_deref();
         cloner.filter(|cloner| cloner.suits(contents))
     }
@@ -195,7 +195,7 @@ impl Volume {
         lanes
     }
 
-    fn stored(&self, member: &Member) -> Option<Slice> {
+    fn stored(&self, member: &Member) -> Option<FileSlice> {
         match self.contents(member) {
             Ok(Contents::Stored(contents)) => Some(contents),
             _ => None,
@@ -237,15 +237,15 @@ impl Volume {
     }
 
     /// The archive's bytes.
-    pub fn archive(&self) -> &Slice {
+    pub fn archive(&self) -> &FileSlice {
         &self.archive
     }
 
     /// How the contents of a member are to be had.
     ///
     /// # Errors
-    /// The [`Problem`] of a member that cannot be read.
-    pub fn contents<'a>(&self, member: &'a Member) -> Result<Contents<'a>, &'a Problem> {
+    /// The [`MemberError`] of a member that cannot be read.
+    pub fn contents<'a>(&self, member: &'a Member) -> Result<Contents<'a>, &'a MemberError> {
         match &member.problem {
             Some(problem) => Err(problem),
             None if is_stored(member) => {
@@ -262,7 +262,7 @@ impl Volume {
     }
 
     /// The contents of a member, decompressed as they are read. What is read is only known to be
-    /// right once the end was read, and the archive was not [found changed](Bytes::check).
+    /// right once the end was read, and the archive was not [found changed](ServedFile::check).
     ///
     /// # Errors
     /// Those of [`Decoder::new`].

@@ -18,7 +18,7 @@ mod server;
 mod stats;
 mod xattr;
 
-pub use busy_poll::Polling;
-pub use config::{Ownership, Serving};
+pub use busy_poll::PollConfig;
+pub use config::{FuseConfig, Ownership};
 pub use filesystem::{Npzfs, try_passthrough};
 pub use prefetch::Prefetch;

@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
-use crate::archive::Volume;
-use crate::archive::mapped_file::{Bytes, Slice};
+use crate::archive::Archive;
+use crate::archive::served_file::{FileSlice, ServedFile};
 use crate::sys::thread_pool::Pool;
 use crate::tree::Ino;
 pub use cache::Usage;
@@ -46,7 +46,7 @@ pub struct Limits {
 pub type Key = (u32, Ino);
 
 /// What is told to everybody who waits for the same contents.
-pub type Inflated = Result<Slice, Arc<InflateError>>;
+pub type Inflated = Result<FileSlice, Arc<InflateError>>;
 
 /// Inflates members, and keeps what they were inflated to.
 pub struct Inflater {
@@ -74,7 +74,7 @@ impl Inflater {
     pub fn with(
         self: &Arc<Self>,
         key: Key,
-        volume: Arc<Volume>,
+        volume: Arc<Archive>,
         then: impl FnOnce(Inflated) + Send + 'static,
     ) {
         let mut cache = self.lock();
@@ -101,7 +101,7 @@ impl Inflater {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make(&self, key: Key, volume: &Volume) {
+    fn make(&self, key: Key, volume: &Archive) {
         // Decoders are given what anybody made, and those who wait must not wait for ever.
         let made = panic::catch_unwind(AssertUnwindSafe(|| self.inflate(key.1, volume)));
         let made = made.unwrap_or(Err(InflateError::Decoder));
@@ -132,8 +132,8 @@ impl Inflater {
     fn inflate(
         &self,
         ino: Ino,
-        volume: &Volume,
-    ) -> Result<(Slice, Option<Room<'_>>), InflateError> {
+        volume: &Archive,
+    ) -> Result<(FileSlice, Option<Room<'_>>), InflateError> {
         let Some(member) = volume.tree.member(ino) else {
             return Err(InflateError::Data(io::ErrorKind::NotFound.into()));
         };
@@ -172,9 +172,9 @@ impl Inflater {
         }
         volume.check()?;
         let bytes = read_only(&file)
-            .and_then(|file| Bytes::of_private_file(file, size))
+            .and_then(|file| ServedFile::of_private_file(file, size))
             .map_err(cannot_write)?;
-        Ok((Slice::whole(Arc::new(bytes)), room))
+        Ok((FileSlice::whole(Arc::new(bytes)), room))
     }
 
     /// Sees to it that there may be contents more, if need be by dropping some that nobody uses.
@@ -269,7 +269,7 @@ mod tests {
 
     struct Fixture {
         directory: tempfile::TempDir,
-        volume: Arc<Volume>,
+        volume: Arc<Archive>,
         inflater: Arc<Inflater>,
     }
 
@@ -287,7 +287,7 @@ mod tests {
                 archive.write_all(&contents(name)).unwrap();
             }
             archive.finish().unwrap();
-            let volume = Volume::open(&path, &path, true, None).unwrap();
+            let volume = Archive::open(&path, &path, true, None).unwrap();
             Self {
                 volume: Arc::new(volume),
                 inflater: Arc::new(Inflater::new(Limits {
@@ -318,7 +318,7 @@ mod tests {
             receiver
         }
 
-        fn inflated(&self, name: &str) -> Slice {
+        fn inflated(&self, name: &str) -> FileSlice {
             let inflated = self.ask(name).recv().unwrap().unwrap();
             assert!(inflated.read().unwrap() == contents(name), "{name}");
             inflated
@@ -496,7 +496,7 @@ mod tests {
             bytes[at] ^= 1;
         }
         std::fs::write(&path, bytes).unwrap();
-        let volume = Volume::open(&path, &path, true, None).unwrap();
+        let volume = Archive::open(&path, &path, true, None).unwrap();
         let fixture = Fixture {
             volume: Arc::new(volume),
             ..fixture

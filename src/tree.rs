@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
 use crate::zip::Index;
-use crate::zip::member::{Member, Problem};
+use crate::zip::member::{Member, MemberError};
 use crate::zip::names::{self, Name, Names};
 use build::Builder;
 
@@ -53,7 +53,7 @@ pub struct Attr {
 
 /// One entry of a directory.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct DirEntry<'a> {
     /// Its name: at most [`NAME_MAX`](crate::zip::names::NAME_MAX) bytes, without slash or NUL.
     pub name: &'a [u8],
     /// What it names.
@@ -123,9 +123,9 @@ impl Tree {
 
     /// The entries of a directory from the `skip`th on, without `.` and `..`; `None` where `ino` is
     /// no directory.
-    pub fn entries(&self, ino: Ino, skip: usize) -> Option<impl Iterator<Item = Entry<'_>>> {
+    pub fn entries(&self, ino: Ino, skip: usize) -> Option<impl Iterator<Item = DirEntry<'_>>> {
         let children = self.children_of(self.position(ino)?)?;
-        Some(children.iter().skip(skip).map(|&child| Entry {
+        Some(children.iter().skip(skip).map(|&child| DirEntry {
             name: self.names.bytes(self.nodes[child as usize].name),
             attr: self.attr_at(child),
         }))
@@ -229,7 +229,7 @@ impl Tree {
             .filter(|member| member.problem.is_some());
         self.names.memory_bytes()
             + of(self.members.len(), size_of::<Member>())
-            + of(problems.count(), size_of::<Problem>())
+            + of(problems.count(), size_of::<MemberError>())
             + of(self.nodes.len(), size_of::<Node>() + size_of::<u32>())
             + of(self.directories.len(), size_of::<Directory>())
             + of(self.children.len(), size_of::<u32>())

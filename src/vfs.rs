@@ -26,23 +26,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::archive::Volume;
+use crate::archive::Archive;
 use crate::archive::watch::Watch;
 use crate::inflate::{Inflated, Inflater};
 use crate::tree::Ino;
 pub use config::Options;
-use entry::BRIEFLY;
-pub use entry::{FOREVER, Found};
+use entry::FOLDER_TTL;
+pub use entry::{Entry, STATIC_TTL};
 pub use folder::Folder;
 use inode::Inode;
-use open_archives::Shelf;
+use open_archives::OpenArchives;
 pub use root::{Named, Root};
 pub use status::Open;
-use subtree::{Key, Unit, Units, What};
+use subtree::{Key, Subtree, SubtreeKind, Subtrees};
 
 /// Why nothing can be said of an inode.
 #[derive(Debug)]
-pub enum Unavailable {
+pub enum VfsError {
     /// There is none of that number, any more.
     Gone,
     /// It is a file, and not a directory.
@@ -55,33 +55,33 @@ pub enum Unavailable {
 
 /// All that is mounted.
 #[derive(Debug)]
-pub struct Catalog {
+pub struct Vfs {
     options: Options,
-    root: Arc<Unit>,
-    units: Units,
-    shelf: Shelf,
+    root: Arc<Subtree>,
+    units: Subtrees,
+    shelf: OpenArchives,
     /// Whether the kernel may be given files that it reads by itself.
     passes: AtomicBool,
 }
 
-impl Catalog {
+impl Vfs {
     /// The catalog of `root`, whose archives are watched by `watch`.
     pub fn new(root: Root, options: Options, inflater: Inflater, watch: Watch) -> Self {
-        let units = Units::default();
+        let units = Subtrees::default();
         let what = match root {
             Root::One(named) => named.into(),
             Root::Several(several) => {
                 let add = |(name, named): (OsString, Named)| {
                     Some((name, units.add(Ino::ROOT, named.into())?))
                 };
-                What::Named(several.into_iter().filter_map(add).collect())
+                SubtreeKind::Named(several.into_iter().filter_map(add).collect())
             }
         };
         Self {
-            shelf: Shelf::new(&options, inflater, watch),
+            shelf: OpenArchives::new(&options, inflater, watch),
             options,
             passes: AtomicBool::new(false),
-            root: Arc::new(Unit::root(what)),
+            root: Arc::new(Subtree::root(what)),
             units,
         }
     }
@@ -90,21 +90,21 @@ impl Catalog {
     /// [forgotten](Self::forget).
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Option<Found>, Unavailable> {
+    /// [`VfsError`].
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Option<Entry>, VfsError> {
         let inode = Inode::of(parent);
         let unit = self.unit(inode)?;
         match &unit.what {
-            What::Named(named) => named
+            SubtreeKind::Named(named) => named
                 .get(OsStr::from_bytes(name))
                 .map(|child| {
                     child.hold();
                     self.of_held_unit(child)
                 })
                 .transpose(),
-            What::Folder(folder) => {
+            SubtreeKind::Folder(folder) => {
                 let seen = folder.find(OsStr::from_bytes(name), &self.options);
-                let seen = seen.map_err(Unavailable::Folder)?;
+                let seen = seen.map_err(VfsError::Folder)?;
                 let key = Key::Name(unit.number, name.into());
                 if let Some(known) = self.units.by_key(&key)
                     && !seen.as_ref().is_some_and(|seen| known.what.is(seen))
@@ -114,7 +114,7 @@ impl Catalog {
                 seen.map(|seen| self.in_folder(&unit, key, seen))
                     .transpose()
             }
-            What::Archive(_) => {
+            SubtreeKind::Archive(_) => {
                 let volume = self.volume(&unit)?;
                 let found = volume.tree.lookup(inode.local, name);
                 found
@@ -127,8 +127,8 @@ impl Catalog {
     /// The attributes of an inode.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub fn attr(&self, ino: Ino) -> Result<Found, Unavailable> {
+    /// [`VfsError`].
+    pub fn attr(&self, ino: Ino) -> Result<Entry, VfsError> {
         let inode = Inode::of(ino);
         let unit = self.unit(inode)?;
         if inode.local == Ino::ROOT {
@@ -136,43 +136,43 @@ impl Catalog {
         }
         let attr = self.volume(&unit)?.tree.attr(inode.local);
         attr.map(|attr| self.of_member(&unit, attr))
-            .ok_or(Unavailable::Gone)
+            .ok_or(VfsError::Gone)
     }
 
     /// How long the kernel may rely on there being nothing under a name in a directory.
     pub fn ttl_of_nothing(&self, parent: Ino) -> Duration {
         match self.unit(Inode::of(parent)) {
-            Ok(unit) if !matches!(unit.what, What::Folder(_)) => FOREVER,
-            _ => BRIEFLY,
+            Ok(unit) if !matches!(unit.what, SubtreeKind::Folder(_)) => STATIC_TTL,
+            _ => FOLDER_TTL,
         }
     }
 
     /// The directory that a directory is in; the root's is the root.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub fn parent(&self, ino: Ino) -> Result<Ino, Unavailable> {
+    /// [`VfsError`].
+    pub fn parent(&self, ino: Ino) -> Result<Ino, VfsError> {
         let inode = Inode::of(ino);
         let unit = self.unit(inode)?;
         if inode.local == Ino::ROOT {
             return Ok(unit.parent);
         }
         let local = self.volume(&unit)?.tree.parent(inode.local);
-        let local = local.ok_or(Unavailable::Gone)?;
+        let local = local.ok_or(VfsError::Gone)?;
         Ok(Inode { local, ..inode }.number())
     }
 
     /// The names in a folder; `None` for what is no folder.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub fn folder_names(&self, ino: Ino) -> Result<Option<Vec<OsString>>, Unavailable> {
+    /// [`VfsError`].
+    pub fn folder_names(&self, ino: Ino) -> Result<Option<Vec<OsString>>, VfsError> {
         match &self.unit(Inode::of(ino))?.what {
-            What::Folder(folder) => folder
+            SubtreeKind::Folder(folder) => folder
                 .names(&self.options)
                 .map(Some)
-                .map_err(Unavailable::Folder),
-            What::Named(_) | What::Archive(_) => Ok(None),
+                .map_err(VfsError::Folder),
+            SubtreeKind::Named(_) | SubtreeKind::Archive(_) => Ok(None),
         }
     }
 
@@ -180,23 +180,23 @@ impl Catalog {
     /// `.` and `..`, until it takes one no more. The kernel holds what was taken.
     ///
     /// # Errors
-    /// [`Unavailable`].
+    /// [`VfsError`].
     pub fn entries(
         &self,
         ino: Ino,
         skip: usize,
-        mut take: impl FnMut(&[u8], Found) -> bool,
-    ) -> Result<(), Unavailable> {
+        mut take: impl FnMut(&[u8], Entry) -> bool,
+    ) -> Result<(), VfsError> {
         let inode = Inode::of(ino);
         let unit = self.unit(inode)?;
-        let mut offer = |name: &[u8], found: Found| {
+        let mut offer = |name: &[u8], found: Entry| {
             let is_taken = take(name, found);
             if !is_taken {
                 self.forget(found.attr.ino, 1);
             }
             is_taken
         };
-        if let What::Named(named) = &unit.what {
+        if let SubtreeKind::Named(named) = &unit.what {
             for (name, child) in named.iter().skip(skip) {
                 child.hold();
                 if !offer(name.as_bytes(), self.of_held_unit(child)?) {
@@ -207,7 +207,7 @@ impl Catalog {
         }
         let volume = self.volume(&unit)?;
         let entries = volume.tree.entries(inode.local, skip);
-        for entry in entries.ok_or(Unavailable::NotADirectory)? {
+        for entry in entries.ok_or(VfsError::NotADirectory)? {
             if !offer(entry.name, self.in_archive(&unit, &volume, entry.attr)?) {
                 break;
             }
@@ -218,58 +218,58 @@ impl Catalog {
     /// Sees to it that a directory that is no folder can be listed.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub fn open_directory(&self, ino: Ino) -> Result<(), Unavailable> {
+    /// [`VfsError`].
+    pub fn open_directory(&self, ino: Ino) -> Result<(), VfsError> {
         let unit = self.unit(Inode::of(ino))?;
         match &unit.what {
-            What::Archive(_) => self.volume(&unit).map(drop),
-            What::Folder(_) | What::Named(_) => Ok(()),
+            SubtreeKind::Archive(_) => self.volume(&unit).map(drop),
+            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => Ok(()),
         }
     }
 
     /// The archive or folder whose root an inode is, by its path.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub fn path_of_root(&self, ino: Ino) -> Result<Option<PathBuf>, Unavailable> {
+    /// [`VfsError`].
+    pub fn path_of_root(&self, ino: Ino) -> Result<Option<PathBuf>, VfsError> {
         let inode = Inode::of(ino);
         if inode.local != Ino::ROOT {
             return Ok(None);
         }
         let unit = self.unit(inode)?;
         match &unit.what {
-            What::Archive(_) => Ok(Some(self.volume(&unit)?.path.clone())),
-            What::Folder(folder) => Ok(Some(folder.shown_path())),
-            What::Named(_) => Ok(None),
+            SubtreeKind::Archive(_) => Ok(Some(self.volume(&unit)?.path.clone())),
+            SubtreeKind::Folder(folder) => Ok(Some(folder.shown_path())),
+            SubtreeKind::Named(_) => Ok(None),
         }
     }
 
     /// Whether the root is an archive.
     pub fn is_archive(&self) -> bool {
-        matches!(self.root.what, What::Archive(_))
+        matches!(self.root.what, SubtreeKind::Archive(_))
     }
 
     /// Whether every file there will ever be can be read right from the archive, which is open.
     pub fn is_all_stored(&self) -> bool {
         match &self.root.what {
-            What::Archive(archive) => {
+            SubtreeKind::Archive(archive) => {
                 !self.options.recursive
                     && archive
                         .if_open()
                         .is_some_and(|volume| volume.is_all_stored())
             }
-            What::Folder(_) | What::Named(_) => false,
+            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => false,
         }
     }
 
     /// Whether the root is an archive of which members are cloned, if the kernel takes them.
     pub fn has_clones(&self) -> bool {
         match &self.root.what {
-            What::Archive(archive) => archive.if_open().is_some_and(|volume| {
+            SubtreeKind::Archive(archive) => archive.if_open().is_some_and(|volume| {
                 let mut files = volume.tree.files();
                 files.any(|member| volume.clones(member))
             }),
-            What::Folder(_) | What::Named(_) => false,
+            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => false,
         }
     }
 
@@ -291,8 +291,8 @@ impl Catalog {
     /// The archive that an inode belongs to, and its number there.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub fn archive_of(&self, ino: Ino) -> Result<(Arc<Volume>, Ino), Unavailable> {
+    /// [`VfsError`].
+    pub fn archive_of(&self, ino: Ino) -> Result<(Arc<Archive>, Ino), VfsError> {
         let inode = Inode::of(ino);
         let volume = self.volume(&self.unit(inode)?)?;
         Ok((volume, inode.local))
@@ -303,7 +303,7 @@ impl Catalog {
     pub fn inflate(
         &self,
         ino: Ino,
-        volume: &Arc<Volume>,
+        volume: &Arc<Archive>,
         then: impl FnOnce(Inflated) + Send + 'static,
     ) {
         let inode = Inode::of(ino);
@@ -314,8 +314,8 @@ impl Catalog {
     /// Whether what is asked of an inode can be told without waiting for a disk.
     pub fn is_at_hand(&self, ino: Ino) -> bool {
         match self.unit(Inode::of(ino)).as_deref() {
-            Ok(Unit {
-                what: What::Archive(archive),
+            Ok(Subtree {
+                what: SubtreeKind::Archive(archive),
                 ..
             }) => archive.if_open().is_some(),
             Ok(_) => false,
@@ -333,14 +333,14 @@ impl Catalog {
         }
     }
 
-    fn unit(&self, inode: Inode) -> Result<Arc<Unit>, Unavailable> {
+    fn unit(&self, inode: Inode) -> Result<Arc<Subtree>, VfsError> {
         if inode.unit == 0 {
             return Ok(self.root.clone());
         }
-        self.units.by_number(inode.unit).ok_or(Unavailable::Gone)
+        self.units.by_number(inode.unit).ok_or(VfsError::Gone)
     }
 
-    fn volume(&self, unit: &Arc<Unit>) -> Result<Arc<Volume>, Unavailable> {
+    fn volume(&self, unit: &Arc<Subtree>) -> Result<Arc<Archive>, VfsError> {
         self.shelf.volume(unit)
     }
 }

@@ -21,7 +21,7 @@ pub mod names;
 mod read_at;
 mod writer;
 
-pub use error::Defect;
+pub use error::ArchiveError;
 pub use gaps::{Gap, Layout};
 pub use read_at::Source;
 pub(crate) use read_at::Window;
@@ -32,7 +32,7 @@ use central_header::{CENTRAL_HEADER_LEN, CentralHeader};
 use dos_time::Times;
 use eocd::CentralDirectory;
 use local_header::ENCRYPTED;
-use member::{Extent, Member, Method, Problem, Stamp};
+use member::{Extent, Member, MemberError, Method, Stamp};
 use names::Names;
 
 /// The most members of an archive that is indexed: each takes some 150 bytes of memory.
@@ -66,7 +66,7 @@ impl Index {
     pub fn refuse_compressed(&mut self) {
         for member in &mut self.members {
             if member.method != Method::STORED {
-                let problem = Problem::Method(member.method);
+                let problem = MemberError::Method(member.method);
                 member.problem.get_or_insert(Box::new(problem));
             }
         }
@@ -77,9 +77,13 @@ impl Index {
 /// get `modified`, in seconds since 1970 (UTC).
 ///
 /// # Errors
-/// Any [`Defect`] of the archive as a whole. Members that cannot be read are in the index with
-/// their [`Problem`].
-pub fn index<S: Source + ?Sized>(source: &S, len: u64, modified: i64) -> Result<Index, Defect> {
+/// Any [`ArchiveError`] of the archive as a whole. Members that cannot be read are in the index with
+/// their [`MemberError`].
+pub fn index<S: Source + ?Sized>(
+    source: &S,
+    len: u64,
+    modified: i64,
+) -> Result<Index, ArchiveError> {
     let directory = eocd::find(source, len)?;
     let directory_len = directory.end - directory.start;
     let lease = budget::INDEXES.take(directory_len.saturating_mul(GROWTH));
@@ -93,15 +97,15 @@ fn read_central_directory<S: Source + ?Sized>(
     directory: &CentralDirectory,
     modified: i64,
     lease: Lease<'static>,
-) -> Result<Index, Defect> {
+) -> Result<Index, ArchiveError> {
     let told = directory.entries;
     let directory_len = directory.end - directory.start;
     let fit = directory_len / CENTRAL_HEADER_LEN as u64;
     if told > fit {
-        return Err(Defect::EntryCount { told, found: fit });
+        return Err(ArchiveError::EntryCount { told, found: fit });
     }
     if told > MEMBERS_MAX || directory_len > DIRECTORY_LEN_MAX {
-        return Err(Defect::TooLarge);
+        return Err(ArchiveError::TooLarge);
     }
     let mut names = Names::default();
     // No more at once than a small archive needs: the number may be a lie, however long the file.
@@ -113,9 +117,9 @@ fn read_central_directory<S: Source + ?Sized>(
         let entry = members.len() as u64;
         if entry == told {
             let found = told + 1;
-            return Err(Defect::EntryCount { told, found });
+            return Err(ArchiveError::EntryCount { told, found });
         }
-        let missing = || Defect::CentralHeader { offset, entry };
+        let missing = || ArchiveError::CentralHeader { offset, entry };
         let bytes = window.at(offset, CENTRAL_HEADER_LEN, READ_AHEAD)?;
         let record_len = central_header::record_len(bytes).ok_or_else(missing)?;
         let bytes = window.at(offset, record_len, READ_AHEAD)?;
@@ -129,7 +133,7 @@ fn read_central_directory<S: Source + ?Sized>(
     members.shrink_to_fit();
     let found = members.len() as u64;
     if found != told {
-        return Err(Defect::EntryCount { told, found });
+        return Err(ArchiveError::EntryCount { told, found });
     }
     Ok(Index {
         names,
@@ -145,9 +149,9 @@ fn member(
     directory: &CentralDirectory,
     names: &mut Names,
     times: &mut Times,
-) -> Result<Member, Defect> {
+) -> Result<Member, ArchiveError> {
     let mut member = Member {
-        name: names.push(header.name).ok_or(Defect::TooLarge)?,
+        name: names.push(header.name).ok_or(ArchiveError::TooLarge)?,
         method: Method(header.method),
         flags: header.flags,
         crc32: header.crc32,
@@ -165,7 +169,7 @@ fn member(
         problem: None,
     };
     let Some(wide) = header.wide else {
-        member.problem = Some(Box::new(Problem::Zip64ValueMissing));
+        member.problem = Some(Box::new(MemberError::Zip64ValueMissing));
         return Ok(member);
     };
     member.size = wide.size;
@@ -174,9 +178,9 @@ fn member(
         .local_header_offset
         .saturating_add(directory.prefix_len);
     if header.disk != 0 && header.disk != u16::MAX {
-        member.problem = Some(Box::new(Problem::OtherDisk(header.disk)));
+        member.problem = Some(Box::new(MemberError::OtherDisk(header.disk)));
     } else if header.flags & ENCRYPTED != 0 {
-        member.problem = Some(Box::new(Problem::Encrypted));
+        member.problem = Some(Box::new(MemberError::Encrypted));
     }
     Ok(member)
 }
@@ -230,7 +234,7 @@ mod tests {
     }
 
     /// The problem of the one member of an archive, in which `change` has changed one header.
-    fn problem(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Option<Problem> {
+    fn problem(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Option<MemberError> {
         let (mut local, mut central) = (local("x"), central("x", 0));
         change(&mut local, &mut central);
         let members = index_of(&archive(&local, &[central])).unwrap();
@@ -256,7 +260,7 @@ mod tests {
     #[test]
     fn headers_that_disagree_are_told_by_their_field() {
         let changed = |at: usize| match problem(|local, _| local[at] ^= 1) {
-            Some(Problem::HeadersDisagree { field }) => field,
+            Some(MemberError::HeadersDisagree { field }) => field,
             other => panic!("{other:?}"),
         };
         assert_eq!(changed(6), "flags");
@@ -281,7 +285,7 @@ mod tests {
         let without_sizes = |local: &mut Vec<u8>| local[14..26].fill(0);
         assert_eq!(
             problem(|local, _| without_sizes(local)),
-            Some(Problem::HeadersDisagree { field: "CRC" })
+            Some(MemberError::HeadersDisagree { field: "CRC" })
         );
         let described = problem(|local, central| {
             without_sizes(local);
@@ -295,19 +299,19 @@ mod tests {
     fn a_local_header_that_is_not_there_is_told_by_its_offset() {
         assert_eq!(
             problem(|local, _| local[0] = b'Q'),
-            Some(Problem::LocalHeaderMissing { offset: 0 })
+            Some(MemberError::LocalHeaderMissing { offset: 0 })
         );
         assert_eq!(
             problem(|_, central| central[42] = 1),
-            Some(Problem::LocalHeaderMissing { offset: 1 })
+            Some(MemberError::LocalHeaderMissing { offset: 1 })
         );
         assert_eq!(
             problem(|_, central| central[42] = 41),
-            Some(Problem::LocalHeaderOutside { offset: 41 })
+            Some(MemberError::LocalHeaderOutside { offset: 41 })
         );
         assert_eq!(
             problem(|_, central| central[42] = 30),
-            Some(Problem::LocalHeaderMissing { offset: 30 })
+            Some(MemberError::LocalHeaderMissing { offset: 30 })
         );
     }
 
@@ -318,7 +322,10 @@ mod tests {
             central[20] = 11;
         });
         let extent = Extent { start: 31, len: 11 };
-        assert_eq!(outside, Some(Problem::DataOutside { extent, limit: 41 }));
+        assert_eq!(
+            outside,
+            Some(MemberError::DataOutside { extent, limit: 41 })
+        );
     }
 
     #[test]
@@ -329,7 +336,7 @@ mod tests {
         });
         assert_eq!(
             shorter,
-            Some(Problem::StoredSizesDiffer {
+            Some(MemberError::StoredSizesDiffer {
                 stored: 9,
                 size: 10
             })
@@ -339,10 +346,10 @@ mod tests {
     #[test]
     fn encryption_methods_and_other_disks_are_told() {
         let flags = |flag: u8| problem(|_, central| central[8] = flag);
-        assert_eq!(flags(1), Some(Problem::Encrypted));
+        assert_eq!(flags(1), Some(MemberError::Encrypted));
         assert_eq!(
             problem(|_, central| central[34] = 2),
-            Some(Problem::OtherDisk(2))
+            Some(MemberError::OtherDisk(2))
         );
         let method = |number| {
             problem(|local, central| {
@@ -351,7 +358,7 @@ mod tests {
             })
         };
         assert_eq!(method(8), None);
-        assert_eq!(method(9), Some(Problem::Method(Method(9))));
+        assert_eq!(method(9), Some(MemberError::Method(Method(9))));
     }
 
     #[test]
@@ -361,7 +368,7 @@ mod tests {
             central[30] = 4;
             central.extend([1, 0, 0, 0]);
         });
-        assert_eq!(missing, Some(Problem::Zip64ValueMissing));
+        assert_eq!(missing, Some(MemberError::Zip64ValueMissing));
     }
 
     #[test]
@@ -370,7 +377,7 @@ mod tests {
         for member in index_of(&bytes).unwrap() {
             assert_eq!(
                 member.problem.as_deref(),
-                Some(&Problem::Overlap { other: 0 })
+                Some(&MemberError::Overlap { other: 0 })
             );
         }
     }

@@ -9,7 +9,7 @@ use crate::zip::{self, Index};
 
 /// An archive that is open and indexed.
 #[derive(Debug)]
-pub struct ArchiveFile {
+pub struct IndexedFile {
     /// Its absolute path: without symbolic links, unless it was opened under another name.
     pub path: PathBuf,
     /// The open file.
@@ -20,7 +20,7 @@ pub struct ArchiveFile {
     pub index: Index,
 }
 
-impl ArchiveFile {
+impl IndexedFile {
     /// Opens the archive at `given` and indexes it.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use log::debug;
 use nix::sys::statvfs::fstatvfs;
 
-use crate::archive::mapped_file::{ReadError, Slice};
+use crate::archive::served_file::{FileSlice, ReadError};
 use crate::sys;
 use crate::ui::human::Escaped;
 use crate::zip::member::Extent;
@@ -30,7 +30,7 @@ const ALIGNMENT: u64 = 4096;
 
 /// Makes clones of members of one archive, and knows which members it cannot clone.
 #[derive(Debug)]
-pub struct Cloner {
+pub struct Reflinker {
     /// Any directory of the archive's file system.
     directory: PathBuf,
     /// What `directory` leads through, if need be.
@@ -50,7 +50,7 @@ struct State {
     refused: HashSet<u64>,
 }
 
-impl Cloner {
+impl Reflinker {
     /// Clones members of at least `min` bytes. The files are made in `directory`.
     pub fn new(directory: &Path, min: u64) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Cloner {
     ///
     /// # Errors
     /// Those of [`make`](Self::make).
-    pub fn try_out(&self, members: impl Iterator<Item = Slice>) -> io::Result<bool> {
+    pub fn try_out(&self, members: impl Iterator<Item = FileSlice>) -> io::Result<bool> {
         if self.lock().works.is_some() {
             return Ok(true);
         }
@@ -98,19 +98,19 @@ impl Cloner {
 
     /// Whether a member is fit for being cloned, in an archive of which members can be. This never
     /// changes.
-    pub fn suits(&self, contents: &Slice) -> bool {
+    pub fn suits(&self, contents: &FileSlice) -> bool {
         self.is_fit(contents) && self.lock().works == Some(true)
     }
 
     /// Whether a member is cloned: it is fit for it, and nothing was found that speaks against it.
-    pub fn clones(&self, contents: &Slice) -> bool {
+    pub fn clones(&self, contents: &FileSlice) -> bool {
         self.suits(contents) && {
             let state = self.lock();
             !state.failed && !state.refused.contains(&contents.extent().start)
         }
     }
 
-    fn is_fit(&self, contents: &Slice) -> bool {
+    fn is_fit(&self, contents: &FileSlice) -> bool {
         let Extent { start, len } = contents.extent();
         len >= self.min.max(1) && start.is_multiple_of(ALIGNMENT)
     }
@@ -120,7 +120,7 @@ impl Cloner {
     ///
     /// # Errors
     /// Those of open(2) with O_TMPFILE, ioctl_ficlonerange(2), ftruncate(2), read(2) and write(2).
-    pub fn make(&self, contents: &Slice) -> io::Result<File> {
+    pub fn make(&self, contents: &FileSlice) -> io::Result<File> {
         let to = OpenOptions::new()
             .read(true)
             .write(true)
@@ -143,7 +143,7 @@ impl Cloner {
 }
 
 /// Lets `to`, an empty file, have the bytes of `contents`.
-fn share(contents: &Slice, to: &File) -> io::Result<()> {
+fn share(contents: &FileSlice, to: &File) -> io::Result<()> {
     let archive = contents.bytes().file();
     let Extent { start, len } = contents.extent();
     let block_len = fstatvfs(archive)?.fragment_size().max(1);

@@ -16,7 +16,7 @@ use log::warn;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use crate::archive::mapped_file::Bytes;
+use crate::archive::served_file::ServedFile;
 
 /// What watches archives.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Watched {
     /// One file may be open more than once, and has one descriptor all the same.
-    files: HashMap<WatchDescriptor, Vec<Weak<Bytes>>>,
+    files: HashMap<WatchDescriptor, Vec<Weak<ServedFile>>>,
     /// How many files there may be before those are looked for that nobody has open any more.
     limit: usize,
 }
@@ -77,7 +77,7 @@ impl Watch {
     }
 
     /// Watches an open archive, for as long as it is open.
-    pub fn add(&self, bytes: &Arc<Bytes>) {
+    pub fn add(&self, bytes: &Arc<ServedFile>) {
         if let Some(shared) = &self.shared
             && let Err(error) = shared.add(bytes)
             && !shared.told.swap(true, Ordering::Relaxed)
@@ -97,7 +97,7 @@ fn unwatched(error: Errno) {
 }
 
 impl Shared {
-    fn add(&self, bytes: &Arc<Bytes>) -> Result<(), Errno> {
+    fn add(&self, bytes: &Arc<ServedFile>) -> Result<(), Errno> {
         // By its descriptor, since the path may name another file by now.
         let opened = format!("/proc/self/fd/{}", bytes.file().as_raw_fd());
         let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB;

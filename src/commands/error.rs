@@ -9,8 +9,8 @@ use crate::archive::file;
 use crate::commands::repack;
 use crate::mount::holders::Holder;
 use crate::ui::human::{Escaped, Size};
-use crate::zip::Defect;
-use crate::zip::member::{Problem, ProblemKind};
+use crate::zip::ArchiveError;
+use crate::zip::member::{MemberError, MemberErrorKind};
 
 /// Why a command failed. The text is one line, lower case, and names what it is about.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub enum Error {
         /// As given on the command line.
         archive: PathBuf,
         /// What is wrong with it.
-        defect: Defect,
+        defect: ArchiveError,
     },
     /// Too many members cannot be read.
     Unreadable {
@@ -44,7 +44,7 @@ pub enum Error {
         /// The first member that cannot be read, as the archive names it.
         member: Vec<u8>,
         /// Why.
-        problem: Problem,
+        problem: MemberError,
         /// Whether one such member was enough.
         strict: bool,
     },
@@ -53,23 +53,23 @@ pub enum Error {
         /// As given on the command line.
         mount_point: PathBuf,
         /// Why not.
-        defect: MountPointDefect,
+        defect: MountPointError,
     },
     /// FUSE cannot be used.
-    Fuse(FuseDefect),
+    Fuse(FuseError),
     /// Nothing of an archive can be passed through to the kernel, which was asked for.
     Passthrough {
         /// As given on the command line.
         archive: PathBuf,
         /// Why not.
-        reason: PassDefect,
+        reason: PassthroughError,
     },
     /// A mount was not ended.
     Unmount {
         /// As given on the command line.
         mount_point: PathBuf,
         /// Why not.
-        defect: UnmountDefect,
+        defect: UnmountError,
     },
     /// The command of `npzfs run` cannot be started.
     Command {
@@ -79,7 +79,7 @@ pub enum Error {
         error: io::Error,
     },
     /// An archive was not repacked.
-    Repack(repack::Failure),
+    Repack(repack::RepackError),
     /// The log file cannot be opened.
     Log {
         /// As given on the command line.
@@ -108,7 +108,7 @@ pub enum Error {
 /// Why nothing can be mounted at a place.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum MountPointDefect {
+pub enum MountPointError {
     /// Something failed there.
     Io(io::Error),
     /// It does not exist and cannot be made.
@@ -125,7 +125,7 @@ pub enum MountPointDefect {
         source: String,
     },
     /// What a killed npzfs left there cannot be cleaned up.
-    LeftOver(UnmountDefect),
+    LeftOver(UnmountError),
     /// fusermount3 does not let this user mount there.
     Refused(String),
     /// It is a descriptor that is not open.
@@ -141,7 +141,7 @@ pub enum MountPointDefect {
 /// Why FUSE cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum FuseDefect {
+pub enum FuseError {
     /// There is no `/dev/fuse`.
     NoDevice,
     /// `/dev/fuse` cannot be opened.
@@ -163,7 +163,7 @@ pub enum FuseDefect {
 /// Why nothing of an archive can be passed through to the kernel.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum PassDefect {
+pub enum PassthroughError {
     /// Members cannot be cloned.
     Clone(io::Error),
     /// No member is long enough, or none starts at a page boundary.
@@ -176,7 +176,7 @@ pub enum PassDefect {
 /// Why a mount was not ended.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum UnmountDefect {
+pub enum UnmountError {
     /// Something failed there.
     Io(io::Error),
     /// Nothing is mounted there.
@@ -240,14 +240,14 @@ impl Error {
         match self {
             Self::Open { .. } | Self::NotAFile { .. } => status::ARCHIVE,
             Self::Archive { defect, .. } => match defect {
-                Defect::Read(_) | Defect::Changed => status::ARCHIVE,
-                Defect::NotAnArchive => status::NOT_AN_ARCHIVE,
+                ArchiveError::Read(_) | ArchiveError::Changed => status::ARCHIVE,
+                ArchiveError::NotAnArchive => status::NOT_AN_ARCHIVE,
                 _ => status::DAMAGED,
             },
             Self::Unreadable {
                 problem, strict, ..
             } => match problem.kind() {
-                ProblemKind::Damaged if !strict => status::DAMAGED,
+                MemberErrorKind::Damaged if !strict => status::DAMAGED,
                 _ => status::UNREADABLE,
             },
             Self::Repack(failure) => failure.status(),
@@ -266,8 +266,8 @@ impl Error {
     }
 }
 
-impl From<repack::Failure> for Error {
-    fn from(failure: repack::Failure) -> Self {
+impl From<repack::RepackError> for Error {
+    fn from(failure: repack::RepackError) -> Self {
         Self::Repack(failure)
     }
 }
@@ -351,7 +351,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Display for MountPointDefect {
+impl fmt::Display for MountPointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "mount point cannot be used: {}", text(error)),
@@ -385,7 +385,7 @@ impl fmt::Display for MountPointDefect {
     }
 }
 
-impl fmt::Display for FuseDefect {
+impl fmt::Display for FuseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDevice => f.write_str(
@@ -422,7 +422,7 @@ impl fmt::Display for FuseDefect {
     }
 }
 
-impl fmt::Display for PassDefect {
+impl fmt::Display for PassthroughError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Clone(error) => write!(f, "members cannot be cloned: {}", text(error)),
@@ -436,7 +436,7 @@ impl fmt::Display for PassDefect {
     }
 }
 
-impl fmt::Display for UnmountDefect {
+impl fmt::Display for UnmountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "cannot be unmounted: {}", text(error)),

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use anstream::AutoStream;
 use nix::unistd::{SysconfVar, geteuid, sysconf};
 
-use crate::archive::Volume;
+use crate::archive::Archive;
 use crate::archive::lane::Lane;
-use crate::archive::mapped_file::{ReadError, Slice};
-use crate::archive::reflink::{self, Cloner};
+use crate::archive::reflink::{self, Reflinker};
+use crate::archive::served_file::{FileSlice, ReadError};
 use crate::cli::ListArgs;
 use crate::commands::error::{Error, status};
 use crate::npy::{self, NpyHeader};
@@ -23,7 +23,7 @@ use crate::tree::Ino;
 use crate::ui::color::HEADING;
 use crate::ui::human::Escaped;
 use crate::zip::member::{Extent, Member, Method};
-use crate::zip::{Defect, Window};
+use crate::zip::{ArchiveError, Window};
 use frame::Frame;
 
 /// Array data that starts at a multiple of this, in bytes, is what NumPy calls aligned in a file.
@@ -79,7 +79,7 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
 struct Listing<'a> {
     /// As given on the command line.
     archive: &'a Path,
-    volume: Volume,
+    volume: Archive,
     page_bytes: u64,
 }
 
@@ -117,9 +117,9 @@ impl Row<'_> {
 impl<'a> Listing<'a> {
     fn open(archive: &'a Path) -> Result<Self, Error> {
         // As a mount does, but that a change is only looked for at the end.
-        let mut volume = Volume::open(archive, archive, true, None)?;
+        let mut volume = Archive::open(archive, archive, true, None)?;
         if geteuid().is_root()
-            && let Ok(cloner) = Cloner::beside(&volume.path, reflink::MIN_DEFAULT)
+            && let Ok(cloner) = Reflinker::beside(&volume.path, reflink::MIN_DEFAULT)
         {
             // Without clones members are mapped.
             let _ = volume.clone_members(Arc::new(cloner));
@@ -198,7 +198,7 @@ impl<'a> Listing<'a> {
     fn changed(&self) -> Error {
         Error::Archive {
             archive: self.archive.to_owned(),
-            defect: Defect::Changed,
+            defect: ArchiveError::Changed,
         }
     }
 
@@ -206,15 +206,15 @@ impl<'a> Listing<'a> {
     fn failed(&self, error: io::Error) -> Error {
         self.check().err().unwrap_or_else(|| Error::Archive {
             archive: self.archive.to_owned(),
-            defect: Defect::Read(error),
+            defect: ArchiveError::Read(error),
         })
     }
 }
 
 /// Reads npy headers, many at once where they are close together.
 struct Headers<'a> {
-    volume: &'a Volume,
-    window: Window<'a, Slice>,
+    volume: &'a Archive,
+    window: Window<'a, FileSlice>,
     previous: u64,
 }
 

@@ -18,21 +18,21 @@ use nix::sys::statvfs::statvfs;
 
 use crate::archive::watch::Watch;
 use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough, Prefetching};
-use crate::commands::error::{Error, FuseDefect, MountPointDefect, UnmountDefect, status};
+use crate::commands::error::{Error, FuseError, MountPointError, UnmountError, status};
 use crate::fuse::invalidate;
-use crate::fuse::{self, Npzfs, Polling, Serving};
+use crate::fuse::{self, FuseConfig, Npzfs, PollConfig};
 use crate::inflate::{self, Inflater, Limits};
 use crate::mount::attach::{self, Attachment};
 use crate::mount::daemon::{self, Background, Launch};
-use crate::mount::guard::OwnMount;
+use crate::mount::guard::MountGuard;
 use crate::mount::inherited_fd;
 use crate::mount::mount_point::MountPoint;
 use crate::sys;
 use crate::tree::Ino;
 use crate::ui::human::{Escaped, Quoted};
 use crate::ui::logging;
-use crate::vfs::Catalog;
-use crate::vfs::sources::{Opening, Sources, Summary};
+use crate::vfs::Vfs;
+use crate::vfs::sources::{OpenOptions, Sources, Summary};
 
 /// How long those who use a mount may go on when a signal has ended it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ pub fn check(arguments: &MountArgs) -> Result<(), Error> {
 /// Opens the archives, and finds out how much room there is for inflated members.
 fn open(arguments: &MountArgs, watch: &Watch) -> Result<(Sources, Limits), Error> {
     let options = &arguments.options;
-    let opening = Opening {
+    let opening = OpenOptions {
         inflates: options.deflated == Deflated::Inflate,
         strict: options.strict,
         strip_suffix: options.strip_suffix,
@@ -129,7 +129,7 @@ pub fn mount_here(
         kernel: &options.kernel,
     };
     let mut make = |mount_point| {
-        let made = OwnMount::make(mount_point, options.auto_unmount, &mut launch, &attachment);
+        let made = MountGuard::make(mount_point, options.auto_unmount, &mut launch, &attachment);
         made.map(|made| made.map(|(own, connection)| (Some(own), connection)))
     };
     let made = match target {
@@ -146,12 +146,7 @@ pub fn mount_here(
     };
     watch.start().map_err(system("start a thread"))?;
     let Sources { root, summary, .. } = sources;
-    let catalog = Arc::new(Catalog::new(
-        root,
-        config::showing(options),
-        inflater,
-        watch,
-    ));
+    let catalog = Arc::new(Vfs::new(root, config::showing(options), inflater, watch));
     let weak_catalog = Arc::downgrade(&catalog);
     let another = || connection.try_clone().map_err(system("open a descriptor"));
     let connection_again = another()?;
@@ -161,12 +156,12 @@ pub fn mount_here(
     // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
     config.clone_fd = attach::open_device().is_ok();
     let patience = config::poll_patience(options);
-    let poll = |patience| another().map(|device| Polling { device, patience });
+    let poll = |patience| another().map(|device| PollConfig { device, patience });
     let prefetches = options.prefetch == Prefetching::On
         && own.is_some()
         && catalog.is_archive()
         && !options.recursive;
-    let serving = Serving {
+    let serving = FuseConfig {
         ownership: config::ownership(options),
         may_pass: options.passthrough != Passthrough::Off,
         may_be_writable: own.is_none(),
@@ -186,7 +181,7 @@ pub fn mount_here(
         None => unusable(&arguments.mount_point, error),
     })?;
     let passes = try_passthrough(options, connection_again, &weak_catalog);
-    passes.map_err(|error| Error::Fuse(FuseDefect::Passthrough(error)))?;
+    passes.map_err(|error| Error::Fuse(FuseError::Passthrough(error)))?;
     invalidate::start(changed, weak_catalog, session.notifier())
         .map_err(system("start a thread"))?;
     if let Some((device, (volume, _))) = ahead
@@ -221,11 +216,7 @@ pub fn mount_here(
 
 /// Finds out whether the kernel takes files that it reads by itself. That it does not is an error
 /// where this was asked for.
-fn try_passthrough(
-    options: &MountOptions,
-    device: OwnedFd,
-    catalog: &Weak<Catalog>,
-) -> io::Result<()> {
+fn try_passthrough(options: &MountOptions, device: OwnedFd, catalog: &Weak<Vfs>) -> io::Result<()> {
     let Some(catalog) = catalog
         .upgrade()
         .filter(|_| options.passthrough != Passthrough::Off)
@@ -250,13 +241,13 @@ pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 }
 
 fn session_error(error: io::Error) -> Error {
-    Error::Fuse(FuseDefect::Session(error))
+    Error::Fuse(FuseError::Session(error))
 }
 
 /// The error for a connection over which no session begins.
 fn unusable(mount_point: &Path, error: io::Error) -> Error {
     let defect = match error.kind() {
-        io::ErrorKind::PermissionDenied => MountPointDefect::NotMounted,
+        io::ErrorKind::PermissionDenied => MountPointError::NotMounted,
         _ => return session_error(error),
     };
     Error::MountPoint {
@@ -351,7 +342,7 @@ fn wait_for_answer(mount_point: &Path) -> io::Result<()> {
 
 /// Tells the user that the mount is live. Of a private one, and for mount(8), only who asks for it is
 /// told; of a private one not on standard output, which is the command's.
-fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&OwnMount>, is_private: bool) {
+fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&MountGuard>, is_private: bool) {
     let options = &arguments.options;
     let is_wanted = if arguments.for_mount || is_private {
         options.verbose > 0
@@ -388,12 +379,12 @@ fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&OwnMount>, is
 }
 
 /// Waits until the mount is to end, or has ended.
-fn wait(events: &Receiver<Event>, mut own: Option<OwnMount>) -> Result<(), Error> {
+fn wait(events: &Receiver<Event>, mut own: Option<MountGuard>) -> Result<(), Error> {
     // An error would say that both threads are gone.
     while let Ok(event) = events.recv() {
         match event {
             Event::Ended(result) => {
-                let was_gone = own.is_none_or(OwnMount::session_ended);
+                let was_gone = own.is_none_or(MountGuard::session_ended);
                 result.map_err(system("serve"))?;
                 if !was_gone {
                     return Err(system("serve")(io::ErrorKind::ConnectionAborted.into()));
@@ -426,7 +417,7 @@ fn wait(events: &Receiver<Event>, mut own: Option<OwnMount>) -> Result<(), Error
 
 /// Ends a mount, if it is this process's own. Returns whether that can be: not where another mount
 /// is inside.
-fn end(own: Option<&mut OwnMount>, why: &str) -> bool {
+fn end(own: Option<&mut MountGuard>, why: &str) -> bool {
     let Some(own) = own else {
         info!("{why}: leaving the mount to whoever has mounted it");
         return true;
@@ -436,5 +427,5 @@ fn end(own: Option<&mut OwnMount>, why: &str) -> bool {
     if let Err(defect) = &ended {
         error!("{}: {defect}", Escaped::path(&own.mount_point.path));
     }
-    !matches!(ended, Err(UnmountDefect::MountInside { .. }))
+    !matches!(ended, Err(UnmountError::MountInside { .. }))
 }

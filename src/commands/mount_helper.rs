@@ -6,7 +6,7 @@ use std::io;
 use nix::sched::{CloneFlags, setns};
 
 use crate::cli::HelperArgs;
-use crate::commands::error::{Error, FuseDefect, MountPointDefect, status as own};
+use crate::commands::error::{Error, FuseError, MountPointError, status as own};
 use crate::commands::mount::{self, system};
 
 /// The exit statuses that mount(8) gives a meaning, as far as npzfs has a use for them.
@@ -51,12 +51,12 @@ pub fn mount(arguments: &HelperArgs) -> Result<u8, Error> {
 pub fn status_of(error: &Error) -> u8 {
     let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
     match error {
-        Error::Fuse(FuseDefect::AllowOther)
+        Error::Fuse(FuseError::AllowOther)
         | Error::MountPoint {
-            defect: MountPointDefect::Refused(_),
+            defect: MountPointError::Refused(_),
             ..
         } => status::USAGE,
-        Error::Fuse(FuseDefect::Device(error) | FuseDefect::Mount(error)) if is_denied(error) => {
+        Error::Fuse(FuseError::Device(error) | FuseError::Mount(error)) if is_denied(error) => {
             status::USAGE
         }
         Error::System { .. } => status::SYSTEM,
@@ -73,11 +73,11 @@ mod tests {
         let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
         let other = || io::Error::from(io::ErrorKind::Other);
         for (error, status) in [
-            (Error::Fuse(FuseDefect::AllowOther), status::USAGE),
-            (Error::Fuse(FuseDefect::Device(denied())), status::USAGE),
-            (Error::Fuse(FuseDefect::Mount(denied())), status::USAGE),
-            (Error::Fuse(FuseDefect::Mount(other())), status::FAILED),
-            (Error::Fuse(FuseDefect::NoDevice), status::FAILED),
+            (Error::Fuse(FuseError::AllowOther), status::USAGE),
+            (Error::Fuse(FuseError::Device(denied())), status::USAGE),
+            (Error::Fuse(FuseError::Mount(denied())), status::USAGE),
+            (Error::Fuse(FuseError::Mount(other())), status::FAILED),
+            (Error::Fuse(FuseError::NoDevice), status::FAILED),
             (system("fork")(other()), status::SYSTEM),
             (Error::Output(other()), status::FAILED),
         ] {

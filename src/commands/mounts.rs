@@ -18,7 +18,7 @@ use crate::mount::probe;
 use crate::sys;
 use crate::sys::mountinfo::{self, MountInfo, Place};
 use crate::ui::color::{FAULT, HEADING, NOTE, SOUND};
-use crate::ui::human::{Escaped, HarmlessJson, Size};
+use crate::ui::human::{Escaped, Size, TerminalSafeJson};
 
 /// How long to wait for answers, all told.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ fn shown(listed: &[(MountInfo, State)], as_json: bool) -> String {
     if as_json {
         let objects = listed.iter().map(|(mount, state)| object(mount, state));
         let json = format!("{:#}\n", objects.collect::<Value>());
-        return HarmlessJson(&json).to_string();
+        return TerminalSafeJson(&json).to_string();
     }
     if listed.is_empty() {
         return String::new();
@@ -81,7 +81,7 @@ fn shown(listed: &[(MountInfo, State)], as_json: bool) -> String {
 /// What can be known of a mount.
 #[derive(Debug)]
 enum State {
-    Live(Told),
+    Live(MountStats),
     /// The process behind it is gone.
     Dead,
     /// The process behind it does not answer, or nothing that makes sense.
@@ -94,7 +94,7 @@ enum State {
 
 /// What the process behind a mount tells.
 #[derive(Debug)]
-struct Told {
+struct MountStats {
     pid: u64,
     stale: bool,
     members: u64,
@@ -125,11 +125,11 @@ impl State {
         [Self::Dead, Self::NotPermitted, Self::Covered]
             .into_iter()
             .find(|state| state.name().as_bytes() == answer)
-            .or_else(|| Told::parse(&answer).map(Self::Live))
+            .or_else(|| MountStats::parse(&answer).map(Self::Live))
             .unwrap_or(Self::NotAnswering)
     }
 
-    fn told(&self) -> Option<&Told> {
+    fn told(&self) -> Option<&MountStats> {
         match self {
             Self::Live(told) => Some(told),
             _ => None,
@@ -157,7 +157,7 @@ impl State {
     }
 }
 
-impl Told {
+impl MountStats {
     fn parse(stats: &[u8]) -> Option<Self> {
         let stats: Value = serde_json::from_slice(stats).ok()?;
         let number = |name: &str| stats.get(name)?.as_u64();
@@ -204,7 +204,7 @@ fn escaped(path: &OsStr) -> String {
 
 /// A mount as people take it. What is not known is a hyphen.
 fn row(mount: &MountInfo, state: &State) -> Row {
-    let told = |show: fn(&Told) -> String| state.told().map_or_else(|| "-".to_owned(), show);
+    let told = |show: fn(&MountStats) -> String| state.told().map_or_else(|| "-".to_owned(), show);
     [
         escaped(mount.mount_point.as_os_str()),
         escaped(&mount.source),
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_a_process_tells_is_checked() {
-        assert!(Told::parse(TOLD.as_bytes()).is_some());
+        assert!(MountStats::parse(TOLD.as_bytes()).is_some());
         for (good, bad) in [
             ("7", "-7"),
             ("false", "0"),
@@ -272,14 +272,14 @@ mod tests {
             ("}", ""),
         ] {
             let told = TOLD.replacen(good, bad, 1);
-            assert!(Told::parse(told.as_bytes()).is_none(), "{told}");
+            assert!(MountStats::parse(told.as_bytes()).is_none(), "{told}");
         }
-        assert!(Told::parse(b"\xff").is_none());
+        assert!(MountStats::parse(b"\xff").is_none());
     }
 
     #[test]
     fn columns_are_one_below_the_other_and_names_escaped() {
-        let told = Told::parse(TOLD.as_bytes()).unwrap();
+        let told = MountStats::parse(TOLD.as_bytes()).unwrap();
         let listed = [(mount(), State::Live(told)), (mount(), State::Dead)];
         let table = shown(&listed, false);
         let dead = format!("/data/frame.npz  -    {FAULT}dead{FAULT:#}   -        -       -\n");

@@ -20,7 +20,7 @@ use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::unistd::{Gid, Uid, fchown};
 
-pub use error::Failure;
+pub use error::RepackError;
 
 use crate::archive::file;
 use crate::cli::RepackArgs;
@@ -46,7 +46,7 @@ const BLOCK_LEN: u64 = 4096;
 /// Runs `npzfs repack`.
 ///
 /// # Errors
-/// Those of opening the input, and [`Failure`]. The output is then as it was before.
+/// Those of opening the input, and [`RepackError`]. The output is then as it was before.
 pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
     let level = if arguments.quiet {
         LevelFilter::Error
@@ -62,7 +62,7 @@ pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
         arguments.align
     };
     let output = &arguments.output;
-    let cannot_write = |error| Failure::Write {
+    let cannot_write = |error| RepackError::Write {
         output: output.clone(),
         error,
     };
@@ -99,7 +99,7 @@ pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
     job.progress.finish();
     let published = file.publish(arguments.force);
     published.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::Exists {
+        io::ErrorKind::AlreadyExists => RepackError::Exists {
             output: output.clone(),
         },
         _ => cannot_write(error),
@@ -113,17 +113,17 @@ pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
 }
 
 /// The path of the file to be written: a symbolic link is followed.
-fn target(arguments: &RepackArgs, input: &Input) -> Result<PathBuf, Failure> {
+fn target(arguments: &RepackArgs, input: &Input) -> Result<PathBuf, RepackError> {
     let output = arguments.output.clone();
     let exists = fs::symlink_metadata(&output).is_ok();
     if let Ok(metadata) = fs::metadata(&output)
         && !metadata.is_file()
     {
         let what = file::kind(&metadata);
-        return Err(Failure::NotReplaced { output, what });
+        return Err(RepackError::NotReplaced { output, what });
     }
     if exists && !arguments.force {
-        return Err(Failure::Exists { output });
+        return Err(RepackError::Exists { output });
     }
     let target = fs::canonicalize(&output).unwrap_or_else(|_| output.clone());
     if let Input::Directory(given) = input {
@@ -133,7 +133,7 @@ fn target(arguments: &RepackArgs, input: &Input) -> Result<PathBuf, Failure> {
         if let (Ok(parent), Ok(root)) = (parent, root)
             && parent.starts_with(root)
         {
-            return Err(Failure::Inside { output });
+            return Err(RepackError::Inside { output });
         }
     }
     Ok(target)
@@ -214,7 +214,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Writes everything.
-    fn write(&self, threads: usize) -> Result<(), Failure> {
+    fn write(&self, threads: usize) -> Result<(), RepackError> {
         self.for_each(threads, |at, buffer| self.write_item(at, buffer))?;
         let cannot_write = |error| self.cannot_write(error);
         if self
@@ -252,8 +252,8 @@ impl Job<'_> {
     fn for_each(
         &self,
         threads: usize,
-        work: impl Fn(usize, &mut [u8]) -> Result<(), Failure> + Sync,
-    ) -> Result<(), Failure> {
+        work: impl Fn(usize, &mut [u8]) -> Result<(), RepackError> + Sync,
+    ) -> Result<(), RepackError> {
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
         let run = || {
@@ -289,7 +289,7 @@ impl Job<'_> {
     }
 
     /// Writes the contents of an item, and then its local header, which has to tell their CRC-32.
-    fn write_item(&self, at: usize, buffer: &mut [u8]) -> Result<(), Failure> {
+    fn write_item(&self, at: usize, buffer: &mut [u8]) -> Result<(), RepackError> {
         let item = &self.items[at];
         let unreadable = |error| self.input.unreadable(item, error);
         let Extent { start, len: size } = item.record.extent();
@@ -332,16 +332,16 @@ impl Job<'_> {
             .map_err(|error| self.cannot_write(error))
     }
 
-    fn cannot_write(&self, error: io::Error) -> Failure {
-        Failure::Write {
+    fn cannot_write(&self, error: io::Error) -> RepackError {
+        RepackError::Write {
             output: self.output.to_owned(),
             error,
         }
     }
 
     /// Reads what was written, and compares all of it with what was meant.
-    fn verify(&self, threads: usize) -> Result<(), Failure> {
-        let differs = |what: String| Failure::Verify {
+    fn verify(&self, threads: usize) -> Result<(), RepackError> {
+        let differs = |what: String| RepackError::Verify {
             output: self.output.to_owned(),
             what,
         };

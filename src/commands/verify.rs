@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 use anstream::AutoStream;
 
-use crate::archive::file::ArchiveFile;
-use crate::archive::mapped_file::Version;
+use crate::archive::file::IndexedFile;
+use crate::archive::served_file::FileVersion;
 use crate::cli::VerifyArgs;
 use crate::commands::error::{Error, status};
 use crate::sys::thread_pool;
 use crate::ui::color::{FAULT, NOTE, SOUND};
 use crate::ui::human::{Escaped, Size};
-use crate::zip::{Defect, Index, Layout};
+use crate::zip::{ArchiveError, Index, Layout};
 use contents::Contents;
 use finding::{Fault, Note};
 
@@ -46,7 +46,7 @@ pub fn verify(arguments: &VerifyArgs, fail: impl Fn(&Error) -> u8) -> u8 {
         .jobs
         .map_or_else(thread_pool::processors, usize::from);
     for given in &arguments.archives {
-        let archive = ArchiveFile::open(given);
+        let archive = IndexedFile::open(given);
         let report = match archive.and_then(|archive| check(archive, given, jobs)) {
             Ok(report) => report,
             Err(error) => {
@@ -68,17 +68,17 @@ pub fn verify(arguments: &VerifyArgs, fail: impl Fn(&Error) -> u8) -> u8 {
     worst
 }
 
-fn check(archive: ArchiveFile, given: &Path, jobs: usize) -> Result<Report, Error> {
+fn check(archive: IndexedFile, given: &Path, jobs: usize) -> Result<Report, Error> {
     let layout = Layout::of(&archive.file, &archive.index).map_err(|error| Error::Archive {
         archive: given.to_owned(),
-        defect: Defect::Read(error),
+        defect: ArchiveError::Read(error),
     })?;
     let found = Contents::new(&archive, given).check(jobs);
     let mut faults = found.faults;
     let all = (0..).zip(&archive.index.members);
     faults.extend(all.filter_map(|(at, member)| {
         let problem = member.problem.as_deref()?;
-        Some((at, Fault::Problem(problem.clone())))
+        Some((at, Fault::MemberError(problem.clone())))
     }));
     let wrong = layout.wrong_descriptors.into_iter();
     faults.extend(wrong.map(|at| (at, Fault::Descriptor)));
@@ -91,13 +91,13 @@ fn check(archive: ArchiveFile, given: &Path, jobs: usize) -> Result<Report, Erro
     notes.sort_by_key(|(at, _)| *at);
 
     let now = archive.file.metadata();
-    let before = Version::of(&archive.metadata);
+    let before = FileVersion::of(&archive.metadata);
     Ok(Report {
         archive: given.to_owned(),
         index: archive.index,
         faults,
         notes,
-        changed: !now.is_ok_and(|now| Version::of(&now) == before),
+        changed: !now.is_ok_and(|now| FileVersion::of(&now) == before),
     })
 }
 
@@ -183,7 +183,7 @@ mod tests {
             writer.write_all(&vec![0; len]).unwrap();
         }
         writer.finish().unwrap();
-        let archive = ArchiveFile::open(&path).unwrap();
+        let archive = IndexedFile::open(&path).unwrap();
         change(&path);
         let report = check(archive, Path::new("a.npz"), 2).unwrap();
         assert!(!report.is_sound());

@@ -9,25 +9,25 @@ use crate::tree::Ino;
 
 /// How the kernel reads a file. While a file is open it does so in one way, whoever else opens it.
 #[derive(Debug)]
-pub(super) enum Access {
+pub(super) enum Backing {
     /// From a file of its own, without asking.
-    Passed(BackingId),
+    Passthrough(BackingId),
     /// By asking, and then from its cache.
-    Asked,
+    Server,
 }
 
 /// What becomes of what was passed when nobody has it open any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unused {
+pub(super) enum Retention {
     /// It stays for the next one who opens it, as long as there is room.
-    Stays,
+    Keep,
     /// It goes.
-    Goes,
+    Drop,
 }
 
 /// How files are read between which there is a choice, by inode of the mount.
 #[derive(Debug)]
-pub(super) struct Accesses {
+pub(super) struct BackingFiles {
     /// How many may stay.
     max: usize,
     state: Mutex<State>,
@@ -47,12 +47,12 @@ struct State {
 struct Entry {
     /// Is locked by who chooses: nobody else may do so meanwhile.
     turn: Arc<Mutex<()>>,
-    access: Weak<Access>,
+    access: Weak<Backing>,
     /// The same, if it stays, and when it was last used: its key in `State::by_use`.
-    stays: Option<(Arc<Access>, u64)>,
+    stays: Option<(Arc<Backing>, u64)>,
 }
 
-impl Accesses {
+impl BackingFiles {
     /// No files yet, of which `max` may stay.
     pub(super) fn new(max: usize) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Accesses {
     }
 
     /// How a file is read already.
-    pub(super) fn find(&self, ino: Ino) -> Option<Arc<Access>> {
+    pub(super) fn find(&self, ino: Ino) -> Option<Arc<Backing>> {
         let mut state = self.lock();
         let access = state.files.get(&ino)?.access.upgrade()?;
         state.touch(ino);
@@ -79,9 +79,9 @@ impl Accesses {
     pub(super) fn find_or_choose(
         &self,
         ino: Ino,
-        unused: Unused,
-        choose: impl FnOnce(bool) -> Access,
-    ) -> Arc<Access> {
+        unused: Retention,
+        choose: impl FnOnce(bool) -> Backing,
+    ) -> Arc<Backing> {
         let mut state = self.lock();
         state.clean();
         let turn = state.files.entry(ino).or_default().turn.clone();
@@ -91,15 +91,15 @@ impl Accesses {
             return access;
         }
         let (has_room, dropped) = match unused {
-            Unused::Stays => self.lock().make_room(self.max),
-            Unused::Goes => (true, None),
+            Retention::Keep => self.lock().make_room(self.max),
+            Retention::Drop => (true, None),
         };
         drop(dropped);
         let access = Arc::new(choose(has_room));
         let mut state = self.lock();
         let entry = state.files.entry(ino).or_default();
         entry.access = Arc::downgrade(&access);
-        if unused == Unused::Stays && matches!(*access, Access::Passed(_)) {
+        if unused == Retention::Keep && matches!(*access, Backing::Passthrough(_)) {
             entry.stays = Some((access.clone(), 0));
             state.touch(ino);
         }
@@ -125,7 +125,7 @@ impl State {
 
     /// Makes room for one more that stays, if need be by letting go of the one that was not used for
     /// longest; that is to be dropped when nothing is locked.
-    fn make_room(&mut self, max: usize) -> (bool, Option<Arc<Access>>) {
+    fn make_room(&mut self, max: usize) -> (bool, Option<Arc<Backing>>) {
         if self.by_use.len() < max {
             return (true, None);
         }
@@ -159,14 +159,14 @@ impl State {
 mod tests {
     use super::*;
 
-    fn choose(accesses: &Accesses, ino: u64) -> Arc<Access> {
-        accesses.find_or_choose(Ino(ino), Unused::Goes, |_| Access::Asked)
+    fn choose(accesses: &BackingFiles, ino: u64) -> Arc<Backing> {
+        accesses.find_or_choose(Ino(ino), Retention::Drop, |_| Backing::Server)
     }
 
     #[test]
     fn all_who_have_a_file_open_read_it_in_the_same_way() {
-        let accesses = Accesses::new(16);
-        let again = || accesses.find_or_choose(Ino(2), Unused::Stays, |_| unreachable!());
+        let accesses = BackingFiles::new(16);
+        let again = || accesses.find_or_choose(Ino(2), Retention::Keep, |_| unreachable!());
         let first = choose(&accesses, 2);
         let second = again();
         assert!(Arc::ptr_eq(&first, &second));
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn files_that_nobody_has_open_are_forgotten() {
-        let accesses = Accesses::new(16);
+        let accesses = BackingFiles::new(16);
         (0..1000).for_each(|ino| drop(choose(&accesses, ino)));
         assert!(accesses.lock().files.len() < 20);
         assert_eq!(accesses.len(), 0);

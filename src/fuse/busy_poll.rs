@@ -18,7 +18,7 @@ use crate::tree::Ino;
 /// How many requests must have come soon after one another before the next one is looked out for.
 const SOON_MIN: u64 = 4;
 
-/// Requests that come less often than this many times within [`Polling::patience`] are not worth a
+/// Requests that come less often than this many times within [`PollConfig::patience`] are not worth a
 /// processor.
 const SOON_PART: u64 = 4;
 
@@ -47,7 +47,7 @@ const PAUSE: (u64, u64) = (4_000_000, 160_000_000);
 
 /// How one thread looks out for requests, for all.
 #[derive(Debug)]
-pub struct Polling {
+pub struct PollConfig {
     /// The connection to the kernel.
     pub device: OwnedFd,
     /// How long it is looked at in vain before the thread sleeps.
@@ -56,11 +56,11 @@ pub struct Polling {
 
 /// The threads that wait for requests.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct BusyPoll {
     /// How many there are.
     threads: usize,
     /// `None` where all threads sleep until a request comes.
-    polling: Option<Polling>,
+    polling: Option<PollConfig>,
     began: Instant,
     /// When the last request came, and when the last one was answered, in nanoseconds since
     /// `began`.
@@ -90,9 +90,9 @@ struct State {
     ends: u64,
 }
 
-impl Turns {
+impl BusyPoll {
     /// Those of a mount that `threads` threads serve.
-    pub(super) fn new(threads: usize, polling: Option<Polling>) -> Self {
+    pub(super) fn new(threads: usize, polling: Option<PollConfig>) -> Self {
         Self {
             threads,
             polling,
@@ -149,7 +149,7 @@ impl Turns {
             .fetch_max(self.now() + CROWDED, Ordering::Relaxed);
     }
 
-    fn come(&self, polling: &Polling) -> u64 {
+    fn come(&self, polling: &PollConfig) -> u64 {
         let now = self.now();
         let gap = now.saturating_sub(self.came.swap(now, Ordering::Relaxed));
         if gap <= polling.patience_nanos() / SOON_PART {
@@ -207,7 +207,7 @@ impl Turns {
     }
 
     /// Whether it pays to look out for the next request, and one thread is enough for that.
-    fn keeps_coming(&self, polling: &Polling) -> bool {
+    fn keeps_coming(&self, polling: &PollConfig) -> bool {
         let now = self.now();
         self.soon.load(Ordering::Relaxed) >= SOON_MIN
             && now.saturating_sub(self.came.load(Ordering::Relaxed)) <= polling.patience_nanos()
@@ -217,7 +217,7 @@ impl Turns {
     /// Keeps this thread from waiting for requests until polling ends. The one that looks out may be
     /// held up with a request, so one of those that stay away sees to that, too: not the first of all,
     /// since some may not have come back yet from the time before.
-    fn stay_away(&self, polling: &Polling, mut state: MutexGuard<'_, State>) {
+    fn stay_away(&self, polling: &PollConfig, mut state: MutexGuard<'_, State>) {
         let watches = !state.is_watched;
         state.is_watched = true;
         let ends = state.ends;
@@ -244,7 +244,7 @@ impl Turns {
     }
 }
 
-impl Polling {
+impl PollConfig {
     fn patience_nanos(&self) -> u64 {
         self.patience.as_nanos() as u64
     }
@@ -278,24 +278,24 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(1);
     const LONG: u32 = 128 << 10;
 
-    fn turns_on(device: impl Into<OwnedFd>) -> Turns {
-        let polling = Polling {
+    fn turns_on(device: impl Into<OwnedFd>) -> BusyPoll {
+        let polling = PollConfig {
             device: device.into(),
             patience: PATIENCE,
         };
-        Turns::new(1, Some(polling))
+        BusyPoll::new(1, Some(polling))
     }
 
-    fn turns() -> Turns {
+    fn turns() -> BusyPoll {
         turns_on(File::open("/dev/null").unwrap())
     }
 
-    fn keeps_coming(turns: &Turns) -> bool {
+    fn keeps_coming(turns: &BusyPoll) -> bool {
         turns.keeps_coming(turns.polling.as_ref().unwrap())
     }
 
     /// Lets a client take its time between two requests.
-    fn come(turns: &Turns, count: usize) {
+    fn come(turns: &BusyPoll, count: usize) {
         for _ in 0..count {
             turns.begin();
             turns.answered();
@@ -412,11 +412,11 @@ mod tests {
 
     #[test]
     fn whoever_stays_away_comes_back() {
-        let polling = Polling {
+        let polling = PollConfig {
             device: File::open("/dev/null").unwrap().into(),
             patience: Duration::from_micros(200),
         };
-        let turns = Turns::new(8, Some(polling));
+        let turns = BusyPoll::new(8, Some(polling));
         let (done, wait) = mpsc::channel();
         thread::scope(|scope| {
             for _ in 0..8 {

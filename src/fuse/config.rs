@@ -1,6 +1,6 @@
 //! How a mount is served.
 
-use super::busy_poll::Polling;
+use super::busy_poll::PollConfig;
 
 /// Who owns the files of a mount and what the modes leave out.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +15,7 @@ pub struct Ownership {
 
 /// How a mount is served.
 #[derive(Debug)]
-pub struct Serving {
+pub struct FuseConfig {
     /// Who owns what.
     pub ownership: Ownership,
     /// Whether the kernel may be given files that it reads by itself, as far as the user goes.
@@ -25,7 +25,7 @@ pub struct Serving {
     /// How many threads answer requests.
     pub threads: usize,
     /// How the next request is looked out for; `None` to sleep until it comes.
-    pub polling: Option<Polling>,
+    pub polling: Option<PollConfig>,
     /// Whether files are prefetched for whoever reads one after the other.
     pub prefetches: bool,
 }

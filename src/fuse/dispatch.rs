@@ -5,16 +5,16 @@ use std::sync::Arc;
 use fuser::INodeNo;
 
 use super::filesystem::Npzfs;
-use super::prefetch::Return;
+use super::prefetch::WarmUp;
 use super::server::Server;
 use crate::fuse::stats::Request;
 use crate::tree::Ino;
 
 /// The time in which a thread has a request: first it is answered, then, while no other one waits,
 /// something is prefetched, and last the next one is looked out for.
-pub(super) struct Answering<'a>(&'a Server);
+pub(super) struct RequestGuard<'a>(&'a Server);
 
-impl Drop for Answering<'_> {
+impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         let server = self.0;
         server.turns.answered();
@@ -54,28 +54,28 @@ impl Npzfs {
     }
 
     /// A request has come, and is answered when what is returned is dropped.
-    pub(super) fn begin(&self, request: Request) -> Answering<'_> {
+    pub(super) fn begin(&self, request: Request) -> RequestGuard<'_> {
         self.server.turns.begin();
         self.begin_aside(request)
     }
 
     /// The same for a READ of `size` bytes.
-    pub(super) fn begin_read(&self, number: INodeNo, size: u32) -> Answering<'_> {
+    pub(super) fn begin_read(&self, number: INodeNo, size: u32) -> RequestGuard<'_> {
         self.server.turns.begin_read(Ino(number.0), size);
         self.begin_aside(Request::Read)
     }
 
     /// The same for a request that tells nothing of what will come: nobody waits for its answer, or
     /// only this process.
-    pub(super) fn begin_aside(&self, request: Request) -> Answering<'_> {
+    pub(super) fn begin_aside(&self, request: Request) -> RequestGuard<'_> {
         self.server.stats.count(request);
-        Answering(&self.server)
+        RequestGuard(&self.server)
     }
 
     /// Does `work` when the scout is back.
     pub(super) fn answer_after(
         &self,
-        scout: Return,
+        scout: WarmUp,
         number: INodeNo,
         work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
     ) {

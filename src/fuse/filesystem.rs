@@ -19,17 +19,17 @@ use fuser::{
     ReplyStatfs, ReplyXattr,
 };
 
-use super::backing::Accesses;
-use super::busy_poll::Turns;
-use super::config::Serving;
+use super::backing::BackingFiles;
+use super::busy_poll::BusyPoll;
+use super::config::FuseConfig;
 use super::handles::{self, Handles};
-use super::open_pool::Openers;
+use super::open_pool::OpenPool;
 use super::prefetch::Prefetch;
 use super::server::{BLOCK_SIZE, DOTS, Server, attribute_errno, errno};
 use crate::fuse::stats::{Request, Stats};
 use crate::sys::thread_pool::Pool;
 use crate::tree::Ino;
-use crate::vfs::Catalog;
+use crate::vfs::Vfs;
 use crate::zip::names::NAME_MAX;
 
 /// The largest READ that is asked for in one request, in bytes. The kernel splits at 1 MiB.
@@ -43,7 +43,7 @@ const MAX_BACKGROUND: u16 = 128;
 pub struct Npzfs {
     pub(super) server: Arc<Server>,
     /// Opens archives, and looks into folders.
-    pub(super) openers: Openers,
+    pub(super) openers: OpenPool,
     /// Whether OPEN needs no answer: the kernel can do without, it lets nobody write, and every file
     /// is read right from the archive.
     open_is_free: bool,
@@ -55,8 +55,8 @@ pub struct Npzfs {
 
 impl Npzfs {
     /// The file system of what is in `catalog`.
-    pub fn new(catalog: Arc<Catalog>, serving: Serving) -> Self {
-        let Serving {
+    pub fn new(catalog: Arc<Vfs>, serving: FuseConfig) -> Self {
+        let FuseConfig {
             ownership,
             may_pass,
             may_be_writable,
@@ -70,16 +70,16 @@ impl Npzfs {
             opendir_is_free: catalog.is_archive() && !prefetches,
             prefetches,
             server: Arc::new(Server {
-                accesses: Accesses::new(catalog.max_open()),
+                accesses: BackingFiles::new(catalog.max_open()),
                 catalog,
                 ownership,
                 stats: Stats::default(),
                 handles: Handles::default(),
                 readers: Pool::default(),
-                turns: Turns::new(threads, polling),
+                turns: BusyPoll::new(threads, polling),
                 prefetch: Arc::default(),
             }),
-            openers: Openers::new(threads),
+            openers: OpenPool::new(threads),
         }
     }
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fuser::FileHandle;
 
-use super::backing::Access;
-use crate::archive::Volume;
-use crate::archive::mapped_file::Slice;
+use super::backing::Backing;
+use crate::archive::Archive;
+use crate::archive::served_file::FileSlice;
 use crate::tree::Ino;
 
 /// The handle of what needs none: the inode says it all.
@@ -27,17 +27,17 @@ pub(super) enum Handle {
 #[derive(Debug)]
 pub(super) struct OpenFile {
     /// The archive that it is in, which stays open as long as this.
-    pub(super) volume: Arc<Volume>,
+    pub(super) volume: Arc<Archive>,
     /// Its inode there.
     pub(super) ino: Ino,
-    pub(super) contents: Slice,
+    pub(super) contents: FileSlice,
     /// How it is read, where there is a choice.
-    pub(super) access: Option<Arc<Access>>,
+    pub(super) access: Option<Arc<Backing>>,
 }
 
 impl OpenFile {
     /// A file for whose bytes the kernel asks.
-    pub(super) fn new(volume: Arc<Volume>, ino: Ino, contents: Slice) -> Self {
+    pub(super) fn new(volume: Arc<Archive>, ino: Ino, contents: FileSlice) -> Self {
         Self {
             volume,
             ino,

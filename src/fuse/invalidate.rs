@@ -8,17 +8,17 @@ use std::{io, ptr};
 use fuser::{INodeNo, Notifier};
 use log::{error, warn};
 
-use crate::archive::Volume;
-use crate::archive::mapped_file::Bytes;
+use crate::archive::Archive;
+use crate::archive::served_file::ServedFile;
 use crate::ui::human::Escaped;
-use crate::vfs::{Catalog, Open};
+use crate::vfs::{Open, Vfs};
 
 /// Waits, in a thread of its own, for messages that an archive of `catalog` has changed. Then the
 /// log says so and the kernel forgets what it has cached of it.
 ///
 /// # Errors
 /// Those of pthread_create(3).
-pub fn start(changed: Receiver<()>, catalog: Weak<Catalog>, notifier: Notifier) -> io::Result<()> {
+pub fn start(changed: Receiver<()>, catalog: Weak<Vfs>, notifier: Notifier) -> io::Result<()> {
     let thread = thread::Builder::new().name("forget".to_owned());
     thread.spawn(move || {
         let mut forgotten = Vec::new();
@@ -34,7 +34,7 @@ pub fn start(changed: Receiver<()>, catalog: Weak<Catalog>, notifier: Notifier) 
 }
 
 /// Forgets the archives that have changed, but for those `forgotten` already.
-fn forget_changed(catalog: &Catalog, notifier: &Notifier, forgotten: &mut Vec<Weak<Bytes>>) {
+fn forget_changed(catalog: &Vfs, notifier: &Notifier, forgotten: &mut Vec<Weak<ServedFile>>) {
     forgotten.retain(|bytes| bytes.strong_count() > 0);
     let mut changed = catalog.open_archives();
     changed.retain(|open| open.volume.is_stale());
@@ -45,7 +45,7 @@ fn forget_changed(catalog: &Catalog, notifier: &Notifier, forgotten: &mut Vec<We
     } in changed
     {
         let bytes = volume.outermost().archive().bytes();
-        let is_it = |known: &Weak<Bytes>| ptr::eq(known.as_ptr(), Arc::as_ptr(bytes));
+        let is_it = |known: &Weak<ServedFile>| ptr::eq(known.as_ptr(), Arc::as_ptr(bytes));
         if !forgotten.iter().any(is_it) {
             let path = &volume.outermost().path;
             let shown = Escaped::path(path);
@@ -60,7 +60,7 @@ fn forget_changed(catalog: &Catalog, notifier: &Notifier, forgotten: &mut Vec<We
     }
 }
 
-fn forget_all(notifier: &Notifier, volume: &Volume, root: u64) {
+fn forget_all(notifier: &Notifier, volume: &Archive, root: u64) {
     for inode in root..root + volume.tree.len() as u64 {
         // An inode that the kernel does not know is no error; that there is no mount any more is
         // the end.

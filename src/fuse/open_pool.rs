@@ -8,14 +8,14 @@ use crate::sys::thread_pool::Pool;
 /// answer requests as can be spared, and a pool. To wake a thread of the pool takes longer than to
 /// open a small archive.
 #[derive(Debug)]
-pub(super) struct Openers {
+pub(super) struct OpenPool {
     pool: Pool,
     /// How many of the threads that answer may be at it at the same time.
     here_max: usize,
     here: AtomicUsize,
 }
 
-impl Openers {
+impl OpenPool {
     /// The openers of a mount whose requests `threads` threads answer, of which one at least always
     /// goes on with that.
     pub(super) fn new(threads: usize) -> Self {
@@ -48,7 +48,7 @@ mod tests {
     /// Has the thread's name told by as many works as there are `threads`, all of them under way at
     /// the same time.
     fn who_works(threads: usize) -> Vec<Option<String>> {
-        let openers = Arc::new(Openers::new(threads));
+        let openers = Arc::new(OpenPool::new(threads));
         let (tell, told) = mpsc::channel();
         let (release, wait) = mpsc::channel::<()>();
         let wait = Arc::new(std::sync::Mutex::new(wait));

@@ -5,7 +5,7 @@
 //! for them. So nothing is ever stored in an inode that anybody could have open. That is known of
 //! those that were told to nobody yet:
 //!
-//! 1. The [`Scout`] lists the files that a stream is going to need, and is given entries that hold
+//! 1. The [`Warmer`] lists the files that a stream is going to need, and is given entries that hold
 //!    for no time at all: nobody opens one of them without a LOOKUP.
 //! 2. When no request waits, they are stored, one after the other. A LOOKUP waits for that.
 //! 3. The scout lists those again that were not looked up meanwhile, and now the entries hold:
@@ -29,16 +29,16 @@ use fuser::{FileAttr, INodeNo, Notifier, ReplyDirectoryPlus};
 use log::debug;
 
 use super::busy_poll::has_request;
-use crate::archive::mapped_file::Slice;
-use crate::archive::{Contents, Volume};
+use crate::archive::served_file::FileSlice;
+use crate::archive::{Archive, Contents};
 use crate::fuse::stats::Stats;
 use crate::tree::{Attr, Ino};
 use batch::{Batch, File, Step};
-use known_inodes::Told;
-use order::{By, Series, Sorted};
+use known_inodes::KnownInodes;
+use order::{NameOrder, OrderBy, ReadOrder};
 use streams::{Plan, Streams};
-pub(super) use warmer::Return;
-use warmer::Scout;
+pub(super) use warmer::WarmUp;
+use warmer::Warmer;
 
 /// How much is stored for one listing, in bytes.
 const BATCH_MAX: u64 = 8 << 20;
@@ -49,14 +49,14 @@ pub struct Prefetch(OnceLock<Started>);
 
 #[derive(Debug)]
 struct Started {
-    volume: Arc<Volume>,
+    volume: Arc<Archive>,
     mount_point: PathBuf,
     device: OwnedFd,
     notifier: Notifier,
-    scout: Scout,
+    scout: Warmer,
     /// Those are set while `batch` is locked: so nobody is told of a file while it is stored.
-    told: Told,
-    sorted: Sorted,
+    told: KnownInodes,
+    sorted: NameOrder,
     streams: Mutex<Streams>,
     batch: Arc<Mutex<Batch>>,
 }
@@ -69,23 +69,23 @@ impl Prefetch {
     /// Those of pthread_create(3).
     pub fn start(
         &self,
-        volume: Arc<Volume>,
+        volume: Arc<Archive>,
         mount_point: PathBuf,
         device: OwnedFd,
         notifier: Notifier,
     ) -> io::Result<()> {
         let batch: Arc<Mutex<Batch>> = Arc::default();
         let sent = batch.clone();
-        let told = Told::new(volume.tree.len());
+        let told = KnownInodes::new(volume.tree.len());
         // It is started once.
         let _ = self.0.set(Started {
             volume,
             mount_point,
             device,
             notifier,
-            scout: Scout::start(move || lock(&sent).scout_is_back())?,
+            scout: Warmer::start(move || lock(&sent).scout_is_back())?,
             told,
-            sorted: Sorted::default(),
+            sorted: NameOrder::default(),
             streams: Mutex::default(),
             batch,
         });
@@ -128,7 +128,7 @@ impl Prefetch {
         ino: Ino,
         end: u64,
         file_attr: impl Fn(&Attr) -> FileAttr,
-    ) -> Option<Return> {
+    ) -> Option<WarmUp> {
         let started = self.started()?;
         let plan = lock(&started.streams).read(ino, end);
         let sent = plan.and_then(|plan| started.prepare(&plan, file_attr));
@@ -137,7 +137,7 @@ impl Prefetch {
 
     /// Somebody who has a file open asks for something else. Returns what to wait for before that
     /// is answered.
-    pub(super) fn asked(&self) -> Option<Return> {
+    pub(super) fn asked(&self) -> Option<WarmUp> {
         self.started()?.send_again()
     }
 
@@ -169,17 +169,17 @@ impl Started {
         };
         let rank = self.sorted.rank(directory, place);
         let mut streams = lock(&self.streams);
-        let mut looked_up = |by, place| streams.looked_up(Series { directory, by }, ino, place);
-        looked_up(By::Archive, place);
+        let mut looked_up = |by, place| streams.looked_up(ReadOrder { directory, by }, ino, place);
+        looked_up(OrderBy::Archive, place);
         if let Some(rank) = rank {
-            looked_up(By::Name, rank);
+            looked_up(OrderBy::Name, rank);
         }
         drop(streams);
         self.sorted.looked_up(tree, directory, place, ino)
     }
 
     /// Sends the scout for the files of `plan`, if there are any and it is not under way.
-    fn prepare(&self, plan: &Plan, file_attr: impl Fn(&Attr) -> FileAttr) -> Option<Return> {
+    fn prepare(&self, plan: &Plan, file_attr: impl Fn(&Attr) -> FileAttr) -> Option<WarmUp> {
         let mut batch = lock(&self.batch);
         if batch.step != Step::None {
             return None;
@@ -228,7 +228,7 @@ impl Started {
     }
 
     /// Sends the scout a second time, if that is what comes next.
-    fn send_again(&self) -> Option<Return> {
+    fn send_again(&self) -> Option<WarmUp> {
         // While something is stored it is locked.
         let mut batch = self.batch.try_lock().ok()?;
         if batch.step != Step::Stored {
@@ -238,7 +238,7 @@ impl Started {
         self.send(&mut batch)
     }
 
-    fn send(&self, batch: &mut Batch) -> Option<Return> {
+    fn send(&self, batch: &mut Batch) -> Option<WarmUp> {
         let sent = self.scout.send(batch.directory.clone());
         if sent.is_none() {
             batch.step = Step::None;
@@ -248,7 +248,7 @@ impl Started {
 
     /// What there is to store of a file, at most `reach` bytes: something if the kernel asks for its
     /// contents, and nobody could have it open.
-    fn storable(&self, ino: Ino, reach: u64) -> Option<Slice> {
+    fn storable(&self, ino: Ino, reach: u64) -> Option<FileSlice> {
         if self.told.is(ino) {
             return None;
         }

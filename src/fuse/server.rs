@@ -12,20 +12,20 @@ use fuser::{
 };
 use log::debug;
 
-use super::backing::{Access, Accesses, Unused};
-use super::busy_poll::Turns;
+use super::backing::{Backing, BackingFiles, Retention};
+use super::busy_poll::BusyPoll;
 use super::config::Ownership;
 use super::handles::{self, Handle, Handles, OpenFile};
 use super::prefetch::Prefetch;
-use crate::archive::mapped_file::{ReadError, Slice};
 use crate::archive::reflink;
-use crate::archive::{Contents, Volume};
+use crate::archive::served_file::{FileSlice, ReadError};
+use crate::archive::{Archive, Contents};
 use crate::fuse::stats::Stats;
 use crate::fuse::xattr::{AttributeError, Attributes};
 use crate::sys::thread_pool::Pool;
 use crate::tree::{Attr, Ino, Kind};
-use crate::vfs::{Catalog, Found, Unavailable};
-use crate::zip::member::{Problem, ProblemKind};
+use crate::vfs::{Entry, Vfs, VfsError};
+use crate::zip::member::{MemberError, MemberErrorKind};
 use crate::zip::names::NAME_MAX;
 
 /// Python reads this much of a file at once when it looks for the npy header.
@@ -37,16 +37,16 @@ pub(super) const DOTS: u64 = 2;
 /// What the answers are made from.
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Vfs>,
     pub(super) ownership: Ownership,
     pub(super) stats: Stats,
     pub(super) handles: Handles,
     /// Reads what has to be waited for.
     pub(super) readers: Pool,
-    pub(super) turns: Turns,
+    pub(super) turns: BusyPoll,
     pub(super) prefetch: Arc<Prefetch>,
     /// What the kernel reads by itself.
-    pub(super) accesses: Accesses,
+    pub(super) accesses: BackingFiles,
 }
 
 impl Server {
@@ -116,7 +116,7 @@ impl Server {
         let server = self.clone();
         self.readers.run(move || {
             let choose = |has_room| server.clone_of(&file, has_room, &reply);
-            let access = server.accesses.find_or_choose(ino, Unused::Stays, choose);
+            let access = server.accesses.find_or_choose(ino, Retention::Keep, choose);
             server.opened_as(file, access, reply);
         });
     }
@@ -124,28 +124,28 @@ impl Server {
     fn opened_inflated(
         self: &Arc<Self>,
         ino: Ino,
-        volume: Arc<Volume>,
+        volume: Arc<Archive>,
         local: Ino,
-        contents: Slice,
+        contents: FileSlice,
         reply: ReplyOpen,
     ) {
         let choose = |_| {
             if self.catalog.passes() {
                 pass(&reply, contents.bytes().file())
             } else {
-                Access::Asked
+                Backing::Server
             }
         };
-        let access = self.accesses.find_or_choose(ino, Unused::Goes, choose);
+        let access = self.accesses.find_or_choose(ino, Retention::Drop, choose);
         let file = OpenFile::new(volume, local, contents);
         self.opened_as(file, access, reply);
     }
 
     /// Clones a member for the kernel, if that can be done; else the kernel has to ask.
-    fn clone_of(&self, file: &OpenFile, has_room: bool, reply: &ReplyOpen) -> Access {
+    fn clone_of(&self, file: &OpenFile, has_room: bool, reply: &ReplyOpen) -> Backing {
         let (volume, contents) = (&file.volume, &file.contents);
         let Some(cloner) = volume.cloner_of(contents).filter(|it| it.clones(contents)) else {
-            return Access::Asked;
+            return Backing::Server;
         };
         let made = if has_room {
             cloner.make(contents).map_err(|error| error.to_string())
@@ -158,7 +158,7 @@ impl Server {
                 let member = volume.tree.member(file.ino);
                 let name = member.map(|member| volume.tree.name_of(member));
                 reflink::tell(&volume.path, name, &reason);
-                Access::Asked
+                Backing::Server
             }
         }
     }
@@ -166,7 +166,7 @@ impl Server {
     /// Answers an OPEN of a file that is read as `access` says, unless the archive has changed: what
     /// was made of it before is not served to those who come later, and what was made since is
     /// wrong.
-    fn opened_as(self: &Arc<Self>, mut file: OpenFile, access: Arc<Access>, reply: ReplyOpen) {
+    fn opened_as(self: &Arc<Self>, mut file: OpenFile, access: Arc<Backing>, reply: ReplyOpen) {
         let (server, volume) = (self.clone(), file.volume.clone());
         self.asking(&volume, move || {
             if let Err(error) = file.volume.check() {
@@ -182,10 +182,10 @@ impl Server {
         let access = file.access.clone();
         let handle = self.handles.add(Handle::File(file));
         match access.as_deref() {
-            Some(Access::Passed(backing)) => {
+            Some(Backing::Passthrough(backing)) => {
                 reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, backing);
             }
-            Some(Access::Asked) | None => reply.opened(
+            Some(Backing::Server) | None => reply.opened(
                 handle,
                 FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
             ),
@@ -228,7 +228,7 @@ impl Server {
 
     /// Does `work`, which looks whether an archive is still what it was: elsewhere, if it may have to
     /// wait for another machine or process to say.
-    fn asking(&self, volume: &Volume, work: impl FnOnce() + Send + 'static) {
+    fn asking(&self, volume: &Archive, work: impl FnOnce() + Send + 'static) {
         if volume.is_near() {
             work();
         } else {
@@ -255,7 +255,7 @@ impl Server {
         }
     }
 
-    fn read(&self, volume: &Arc<Volume>, ino: Ino, part: Slice, reply: ReplyData) {
+    fn read(&self, volume: &Arc<Archive>, ino: Ino, part: FileSlice, reply: ReplyData) {
         self.stats.count_bytes(part.len());
         if part.is_cached() {
             return match part.mapped() {
@@ -296,8 +296,8 @@ impl Server {
         ino: Ino,
         handle: FileHandle,
         offset: u64,
-        mut take: impl FnMut(u64, &[u8], Found) -> bool,
-    ) -> Result<(), Unavailable> {
+        mut take: impl FnMut(u64, &[u8], Entry) -> bool,
+    ) -> Result<(), VfsError> {
         let dots = [(&b"."[..], ino), (b"..", self.catalog.parent(ino)?)];
         for ((name, ino), next) in dots.into_iter().zip(1..) {
             if offset < next && !take(next, name, self.catalog.attr(ino)?) {
@@ -360,13 +360,13 @@ impl Server {
 }
 
 /// Gives the kernel a file that it reads by itself, if it takes it.
-fn pass(reply: &ReplyOpen, file: impl AsFd) -> Access {
+fn pass(reply: &ReplyOpen, file: impl AsFd) -> Backing {
     // Not every user may have this, and not with every file system.
     match reply.open_backing(file) {
-        Ok(backing) => Access::Passed(backing),
+        Ok(backing) => Backing::Passthrough(backing),
         Err(error) => {
             debug!("a file is not passed through to the kernel: {error}");
-            Access::Asked
+            Backing::Server
         }
     }
 }
@@ -382,37 +382,37 @@ fn system_time(seconds: i64) -> SystemTime {
 }
 
 /// The error number for an inode of which nothing can be said.
-pub(super) fn errno(error: &Unavailable) -> Errno {
+pub(super) fn errno(error: &VfsError) -> Errno {
     match error {
         // The kernel looks the path up anew upon this one.
-        Unavailable::Gone => Errno::ESTALE,
-        Unavailable::NotADirectory => Errno::ENOTDIR,
-        Unavailable::Archive => Errno::EIO,
-        Unavailable::Folder(error) => error.raw_os_error().map_or(Errno::EIO, Errno::from_i32),
+        VfsError::Gone => Errno::ESTALE,
+        VfsError::NotADirectory => Errno::ENOTDIR,
+        VfsError::Archive => Errno::EIO,
+        VfsError::Folder(error) => error.raw_os_error().map_or(Errno::EIO, Errno::from_i32),
     }
 }
 
 /// The error number for an attribute that cannot be had.
 pub(super) fn attribute_errno(error: &AttributeError) -> Errno {
     match error {
-        AttributeError::Unavailable(error) => errno(error),
+        AttributeError::VfsError(error) => errno(error),
         AttributeError::Read { volume, ino, error } => read_failed(volume, *ino, error),
     }
 }
 
 /// The error number for a member that cannot be read, after a line in the log.
-fn refusal(volume: &Volume, ino: Ino, problem: &Problem) -> Errno {
+fn refusal(volume: &Archive, ino: Ino, problem: &MemberError) -> Errno {
     volume.tell_once(ino, problem);
     match problem.kind() {
-        ProblemKind::Damaged => Errno::EIO,
-        ProblemKind::Unsupported => Errno::EOPNOTSUPP,
-        ProblemKind::Encrypted => Errno::EACCES,
+        MemberErrorKind::Damaged => Errno::EIO,
+        MemberErrorKind::Unsupported => Errno::EOPNOTSUPP,
+        MemberErrorKind::Encrypted => Errno::EACCES,
     }
 }
 
 /// The error number for a read that failed, after a line in the log; that an archive has changed is
 /// told elsewhere.
-fn read_failed(volume: &Volume, ino: Ino, error: &ReadError) -> Errno {
+fn read_failed(volume: &Archive, ino: Ino, error: &ReadError) -> Errno {
     if let ReadError::Io(error) = error {
         volume.tell_once(ino, &crate::commands::error::text(error));
     }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::archive::Volume;
-use crate::archive::mapped_file::ReadError;
+use crate::archive::Archive;
+use crate::archive::served_file::ReadError;
 use crate::fuse::stats::Stats;
 use crate::npy::NpyHeader;
 use crate::tree::Ino;
-use crate::vfs::{Catalog, Unavailable};
+use crate::vfs::{Vfs, VfsError};
 use crate::zip::member::Member;
 
 /// The absolute path of an archive or a folder, on its root directory.
@@ -37,24 +37,24 @@ const OF_ARRAY: [&str; 4] = [DTYPE, SHAPE, FORTRAN_ORDER, VERSION];
 #[derive(Debug)]
 pub(crate) enum AttributeError {
     /// Nothing can be said of the inode.
-    Unavailable(Unavailable),
+    VfsError(VfsError),
     /// The member cannot be read.
     Read {
-        volume: Arc<Volume>,
+        volume: Arc<Archive>,
         ino: Ino,
         error: ReadError,
     },
 }
 
-impl From<Unavailable> for AttributeError {
-    fn from(error: Unavailable) -> Self {
-        Self::Unavailable(error)
+impl From<VfsError> for AttributeError {
+    fn from(error: VfsError) -> Self {
+        Self::VfsError(error)
     }
 }
 
 /// All that attributes are made from.
 pub(crate) struct Attributes<'a> {
-    pub(crate) catalog: &'a Catalog,
+    pub(crate) catalog: &'a Vfs,
     pub(crate) stats: &'a Stats,
     /// How many clones there are.
     pub(crate) clones: usize,
@@ -123,9 +123,9 @@ impl Attributes<'_> {
     }
 
     /// The archive that an inode belongs to, and its number there; `None` for a folder.
-    fn file(&self, ino: Ino) -> Result<Option<(Arc<Volume>, Ino)>, AttributeError> {
+    fn file(&self, ino: Ino) -> Result<Option<(Arc<Archive>, Ino)>, AttributeError> {
         match self.catalog.archive_of(ino) {
-            Err(Unavailable::NotADirectory) => Ok(None),
+            Err(VfsError::NotADirectory) => Ok(None),
             found => Ok(Some(found?)),
         }
     }
@@ -146,7 +146,7 @@ impl Attributes<'_> {
 
 /// The npy header of a member, read anew each time: it is asked for too rarely to be kept.
 fn npy_header(
-    volume: &Arc<Volume>,
+    volume: &Arc<Archive>,
     ino: Ino,
     member: &Member,
 ) -> Result<Option<NpyHeader>, AttributeError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Inflated, Key};
-use crate::archive::mapped_file::Slice;
+use crate::archive::served_file::FileSlice;
 use crate::sys;
 
 /// What there is.
@@ -31,7 +31,7 @@ enum Entry {
     /// Is being made; these want it.
     Pending(Vec<Waiter>),
     Ready {
-        contents: Slice,
+        contents: FileSlice,
         home: Home,
         /// When it was last asked for: its key in `Cache::by_use`.
         used: u64,
@@ -61,7 +61,7 @@ impl Cache {
     }
 
     /// The contents of `key`, which count as used just now; `None` where they are not there yet.
-    pub(super) fn ready(&mut self, key: Key) -> Option<Slice> {
+    pub(super) fn ready(&mut self, key: Key) -> Option<FileSlice> {
         let Some(Entry::Ready { contents, used, .. }) = self.entries.get_mut(&key) else {
             return None;
         };
@@ -93,7 +93,7 @@ impl Cache {
     }
 
     /// Keeps contents that nobody waits for any more. The memory that they are in has been taken.
-    pub(super) fn keep(&mut self, key: Key, contents: Slice, home: Home) {
+    pub(super) fn keep(&mut self, key: Key, contents: FileSlice, home: Home) {
         self.clock += 1;
         self.by_use.insert(self.clock, key);
         let used = self.clock;
@@ -108,7 +108,7 @@ impl Cache {
     /// Takes `size` bytes of memory, of which there are `limit`, if need be by dropping what nobody
     /// uses. Returns whether that was enough, and what was dropped, since to let go of it takes a
     /// while.
-    pub(super) fn take_memory(&mut self, size: u64, limit: u64) -> (bool, Vec<Slice>) {
+    pub(super) fn take_memory(&mut self, size: u64, limit: u64) -> (bool, Vec<FileSlice>) {
         let mut dropped = Vec::new();
         let Some(may_be_taken) = limit.checked_sub(size) else {
             return (false, dropped);
@@ -142,7 +142,7 @@ impl Cache {
 
     /// Drops, of the contents that nobody uses, those that were not asked for longest. They are
     /// returned since to let go of them may take a while.
-    pub(super) fn drop_oldest(&mut self, home: Option<Home>) -> Option<Slice> {
+    pub(super) fn drop_oldest(&mut self, home: Option<Home>) -> Option<FileSlice> {
         let is_idle = |key: &Key| {
             let entry = self.entries.get(key);
             entry.is_some_and(|entry| entry.idle_at(home).is_some())

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::archive::mapped_file::ReadError;
+use crate::archive::served_file::ReadError;
 use crate::commands::error::text;
 use crate::ui::human::{Escaped, Size};
 

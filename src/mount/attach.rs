@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::{getgid, getuid};
 
-use crate::commands::error::{Error, FuseDefect, MountPointDefect};
+use crate::commands::error::{Error, FuseError, MountPointError};
 use crate::mount::kernel_options::{self, KernelOptions};
 use crate::sys;
 use crate::sys::mountinfo::FS_TYPE;
@@ -47,18 +47,18 @@ impl Attachment<'_> {
         let device = match open_device() {
             Ok(device) => device,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Fuse(FuseDefect::NoDevice));
+                return Err(Error::Fuse(FuseError::NoDevice));
             }
             // fusermount3 can open it for users.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return self.by_fusermount(mount_point);
             }
-            Err(error) => return Err(Error::Fuse(FuseDefect::Device(error))),
+            Err(error) => return Err(Error::Fuse(FuseError::Device(error))),
         };
         match self.by_kernel(&device, mount_point) {
             Ok(()) => Ok(device.into()),
             Err(Errno::EPERM) if !getuid().is_root() => self.by_fusermount(mount_point),
-            Err(error) => Err(Error::Fuse(FuseDefect::Mount(error.into()))),
+            Err(error) => Err(Error::Fuse(FuseError::Mount(error.into()))),
         }
     }
 
@@ -101,7 +101,7 @@ impl Attachment<'_> {
         let mut child = match child {
             Ok(child) => child,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Fuse(FuseDefect::NoFusermount));
+                return Err(Error::Fuse(FuseError::NoFusermount));
             }
             Err(error) => return Err(system(error)),
         };
@@ -133,16 +133,16 @@ impl Attachment<'_> {
 fn fusermount_error(mount_point: &Path, said: &[u8]) -> Error {
     let reason = fusermount_reason(said);
     if reason.contains("user_allow_other") {
-        Error::Fuse(FuseDefect::AllowOther)
+        Error::Fuse(FuseError::AllowOther)
     } else if reason.contains("/dev/fuse") {
-        Error::Fuse(FuseDefect::Device(io::ErrorKind::PermissionDenied.into()))
+        Error::Fuse(FuseError::Device(io::ErrorKind::PermissionDenied.into()))
     } else if reason.contains("mountpoint") || reason.contains("mounting over") {
         Error::MountPoint {
             mount_point: mount_point.to_owned(),
-            defect: MountPointDefect::Refused(reason),
+            defect: MountPointError::Refused(reason),
         }
     } else {
-        Error::Fuse(FuseDefect::Fusermount(reason))
+        Error::Fuse(FuseError::Fusermount(reason))
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use log::error;
 
-use crate::commands::error::{Error, FuseDefect, UnmountDefect};
+use crate::commands::error::{Error, FuseError, UnmountError};
 use crate::commands::mount::system;
 use crate::mount::attach::Attachment;
 use crate::mount::daemon::{self, Launch, Watched, Watcher};
@@ -16,7 +16,7 @@ use crate::ui::human::Escaped;
 
 /// This process's own mount, which is ended when this is dropped, with all that was made for it.
 #[derive(Debug)]
-pub struct OwnMount {
+pub struct MountGuard {
     /// The number of its file system, as soon as it is known.
     device: Option<(u32, u32)>,
     /// Descriptors that are kept for the end: to look at a place takes two, and there may be no
@@ -28,7 +28,7 @@ pub struct OwnMount {
     pub mount_point: MountPoint,
 }
 
-impl OwnMount {
+impl MountGuard {
     /// Mounts, and returns the connection to the kernel with the mount. With `auto_unmount` another
     /// process ends the mount if this one is killed; in that one nothing is returned, and not before
     /// the end. It drops its copy of `launch`.
@@ -58,7 +58,7 @@ impl OwnMount {
             mount_point,
         };
         let connection = attachment.attach(&own.mount_point.path)?;
-        let session_error = |error| Error::Fuse(FuseDefect::Session(error));
+        let session_error = |error| Error::Fuse(FuseError::Session(error));
         let place = Place::find(&own.mount_point.path).map_err(session_error)?;
         own.device = Some(place.mount.device);
         if let Some(watcher) = &mut own.watcher {
@@ -70,8 +70,8 @@ impl OwnMount {
     /// Ends the mount, if it is there.
     ///
     /// # Errors
-    /// Any [`UnmountDefect`] but that it is busy.
-    pub fn end(&mut self) -> Result<(), UnmountDefect> {
+    /// Any [`UnmountError`] but that it is busy.
+    pub fn end(&mut self) -> Result<(), UnmountError> {
         self.spare = None;
         match self.device {
             Some(device) => unmount::end_own(&self.mount_point.path, device),
@@ -91,7 +91,7 @@ impl OwnMount {
     }
 }
 
-impl Drop for OwnMount {
+impl Drop for MountGuard {
     fn drop(&mut self) {
         if !self.is_over
             && let Err(defect) = self.end()

@@ -10,7 +10,7 @@ use std::path::Path;
 use nix::sys::stat::{major, minor};
 
 use crate::cli::MountArgs;
-use crate::commands::error::{Error, MountPointDefect};
+use crate::commands::error::{Error, MountPointError};
 use crate::mount::kernel_options::KernelOptions;
 use crate::sys;
 
@@ -27,7 +27,7 @@ pub fn find(arguments: &MountArgs) -> Result<Option<OwnedFd>, Error> {
         return Ok(None);
     };
     let taken = match option_of_the_mounter(arguments) {
-        Some(option) => Err(MountPointDefect::MountedWithout(option)),
+        Some(option) => Err(MountPointError::MountedWithout(option)),
         None => take(number),
     };
     taken.map(Some).map_err(|defect| Error::MountPoint {
@@ -66,21 +66,21 @@ fn option_of_the_mounter(arguments: &MountArgs) -> Option<&'static str> {
     .find_map(|(is_given, option)| is_given.then_some(option))
 }
 
-fn take(number: RawFd) -> Result<OwnedFd, MountPointDefect> {
+fn take(number: RawFd) -> Result<OwnedFd, MountPointError> {
     let connection = match sys::duplicate(number) {
         Ok(connection) => File::from(connection),
         Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-            return Err(MountPointDefect::NotOpen);
+            return Err(MountPointError::NotOpen);
         }
-        Err(error) => return Err(MountPointDefect::Io(error)),
+        Err(error) => return Err(MountPointError::Io(error)),
     };
-    let metadata = connection.metadata().map_err(MountPointDefect::Io)?;
+    let metadata = connection.metadata().map_err(MountPointError::Io)?;
     let device = metadata.rdev();
     if !metadata.file_type().is_char_device() || (major(device), minor(device)) != FUSE {
-        return Err(MountPointDefect::NoConnection);
+        return Err(MountPointError::NoConnection);
     }
     let blocks = sys::set_blocking(&connection);
-    blocks.map_err(|error| MountPointDefect::Io(error.into()))?;
+    blocks.map_err(|error| MountPointError::Io(error.into()))?;
     Ok(connection.into())
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use log::{info, warn};
 use nix::unistd::mkdtemp;
 
-use crate::commands::error::{Error, MountPointDefect};
+use crate::commands::error::{Error, MountPointError};
 use crate::mount::unmount;
 use crate::sys::mountinfo::Place;
 use crate::ui::human::Escaped;
@@ -37,11 +37,11 @@ impl MountPoint {
         })
     }
 
-    fn prepare_or_defect(given: &Path, nonempty: bool) -> Result<Self, MountPointDefect> {
+    fn prepare_or_defect(given: &Path, nonempty: bool) -> Result<Self, MountPointError> {
         let place = match Place::find(given) {
             Ok(place) => place,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(given),
-            Err(error) => return Err(MountPointDefect::Io(error)),
+            Err(error) => return Err(MountPointError::Io(error)),
         };
         if place.is_automount_point() {
             // It waits for just this mount. What is in it only the automounter could tell.
@@ -53,26 +53,26 @@ impl MountPoint {
         }
         if place.is_mount_point() {
             if place.mount.is_npzfs() && unmount::is_dead(&place) {
-                unmount::detach(&place).map_err(MountPointDefect::LeftOver)?;
+                unmount::detach(&place).map_err(MountPointError::LeftOver)?;
                 let shown = Escaped::path(given);
                 warn!("{shown}: cleaned up after an npzfs that was killed");
                 let mut prepared = Self::prepare_or_defect(given, nonempty)?;
                 prepared.cleaned_up = true;
                 return Ok(prepared);
             }
-            return Err(MountPointDefect::Mounted {
+            return Err(MountPointError::Mounted {
                 fs_type: place.mount.fs_type.to_string_lossy().into_owned(),
                 source: place.mount.source.to_string_lossy().into_owned(),
             });
         }
-        let metadata = fs::metadata(&place.path).map_err(MountPointDefect::Io)?;
+        let metadata = fs::metadata(&place.path).map_err(MountPointError::Io)?;
         if !metadata.is_dir() {
-            return Err(MountPointDefect::NotADirectory);
+            return Err(MountPointError::NotADirectory);
         }
         if !nonempty {
-            let mut entries = fs::read_dir(&place.path).map_err(MountPointDefect::Io)?;
+            let mut entries = fs::read_dir(&place.path).map_err(MountPointError::Io)?;
             if entries.next().is_some() {
-                return Err(MountPointDefect::NotEmpty);
+                return Err(MountPointError::NotEmpty);
             }
         }
         Ok(Self {
@@ -97,7 +97,7 @@ impl MountPoint {
         let temporary = env::temp_dir();
         Self::make_in(&temporary).map_err(|error| Error::MountPoint {
             mount_point: temporary,
-            defect: MountPointDefect::CannotCreate(error),
+            defect: MountPointError::CannotCreate(error),
         })
     }
 
@@ -110,9 +110,9 @@ impl MountPoint {
         })
     }
 
-    fn create(given: &Path) -> Result<Self, MountPointDefect> {
-        fs::create_dir(given).map_err(MountPointDefect::CannotCreate)?;
-        let path = fs::canonicalize(given).map_err(MountPointDefect::Io)?;
+    fn create(given: &Path) -> Result<Self, MountPointError> {
+        fs::create_dir(given).map_err(MountPointError::CannotCreate)?;
+        let path = fs::canonicalize(given).map_err(MountPointError::Io)?;
         Ok(Self {
             path,
             cleaned_up: false,

@@ -12,7 +12,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::statvfs::statvfs;
 use serde_json::Value;
 
-use crate::commands::error::{Error, UnmountDefect};
+use crate::commands::error::{Error, UnmountError};
 use crate::mount::attach::{self, FUSERMOUNT};
 use crate::mount::holders;
 use crate::mount::probe;
@@ -46,18 +46,18 @@ pub fn umount(given: &Path, lazy: bool) -> Result<(), Error> {
     })
 }
 
-fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
+fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountError> {
     let place = npzfs_at(given)?;
     if lazy {
         return detach(&place);
     }
-    let server = match ask(&place).ok_or(UnmountDefect::NotAnswering)? {
+    let server = match ask(&place).ok_or(UnmountError::NotAnswering)? {
         Server::Dead => return detach(&place),
         Server::Live(pid) => pid,
     };
     let mount = place.mount.clone();
     match take_away_when_idle(given, place) {
-        Err(UnmountDefect::Busy { .. }) => return Err(busy(&mount)),
+        Err(UnmountError::Busy { .. }) => return Err(busy(&mount)),
         result => result?,
     }
     if let Some(pid) = server {
@@ -70,25 +70,25 @@ fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountDefect> {
 /// any more. That it is not there is no error.
 ///
 /// # Errors
-/// Any [`UnmountDefect`] but that it is busy.
-pub fn end_after_use(mount_point: &Path) -> Result<bool, UnmountDefect> {
+/// Any [`UnmountError`] but that it is busy.
+pub fn end_after_use(mount_point: &Path) -> Result<bool, UnmountError> {
     let place = match npzfs_at(mount_point) {
         Ok(place) => place,
-        Err(UnmountDefect::NotMounted) => return Ok(true),
-        Err(UnmountDefect::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+        Err(UnmountError::NotMounted) => return Ok(true),
+        Err(UnmountError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(true);
         }
         Err(defect) => return Err(defect),
     };
     match take_away_when_idle(mount_point, place) {
-        Err(UnmountDefect::Busy { .. }) => detach(&npzfs_at(mount_point)?).map(|()| false),
+        Err(UnmountError::Busy { .. }) => detach(&npzfs_at(mount_point)?).map(|()| false),
         result => result.map(|()| true),
     }
 }
 
 /// Unmounts what is at `place`, which `given` leads to, unless it stays in use; by whom is for the
 /// caller to find out.
-fn take_away_when_idle(given: &Path, place: Place) -> Result<(), UnmountDefect> {
+fn take_away_when_idle(given: &Path, place: Place) -> Result<(), UnmountError> {
     let mount = place.mount.clone();
     let deadline = Instant::now() + BUSY_PATIENCE;
     let mut next = Some(place);
@@ -100,7 +100,7 @@ fn take_away_when_idle(given: &Path, place: Place) -> Result<(), UnmountDefect> 
         // and unmounts.
         if mountinfo::mount_id_at(&path).is_ok_and(|id| id == mount.id) {
             match take_away(&path) {
-                Err(UnmountDefect::Busy { .. }) if Instant::now() < deadline => {
+                Err(UnmountError::Busy { .. }) if Instant::now() < deadline => {
                     thread::sleep(RETRY);
                 }
                 result => return result,
@@ -113,23 +113,23 @@ fn take_away_when_idle(given: &Path, place: Place) -> Result<(), UnmountDefect> 
 }
 
 /// The npzfs mount at `given`.
-fn npzfs_at(given: &Path) -> Result<Place, UnmountDefect> {
-    let place = Place::find(given).map_err(UnmountDefect::Io)?;
+fn npzfs_at(given: &Path) -> Result<Place, UnmountError> {
+    let place = Place::find(given).map_err(UnmountError::Io)?;
     if !place.is_mount_point() {
-        return Err(UnmountDefect::NotMounted);
+        return Err(UnmountError::NotMounted);
     }
     if !place.mount.is_npzfs() {
         let fs_type = place.mount.fs_type.to_string_lossy().into_owned();
-        return Err(UnmountDefect::NotNpzfs { fs_type });
+        return Err(UnmountError::NotNpzfs { fs_type });
     }
     Ok(place)
 }
 
 /// Why a mount is in use.
-fn busy(mount: &MountInfo) -> UnmountDefect {
+fn busy(mount: &MountInfo) -> UnmountError {
     match mounted_inside(mount) {
-        Some(inside) => UnmountDefect::MountInside { inside },
-        None => UnmountDefect::Busy {
+        Some(inside) => UnmountError::MountInside { inside },
+        None => UnmountError::Busy {
             holders: holders::find(mount),
         },
     }
@@ -157,15 +157,15 @@ pub fn is_dead(place: &Place) -> bool {
 /// meanwhile.
 ///
 /// # Errors
-/// Any [`UnmountDefect`] but that it is busy.
-pub fn detach(place: &Place) -> Result<(), UnmountDefect> {
+/// Any [`UnmountError`] but that it is busy.
+pub fn detach(place: &Place) -> Result<(), UnmountError> {
     if let Some(inside) = mounted_inside(&place.mount) {
-        return Err(UnmountDefect::MountInside { inside });
+        return Err(UnmountError::MountInside { inside });
     }
     match umount2(&place.pinned_path(), MntFlags::MNT_DETACH) {
         Ok(()) => Ok(()),
         Err(Errno::EPERM) => by_fusermount(&place.path, &["-u", "-z"]),
-        Err(error) => Err(UnmountDefect::Io(error.into())),
+        Err(error) => Err(UnmountError::Io(error.into())),
     }
 }
 
@@ -173,8 +173,8 @@ pub fn detach(place: &Place) -> Result<(), UnmountDefect> {
 /// that may have been mounted there since: while this process serves, no other has that number.
 ///
 /// # Errors
-/// Any [`UnmountDefect`] but that it is busy. That the mount is not there any more is no error.
-pub fn end_own(mount_point: &Path, device: (u32, u32)) -> Result<(), UnmountDefect> {
+/// Any [`UnmountError`] but that it is busy. That the mount is not there any more is no error.
+pub fn end_own(mount_point: &Path, device: (u32, u32)) -> Result<(), UnmountError> {
     end_if(mount_point, |place| place.mount.device == device).map(drop)
 }
 
@@ -182,8 +182,8 @@ pub fn end_own(mount_point: &Path, device: (u32, u32)) -> Result<(), UnmountDefe
 /// anything was. Nothing that is alive can be meant, so no device number is needed.
 ///
 /// # Errors
-/// Any [`UnmountDefect`] but that it is busy.
-pub fn end_dead(mount_point: &Path) -> Result<bool, UnmountDefect> {
+/// Any [`UnmountError`] but that it is busy.
+pub fn end_dead(mount_point: &Path) -> Result<bool, UnmountError> {
     end_if(mount_point, |place| {
         place.mount.is_npzfs() && is_dead(place)
     })
@@ -192,14 +192,14 @@ pub fn end_dead(mount_point: &Path) -> Result<bool, UnmountDefect> {
 fn end_if(
     mount_point: &Path,
     condition: impl FnOnce(&Place) -> bool,
-) -> Result<bool, UnmountDefect> {
-    if !mountinfo::has_npzfs(mount_point).map_err(UnmountDefect::Io)? {
+) -> Result<bool, UnmountError> {
+    if !mountinfo::has_npzfs(mount_point).map_err(UnmountError::Io)? {
         return Ok(false);
     }
     let place = match Place::find(mount_point) {
         Ok(place) => place,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(UnmountDefect::Io(error)),
+        Err(error) => return Err(UnmountError::Io(error)),
     };
     let is_it = place.is_mount_point() && condition(&place);
     if is_it {
@@ -209,19 +209,19 @@ fn end_if(
 }
 
 /// Unmounts what is not in use; who uses it is for the caller to find out.
-fn take_away(path: &Path) -> Result<(), UnmountDefect> {
+fn take_away(path: &Path) -> Result<(), UnmountError> {
     match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
         Ok(()) => Ok(()),
-        Err(Errno::EBUSY) => Err(UnmountDefect::Busy {
+        Err(Errno::EBUSY) => Err(UnmountError::Busy {
             holders: Vec::new(),
         }),
         Err(Errno::EPERM) => by_fusermount(path, &["-u"]),
-        Err(error) => Err(UnmountDefect::Io(error.into())),
+        Err(error) => Err(UnmountError::Io(error.into())),
     }
 }
 
 /// Unmounts as a user can: fusermount3 checks that the mount is the user's own.
-fn by_fusermount(path: &Path, options: &[&str]) -> Result<(), UnmountDefect> {
+fn by_fusermount(path: &Path, options: &[&str]) -> Result<(), UnmountError> {
     let output = Command::new(FUSERMOUNT)
         .args(options)
         .arg("--")
@@ -229,21 +229,21 @@ fn by_fusermount(path: &Path, options: &[&str]) -> Result<(), UnmountDefect> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => UnmountDefect::NoFusermount,
-            _ => UnmountDefect::Io(error),
+            io::ErrorKind::NotFound => UnmountError::NoFusermount,
+            _ => UnmountError::Io(error),
         })?;
     if output.status.success() {
         return Ok(());
     }
     let reason = attach::fusermount_reason(&output.stderr);
     Err(if reason.contains("busy") {
-        UnmountDefect::Busy {
+        UnmountError::Busy {
             holders: Vec::new(),
         }
     } else if reason.contains("not found in") {
-        UnmountDefect::NotYours
+        UnmountError::NotYours
     } else {
-        UnmountDefect::Fusermount(reason)
+        UnmountError::Fusermount(reason)
     })
 }
 

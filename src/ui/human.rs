@@ -92,9 +92,9 @@ pub fn shortened(text: &str, width: usize) -> Cow<'_, str> {
 /// as escapes is escaped here, too, as JSON does it. What JSON itself forbids in strings it has
 /// escaped already.
 #[derive(Debug, Clone, Copy)]
-pub struct HarmlessJson<'a>(pub &'a str);
+pub struct TerminalSafeJson<'a>(pub &'a str);
 
-impl fmt::Display for HarmlessJson<'_> {
+impl fmt::Display for TerminalSafeJson<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
             // Only between strings, where lines end.

@@ -3,54 +3,54 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::folder::Seen;
+use super::folder::FolderEntry;
 use super::inode::Inode;
-use super::slot::{Archive, Origin};
-use super::subtree::{Key, Unit, What};
-use super::{Catalog, Unavailable};
-use crate::archive::Volume;
+use super::slot::{ArchiveSlot, Origin};
+use super::subtree::{Key, Subtree, SubtreeKind};
+use super::{Vfs, VfsError};
+use crate::archive::Archive;
 use crate::tree::{Attr, Ino, Kind};
 
 /// How long the kernel may keep names and attributes of members. They never change while mounted;
 /// the number only has to be finite.
-pub const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+pub const STATIC_TTL: Duration = Duration::from_secs(365 * 86_400);
 
 /// How long it may keep those of a folder, where archives come and go.
-pub(super) const BRIEFLY: Duration = Duration::from_millis(500);
+pub(super) const FOLDER_TTL: Duration = Duration::from_millis(500);
 
 /// How deep archives are looked for inside archives.
 const DEPTH_MAX: u8 = 8;
 
 /// What the kernel is told of an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
+pub struct Entry {
     /// Its attributes, with its number in the mount.
     pub attr: Attr,
     /// How long they may be relied on.
     pub ttl: Duration,
 }
 
-impl Catalog {
+impl Vfs {
     /// What the kernel is told of a thing in the folder `unit`.
     pub(super) fn in_folder(
         &self,
-        unit: &Unit,
+        unit: &Subtree,
         key: Key,
-        seen: Seen,
-    ) -> Result<Found, Unavailable> {
+        seen: FolderEntry,
+    ) -> Result<Entry, VfsError> {
         let parent = Inode::root_of(unit).number();
         let make = || {
             let what = match seen.clone() {
-                Seen::Folder(folder) => What::Folder(folder),
-                Seen::Archive(seen) => {
+                FolderEntry::Folder(folder) => SubtreeKind::Folder(folder),
+                FolderEntry::Archive(seen) => {
                     let modified = seen.modified;
-                    What::Archive(Archive::new(Origin::File(seen), modified))
+                    SubtreeKind::Archive(ArchiveSlot::new(Origin::File(seen), modified))
                 }
             };
             (parent, 0, what)
         };
-        let is = |what: &What| what.is(&seen);
-        let child = self.units.held(key, is, make).ok_or(Unavailable::Gone)?;
+        let is = |what: &SubtreeKind| what.is(&seen);
+        let child = self.units.held(key, is, make).ok_or(VfsError::Gone)?;
         self.of_held_unit(&child)
     }
 
@@ -58,10 +58,10 @@ impl Catalog {
     /// archive.
     pub(super) fn in_archive(
         &self,
-        unit: &Arc<Unit>,
-        volume: &Volume,
+        unit: &Arc<Subtree>,
+        volume: &Archive,
         attr: Attr,
-    ) -> Result<Found, Unavailable> {
+    ) -> Result<Entry, VfsError> {
         let is_archive = self.options.recursive
             && unit.depth < DEPTH_MAX
             && volume.tree.member(attr.ino).is_some_and(|member| {
@@ -81,29 +81,29 @@ impl Catalog {
                 outer: unit.clone(),
                 ino: attr.ino,
             };
-            let what = What::Archive(Archive::new(origin, attr.modified));
+            let what = SubtreeKind::Archive(ArchiveSlot::new(origin, attr.modified));
             (inode.number(), unit.depth + 1, what)
         };
         let key = Key::Member(unit.number, attr.ino);
         let child = self.units.held(key, |_| true, make);
-        let child = child.ok_or(Unavailable::Gone)?;
+        let child = child.ok_or(VfsError::Gone)?;
         self.of_held_unit(&child)
     }
 
-    pub(super) fn of_held_unit(&self, unit: &Unit) -> Result<Found, Unavailable> {
+    pub(super) fn of_held_unit(&self, unit: &Subtree) -> Result<Entry, VfsError> {
         self.of_unit(unit)
             .inspect_err(|_| self.forget(Inode::root_of(unit).number(), 1))
     }
 
-    pub(super) fn of_unit(&self, unit: &Unit) -> Result<Found, Unavailable> {
+    pub(super) fn of_unit(&self, unit: &Subtree) -> Result<Entry, VfsError> {
         // One link is what tells that nobody has counted.
         let (modified, links) = match &unit.what {
-            What::Archive(archive) if self.options.recursive => (archive.modified, 1),
-            What::Archive(archive) => (archive.modified, archive.links()),
-            What::Folder(folder) => (folder.modified().map_err(Unavailable::Folder)?, 1),
-            What::Named(_) => (0, 1),
+            SubtreeKind::Archive(archive) if self.options.recursive => (archive.modified, 1),
+            SubtreeKind::Archive(archive) => (archive.modified, archive.links()),
+            SubtreeKind::Folder(folder) => (folder.modified().map_err(VfsError::Folder)?, 1),
+            SubtreeKind::Named(_) => (0, 1),
         };
-        Ok(Found {
+        Ok(Entry {
             attr: Attr {
                 ino: Inode::root_of(unit).number(),
                 kind: Kind::Directory,
@@ -111,11 +111,15 @@ impl Catalog {
                 modified,
                 links,
             },
-            ttl: if unit.is_live() { BRIEFLY } else { FOREVER },
+            ttl: if unit.is_live() {
+                FOLDER_TTL
+            } else {
+                STATIC_TTL
+            },
         })
     }
 
-    pub(super) fn of_member(&self, unit: &Unit, mut attr: Attr) -> Found {
+    pub(super) fn of_member(&self, unit: &Subtree, mut attr: Attr) -> Entry {
         let inode = Inode {
             unit: unit.number,
             local: attr.ino,
@@ -125,7 +129,10 @@ impl Catalog {
             // The tree has counted no archives.
             attr.links = 1;
         }
-        Found { attr, ttl: FOREVER }
+        Entry {
+            attr,
+            ttl: STATIC_TTL,
+        }
     }
 }
 

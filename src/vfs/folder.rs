@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Options;
-use crate::archive::mapped_file::Version;
+use crate::archive::served_file::FileVersion;
 use crate::sys::mountinfo;
 
 const SUFFIX: &str = ".npz";
@@ -40,14 +40,14 @@ struct Top {
 
 /// What is found under a name in a folder.
 #[derive(Debug, Clone)]
-pub(super) enum Seen {
+pub(super) enum FolderEntry {
     Folder(Folder),
-    Archive(SeenArchive),
+    Archive(ArchiveStat),
 }
 
 /// An archive in a folder, as it was when it was seen.
 #[derive(Debug, Clone)]
-pub(super) struct SeenArchive {
+pub(super) struct ArchiveStat {
     /// Where it can be opened.
     pub(super) at: PathBuf,
     /// What messages call it.
@@ -62,7 +62,7 @@ pub(super) struct SeenArchive {
 pub(super) struct Identity {
     device: u64,
     inode: u64,
-    version: Version,
+    version: FileVersion,
 }
 
 impl Identity {
@@ -70,7 +70,7 @@ impl Identity {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
-            version: Version::of(metadata),
+            version: FileVersion::of(metadata),
         }
     }
 }
@@ -137,14 +137,14 @@ impl Folder {
     ///
     /// # Errors
     /// Those of stat(2), but for those that say that there is nothing.
-    pub(super) fn find(&self, name: &OsStr, options: &Options) -> io::Result<Option<Seen>> {
+    pub(super) fn find(&self, name: &OsStr, options: &Options) -> io::Result<Option<FolderEntry>> {
         if let Some(directory) = self.directory(name)? {
             let folder = || Self {
                 top: self.top.clone(),
                 relative: self.relative.join(name),
             };
             let is_shown = !self.is_other_npzfs(&directory)?;
-            return Ok(is_shown.then(folder).map(Seen::Folder));
+            return Ok(is_shown.then(folder).map(FolderEntry::Folder));
         }
         let mut full_name = name.to_owned();
         if !is_archive_name(name.as_bytes()) || self.shown(name.to_owned(), options) != name {
@@ -158,7 +158,7 @@ impl Folder {
         }
         let found = self.archive(&full_name)?;
         Ok(found.map(|metadata| {
-            Seen::Archive(SeenArchive {
+            FolderEntry::Archive(ArchiveStat {
                 at: self.path().join(&full_name),
                 path: self.shown_path().join(full_name),
                 identity: Identity::of(&metadata),

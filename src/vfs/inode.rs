@@ -1,6 +1,6 @@
 //! The inodes of a mount, each that of a unit and one within it.
 
-use super::subtree::Unit;
+use super::subtree::Subtree;
 use crate::tree::Ino;
 
 /// An inode of the mount.
@@ -19,7 +19,7 @@ impl Inode {
         }
     }
 
-    pub(super) fn root_of(unit: &Unit) -> Self {
+    pub(super) fn root_of(unit: &Subtree) -> Self {
         Self {
             unit: unit.number,
             local: Ino::ROOT,

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use log::warn;
 
-use super::folder::{Identity, SeenArchive};
-use super::slot::{Archive, Origin};
-use super::subtree::{Unit, What};
-use super::{Options, Unavailable};
-use crate::archive::mapped_file::Slice;
-use crate::archive::reflink::Cloner;
+use super::folder::{ArchiveStat, Identity};
+use super::slot::{ArchiveSlot, Origin};
+use super::subtree::{Subtree, SubtreeKind};
+use super::{Options, VfsError};
+use crate::archive::reflink::Reflinker;
+use crate::archive::served_file::FileSlice;
 use crate::archive::watch::Watch;
-use crate::archive::{Contents, Volume};
+use crate::archive::{Archive, Contents};
 use crate::inflate::Inflater;
 use crate::sys;
 use crate::tree::Ino;
@@ -31,7 +31,7 @@ const INDEXES_MAX: u64 = 128 << 20;
 
 /// Opens archives, and closes those that were not used for longest.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct OpenArchives {
     pub(super) inflater: Arc<Inflater>,
     pub(super) watch: Watch,
     inflates: bool,
@@ -52,13 +52,13 @@ struct State {
 }
 
 impl State {
-    fn add(&mut self, unit: Arc<Unit>, volume: &Volume) {
+    fn add(&mut self, unit: Arc<Subtree>, volume: &Archive) {
         let index_bytes = volume.tree.memory_bytes();
         self.index_bytes += index_bytes;
         self.open.insert(unit.number, Open { unit, index_bytes });
     }
 
-    fn remove(&mut self, number: u32) -> Option<Arc<Unit>> {
+    fn remove(&mut self, number: u32) -> Option<Arc<Subtree>> {
         let open = self.open.remove(&number)?;
         self.index_bytes -= open.index_bytes;
         Some(open.unit)
@@ -71,11 +71,11 @@ impl State {
 
 #[derive(Debug)]
 struct Open {
-    unit: Arc<Unit>,
+    unit: Arc<Subtree>,
     index_bytes: u64,
 }
 
-impl Shelf {
+impl OpenArchives {
     /// A shelf for as many archives as `options` say.
     pub(super) fn new(options: &Options, inflater: Inflater, watch: Watch) -> Self {
         Self {
@@ -92,10 +92,10 @@ impl Shelf {
     /// The archive that `unit` is, opened if it is not open.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub(super) fn volume(&self, unit: &Arc<Unit>) -> Result<Arc<Volume>, Unavailable> {
-        let What::Archive(archive) = &unit.what else {
-            return Err(Unavailable::NotADirectory);
+    /// [`VfsError`].
+    pub(super) fn volume(&self, unit: &Arc<Subtree>) -> Result<Arc<Archive>, VfsError> {
+        let SubtreeKind::Archive(archive) = &unit.what else {
+            return Err(VfsError::NotADirectory);
         };
         if !matches!(archive.origin, Origin::Pinned) {
             archive.use_at(self.clock.fetch_add(1, Ordering::Relaxed));
@@ -122,7 +122,7 @@ impl Shelf {
         let opened = match (outer, &archive.origin) {
             (Some((number, outer, ino)), _) => self.open_member(archive, number, &outer, ino),
             (None, Origin::File(seen)) => self.open_file(archive, seen),
-            (None, _) => Err(Unavailable::Gone),
+            (None, _) => Err(VfsError::Gone),
         };
         let opened = opened.map(Arc::new);
         let mut state = self.lock();
@@ -176,10 +176,10 @@ impl Shelf {
 
     /// Closes archives that nobody uses, those first that were not used for longest: `wanted` of
     /// them, or more if there is no room yet.
-    fn close_unused(&self, state: &mut State, wanted: usize) -> Vec<Arc<Volume>> {
+    fn close_unused(&self, state: &mut State, wanted: usize) -> Vec<Arc<Archive>> {
         let archive = |open: &Open| match &open.unit.what {
-            What::Archive(archive) => Some((archive.last_used(), open.unit.clone())),
-            What::Folder(_) | What::Named(_) => None,
+            SubtreeKind::Archive(archive) => Some((archive.last_used(), open.unit.clone())),
+            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => None,
         };
         let mut by_use: Vec<_> = state.open.values().filter_map(archive).collect();
         by_use.sort_unstable_by_key(|&(last_used, _)| last_used);
@@ -188,7 +188,7 @@ impl Shelf {
             if closed.len() >= wanted && state.has_room(self.max) {
                 break;
             }
-            if let What::Archive(archive) = &unit.what
+            if let SubtreeKind::Archive(archive) = &unit.what
                 && let Some(volume) = archive.take_unused()
             {
                 closed.push(volume);
@@ -199,16 +199,16 @@ impl Shelf {
     }
 
     /// Closes an archive that the kernel has forgotten.
-    pub(super) fn close(&self, unit: &Unit) {
+    pub(super) fn close(&self, unit: &Subtree) {
         let known = self.lock().remove(unit.number);
-        if let Some(What::Archive(archive)) = known.as_deref().map(|unit| &unit.what) {
+        if let Some(SubtreeKind::Archive(archive)) = known.as_deref().map(|unit| &unit.what) {
             archive.close();
         }
     }
 
     /// Closes an archive that is not there any more, and those inside it, although the kernel may
     /// remember them for long.
-    pub(super) fn close_with_inner(&self, unit: &Unit) {
+    pub(super) fn close_with_inner(&self, unit: &Subtree) {
         let mut state = self.lock();
         let within = |open: &&Open| open.unit.is_within(unit.number);
         let within: Vec<_> = state.open.values().filter(within).collect();
@@ -219,24 +219,24 @@ impl Shelf {
             .collect();
         drop(state);
         for unit in gone {
-            if let What::Archive(archive) = &unit.what {
+            if let SubtreeKind::Archive(archive) = &unit.what {
                 archive.close();
             }
         }
     }
 
-    fn open_file(&self, archive: &Archive, seen: &SeenArchive) -> Result<Volume, Unavailable> {
-        let volume = Volume::open(&seen.at, &seen.path, self.inflates, Some(&self.watch));
+    fn open_file(&self, archive: &ArchiveSlot, seen: &ArchiveStat) -> Result<Archive, VfsError> {
+        let volume = Archive::open(&seen.at, &seen.path, self.inflates, Some(&self.watch));
         let is_same = |metadata| Identity::of(&metadata) == seen.identity;
         match volume {
             Ok(mut volume) => {
                 let opened = volume.archive().bytes().file().metadata();
                 if !opened.is_ok_and(is_same) {
-                    return Err(Unavailable::Gone);
+                    return Err(VfsError::Gone);
                 }
                 if let (Some(min), Some(directory)) = (self.clone_min, seen.at.parent()) {
                     // What speaks against it is in the log.
-                    let _ = volume.clone_members(Arc::new(Cloner::new(directory, min)));
+                    let _ = volume.clone_members(Arc::new(Reflinker::new(directory, min)));
                 }
                 Ok(volume)
             }
@@ -244,18 +244,18 @@ impl Shelf {
             Err(error) if std::fs::metadata(&seen.at).is_ok_and(is_same) => {
                 Err(self.failed(archive, || error.to_string()))
             }
-            Err(_) => Err(Unavailable::Gone),
+            Err(_) => Err(VfsError::Gone),
         }
     }
 
     fn open_member(
         &self,
-        archive: &Archive,
+        archive: &ArchiveSlot,
         number: u32,
-        outer: &Arc<Volume>,
+        outer: &Arc<Archive>,
         ino: Ino,
-    ) -> Result<Volume, Unavailable> {
-        let member = outer.tree.member(ino).ok_or(Unavailable::Gone)?;
+    ) -> Result<Archive, VfsError> {
+        let member = outer.tree.member(ino).ok_or(VfsError::Gone)?;
         let name = outer.tree.name_of(member);
         let path = outer.inside_path(name);
         let failed = |reason: &dyn std::fmt::Display| {
@@ -270,12 +270,12 @@ impl Shelf {
             Err(problem) => return Err(failed(problem)),
         };
         let modified = member.modified;
-        let volume = Volume::inside(outer, path.clone(), contents, modified, self.inflates);
+        let volume = Archive::inside(outer, path.clone(), contents, modified, self.inflates);
         volume.map_err(|defect| failed(&defect))
     }
 
     /// What a member is inflated to, waited for.
-    fn inflated(&self, key: (u32, Ino), volume: &Arc<Volume>) -> Result<Slice, String> {
+    fn inflated(&self, key: (u32, Ino), volume: &Arc<Archive>) -> Result<FileSlice, String> {
         let (done, inflated) = mpsc::channel();
         self.inflater
             .with(key, volume.clone(), move |result| drop(done.send(result)));
@@ -286,11 +286,11 @@ impl Shelf {
     }
 
     /// Tells the log, once an archive, why it cannot be opened.
-    fn failed(&self, archive: &Archive, reason: impl FnOnce() -> String) -> Unavailable {
+    fn failed(&self, archive: &ArchiveSlot, reason: impl FnOnce() -> String) -> VfsError {
         if archive.is_news() {
             warn!("{}", reason());
         }
-        Unavailable::Archive
+        VfsError::Archive
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

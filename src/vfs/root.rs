@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::folder::Folder;
-use super::slot::Archive;
-use super::subtree::What;
-use crate::archive::Volume;
+use super::slot::ArchiveSlot;
+use super::subtree::SubtreeKind;
+use crate::archive::Archive;
 
 /// An archive or a folder that the command line names.
 #[derive(Debug)]
 pub enum Named {
     /// An archive, which stays open.
-    Archive(Arc<Volume>),
+    Archive(Arc<Archive>),
     /// A folder.
     Folder(Folder),
 }
@@ -29,10 +29,10 @@ impl Named {
     }
 }
 
-impl From<Named> for What {
+impl From<Named> for SubtreeKind {
     fn from(named: Named) -> Self {
         match named {
-            Named::Archive(volume) => Self::Archive(Archive::pinned(volume)),
+            Named::Archive(volume) => Self::Archive(ArchiveSlot::pinned(volume)),
             Named::Folder(folder) => Self::Folder(folder),
         }
     }

@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, TryLockError, Weak};
 
-use super::folder::SeenArchive;
-use super::subtree::Unit;
-use crate::archive::Volume;
+use super::folder::ArchiveStat;
+use super::subtree::Subtree;
+use crate::archive::Archive;
 use crate::tree::Ino;
 
 /// An archive, open or not.
 #[derive(Debug)]
-pub(super) struct Archive {
+pub(super) struct ArchiveSlot {
     pub(super) origin: Origin,
     /// Seconds since 1970 (UTC).
     pub(super) modified: i64,
@@ -25,17 +25,17 @@ pub(super) struct Archive {
 /// Where an archive that is open is kept.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    kept: Option<Arc<Volume>>,
+    kept: Option<Arc<Archive>>,
     /// Once it is not kept any more, those who use it still do.
-    used: Weak<Volume>,
+    used: Weak<Archive>,
 }
 
 impl Slot {
-    pub(super) fn volume(&self) -> Option<Arc<Volume>> {
+    pub(super) fn volume(&self) -> Option<Arc<Archive>> {
         self.kept.clone().or_else(|| self.used.upgrade())
     }
 
-    pub(super) fn keep(&mut self, volume: Arc<Volume>) {
+    pub(super) fn keep(&mut self, volume: Arc<Archive>) {
         self.used = Arc::downgrade(&volume);
         self.kept = Some(volume);
     }
@@ -47,18 +47,18 @@ pub(super) enum Origin {
     /// On the command line: it was opened before anything was mounted, and stays open.
     Pinned,
     /// In a folder.
-    File(SeenArchive),
+    File(ArchiveStat),
     /// In another archive.
     Member {
         /// The other archive.
-        outer: Arc<Unit>,
+        outer: Arc<Subtree>,
         /// Which member of it.
         ino: Ino,
     },
 }
 
-impl Archive {
-    pub(super) fn pinned(volume: Arc<Volume>) -> Self {
+impl ArchiveSlot {
+    pub(super) fn pinned(volume: Arc<Archive>) -> Self {
         let root = volume.tree.attr(Ino::ROOT);
         let modified = root.map_or(0, |root| root.modified);
         let archive = Self::new(Origin::Pinned, modified);
@@ -95,7 +95,7 @@ impl Archive {
     }
 
     /// The archive that it is in, if it is in one.
-    pub(super) fn outer(&self) -> Option<&Unit> {
+    pub(super) fn outer(&self) -> Option<&Subtree> {
         match &self.origin {
             Origin::Member { outer, .. } => Some(outer),
             Origin::Pinned | Origin::File(_) => None,
@@ -103,12 +103,12 @@ impl Archive {
     }
 
     /// Whether this is the very file that was seen, in the same state.
-    pub(super) fn is(&self, seen: &SeenArchive) -> bool {
+    pub(super) fn is(&self, seen: &ArchiveStat) -> bool {
         matches!(&self.origin, Origin::File(own) if own.identity == seen.identity)
     }
 
     /// The archive, if it is open and nobody is about to open it.
-    pub(super) fn if_open(&self) -> Option<Arc<Volume>> {
+    pub(super) fn if_open(&self) -> Option<Arc<Archive>> {
         match self.volume.try_read() {
             Ok(slot) => slot.volume(),
             Err(TryLockError::Poisoned(slot)) => slot.into_inner().volume(),
@@ -122,7 +122,7 @@ impl Archive {
     }
 
     /// Takes the archive out, unless somebody uses it just now.
-    pub(super) fn take_unused(&self) -> Option<Arc<Volume>> {
+    pub(super) fn take_unused(&self) -> Option<Arc<Archive>> {
         let mut slot = self.volume.try_write().ok()?;
         slot.kept.take_if(|volume| Arc::strong_count(volume) == 1)
     }

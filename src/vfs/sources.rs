@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::archive::Volume;
-use crate::archive::reflink::Cloner;
+use crate::archive::Archive;
+use crate::archive::reflink::Reflinker;
 use crate::archive::watch::Watch;
-use crate::commands::error::{Error, PassDefect};
+use crate::commands::error::{Error, PassthroughError};
 use crate::tree::Tree;
 use crate::ui::human::Size;
 use crate::vfs::{Folder, Named, Root};
@@ -21,7 +21,7 @@ const SHOWN_MAX: usize = 1000;
 
 /// How archives are opened.
 #[derive(Debug, Clone, Copy)]
-pub struct Opening<'a> {
+pub struct OpenOptions<'a> {
     /// Whether compressed members can be read.
     pub inflates: bool,
     /// Whether one member that cannot be read is enough to refuse an archive.
@@ -52,9 +52,9 @@ impl Sources {
     /// directories in it.
     ///
     /// # Errors
-    /// Those of [`Volume::open`], [`Error::Open`] for a folder, and [`Error::Unreadable`] for an
+    /// Those of [`Archive::open`], [`Error::Open`] for a folder, and [`Error::Unreadable`] for an
     /// archive of which nothing can be read, or not all where that is wanted.
-    pub fn open(paths: &[PathBuf], opening: Opening<'_>) -> Result<Self, Error> {
+    pub fn open(paths: &[PathBuf], opening: OpenOptions<'_>) -> Result<Self, Error> {
         let mut summary = Summary::default();
         let mut opened = Vec::new();
         for path in paths {
@@ -62,7 +62,7 @@ impl Sources {
                 summary.folders += 1;
                 Named::Folder(open_folder(path)?)
             } else {
-                let mut volume = Volume::open(path, path, opening.inflates, Some(opening.watch))?;
+                let mut volume = Archive::open(path, path, opening.inflates, Some(opening.watch))?;
                 let of_archive = Summary::of(&volume.tree);
                 of_archive.refuse(path, &volume, opening.strict)?;
                 if let Some(min) = opening.clone_min {
@@ -103,17 +103,17 @@ impl Sources {
 
 /// Has those members cloned that can be; an error says why nothing of the archive can be passed
 /// through to the kernel.
-fn pass(volume: &mut Volume, min: u64) -> Result<(), PassDefect> {
+fn pass(volume: &mut Archive, min: u64) -> Result<(), PassthroughError> {
     // What is in an archive inside is no longer than that. Most archives are spared a descriptor.
     let has_long = volume.tree.files().any(|member| member.size >= min);
     let has_any = has_long
-        && Cloner::beside(&volume.path, min)
+        && Reflinker::beside(&volume.path, min)
             .and_then(|cloner| volume.clone_members(Arc::new(cloner)))
-            .map_err(PassDefect::Clone)?;
+            .map_err(PassthroughError::Clone)?;
     if has_any || !volume.is_all_stored() {
         return Ok(());
     }
-    Err(PassDefect::NothingFit { min })
+    Err(PassthroughError::NothingFit { min })
 }
 
 fn open_folder(path: &Path) -> Result<Folder, Error> {
@@ -238,7 +238,7 @@ impl Summary {
     }
 
     /// Refuses an archive of which too little can be read.
-    fn refuse(&self, path: &Path, volume: &Volume, strict: bool) -> Result<(), Error> {
+    fn refuse(&self, path: &Path, volume: &Archive, strict: bool) -> Result<(), Error> {
         if self.unreadable == 0 || !strict && self.unreadable < self.members {
             return Ok(());
         }

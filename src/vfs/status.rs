@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Catalog;
+use super::Vfs;
 use super::inode::Inode;
-use super::subtree::What;
-use crate::archive::Volume;
+use super::subtree::SubtreeKind;
+use crate::archive::Archive;
 use crate::archive::lane::Lanes;
 use crate::tree::Ino;
 
@@ -15,25 +15,25 @@ use crate::tree::Ino;
 #[derive(Debug)]
 pub struct Open {
     /// The archive.
-    pub volume: Arc<Volume>,
+    pub volume: Arc<Archive>,
     /// The number of its root in the mount.
     pub root: Ino,
     /// Whether its file is in a folder, so that what comes in its place will be seen.
     pub is_followed: bool,
 }
 
-impl Catalog {
+impl Vfs {
     /// The archives that are open.
     pub fn open_archives(&self) -> Vec<Open> {
         let units = self.units.all();
         let units = units.iter().chain([&self.root]);
         let open = units.filter_map(|unit| match &unit.what {
-            What::Archive(archive) => Some(Open {
+            SubtreeKind::Archive(archive) => Some(Open {
                 volume: archive.if_open()?,
                 root: Inode::root_of(unit).number(),
                 is_followed: unit.is_followed(),
             }),
-            What::Folder(_) | What::Named(_) => None,
+            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => None,
         });
         open.collect()
     }

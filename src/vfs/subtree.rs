@@ -6,45 +6,45 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::folder::{Folder, Seen};
-use super::slot::{Archive, Origin};
+use super::folder::{Folder, FolderEntry};
+use super::slot::{ArchiveSlot, Origin};
 use crate::tree::Ino;
 
 /// A part of the mount that numbers its own inodes.
 #[derive(Debug)]
-pub(super) struct Unit {
+pub(super) struct Subtree {
     /// Never given to another unit of the same mount; 0 is the root's.
     pub(super) number: u32,
     /// The directory that it is in, by its number in the mount.
     pub(super) parent: Ino,
     /// How many archives it is inside of.
     pub(super) depth: u8,
-    pub(super) what: What,
+    pub(super) what: SubtreeKind,
     /// How many times the kernel holds one of its inodes.
     held: AtomicU64,
 }
 
 #[derive(Debug)]
-pub(super) enum What {
-    Archive(Archive),
+pub(super) enum SubtreeKind {
+    Archive(ArchiveSlot),
     Folder(Folder),
     /// Several archives and folders, by the names that they are shown under.
-    Named(BTreeMap<OsString, Arc<Unit>>),
+    Named(BTreeMap<OsString, Arc<Subtree>>),
 }
 
-impl What {
+impl SubtreeKind {
     /// Whether it is still what is seen under its name in a folder.
-    pub(super) fn is(&self, seen: &Seen) -> bool {
+    pub(super) fn is(&self, seen: &FolderEntry) -> bool {
         match (self, seen) {
-            (Self::Folder(_), Seen::Folder(_)) => true,
-            (Self::Archive(archive), Seen::Archive(seen)) => archive.is(seen),
+            (Self::Folder(_), FolderEntry::Folder(_)) => true,
+            (Self::Archive(archive), FolderEntry::Archive(seen)) => archive.is(seen),
             _ => false,
         }
     }
 }
 
-impl Unit {
-    pub(super) fn root(what: What) -> Self {
+impl Subtree {
+    pub(super) fn root(what: SubtreeKind) -> Self {
         Self {
             number: 0,
             parent: Ino::ROOT,
@@ -57,29 +57,29 @@ impl Unit {
     /// Whether another thing may soon be under its name: it is a folder, or in one.
     pub(super) fn is_live(&self) -> bool {
         match &self.what {
-            What::Archive(archive) => archive.is_live(),
-            What::Folder(_) => true,
-            What::Named(_) => false,
+            SubtreeKind::Archive(archive) => archive.is_live(),
+            SubtreeKind::Folder(_) => true,
+            SubtreeKind::Named(_) => false,
         }
     }
 
     /// Whether it is a file in a folder, or in an archive that is one.
     pub(super) fn is_followed(&self) -> bool {
         match &self.what {
-            What::Archive(archive) => match &archive.origin {
+            SubtreeKind::Archive(archive) => match &archive.origin {
                 Origin::Pinned => false,
                 Origin::File(_) => true,
                 Origin::Member { outer, .. } => outer.is_followed(),
             },
-            What::Folder(_) | What::Named(_) => false,
+            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => false,
         }
     }
 
     /// Whether it is the unit of that number, or an archive inside it.
     pub(super) fn is_within(&self, number: u32) -> bool {
         let outer = match &self.what {
-            What::Archive(archive) => archive.outer(),
-            What::Folder(_) | What::Named(_) => None,
+            SubtreeKind::Archive(archive) => archive.outer(),
+            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => None,
         };
         self.number == number || outer.is_some_and(|outer| outer.is_within(number))
     }
@@ -101,31 +101,31 @@ pub(super) enum Key {
 
 /// The units that the kernel holds, but for the root.
 #[derive(Debug, Default)]
-pub(super) struct Units {
+pub(super) struct Subtrees {
     table: RwLock<Table>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    by_number: HashMap<u32, (Arc<Unit>, Option<Key>)>,
+    by_number: HashMap<u32, (Arc<Subtree>, Option<Key>)>,
     by_key: HashMap<Key, u32>,
     /// The number of the unit made last.
     last: u32,
 }
 
-impl Units {
-    pub(super) fn by_number(&self, number: u32) -> Option<Arc<Unit>> {
+impl Subtrees {
+    pub(super) fn by_number(&self, number: u32) -> Option<Arc<Subtree>> {
         let table = self.read();
         table.by_number.get(&number).map(|(unit, _)| unit.clone())
     }
 
-    pub(super) fn by_key(&self, key: &Key) -> Option<Arc<Unit>> {
+    pub(super) fn by_key(&self, key: &Key) -> Option<Arc<Subtree>> {
         let table = self.read();
         let (unit, _) = table.by_number.get(table.by_key.get(key)?)?;
         Some(unit.clone())
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Unit>> {
+    pub(super) fn all(&self) -> Vec<Arc<Subtree>> {
         let table = self.read();
         table
             .by_number
@@ -135,7 +135,7 @@ impl Units {
     }
 
     /// Adds a unit that is never forgotten.
-    pub(super) fn add(&self, parent: Ino, what: What) -> Option<Arc<Unit>> {
+    pub(super) fn add(&self, parent: Ino, what: SubtreeKind) -> Option<Arc<Subtree>> {
         self.write().add(None, parent, 0, what)
     }
 
@@ -144,9 +144,9 @@ impl Units {
     pub(super) fn held(
         &self,
         key: Key,
-        is: impl Fn(&What) -> bool,
-        make: impl FnOnce() -> (Ino, u8, What),
-    ) -> Option<Arc<Unit>> {
+        is: impl Fn(&SubtreeKind) -> bool,
+        make: impl FnOnce() -> (Ino, u8, SubtreeKind),
+    ) -> Option<Arc<Subtree>> {
         // As long as the table is locked, nothing in it can be forgotten.
         let find = |table: &Table| {
             let number = table.by_key.get(&key)?;
@@ -170,7 +170,7 @@ impl Units {
 
     /// The kernel has let go of inodes of a unit `count` times. Returns the unit if it holds none of
     /// them any more: then it is forgotten.
-    pub(super) fn forget(&self, number: u32, count: u64) -> Option<Arc<Unit>> {
+    pub(super) fn forget(&self, number: u32, count: u64) -> Option<Arc<Subtree>> {
         let unit = self.by_number(number)?;
         if unit.held.fetch_sub(count, Ordering::Relaxed) != count {
             return None;
@@ -188,10 +188,16 @@ impl Units {
 }
 
 impl Table {
-    fn add(&mut self, key: Option<Key>, parent: Ino, depth: u8, what: What) -> Option<Arc<Unit>> {
+    fn add(
+        &mut self,
+        key: Option<Key>,
+        parent: Ino,
+        depth: u8,
+        what: SubtreeKind,
+    ) -> Option<Arc<Subtree>> {
         let number = self.last.checked_add(1)?;
         self.last = number;
-        let unit = Arc::new(Unit {
+        let unit = Arc::new(Subtree {
             number,
             parent,
             depth,
@@ -205,9 +211,9 @@ impl Table {
         Some(unit)
     }
 
-    fn remove_unheld(&mut self, number: u32) -> Option<Arc<Unit>> {
+    fn remove_unheld(&mut self, number: u32) -> Option<Arc<Subtree>> {
         // Somebody may have found it once more, before the table was locked.
-        let is_unheld = |unit: &Unit| unit.held.load(Ordering::Relaxed) == 0;
+        let is_unheld = |unit: &Subtree| unit.held.load(Ordering::Relaxed) == 0;
         self.by_number
             .get(&number)
             .filter(|(unit, _)| is_unheld(unit))?;
@@ -225,18 +231,18 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn what() -> What {
-        What::Named(BTreeMap::new())
+    fn what() -> SubtreeKind {
+        SubtreeKind::Named(BTreeMap::new())
     }
 
-    fn held(units: &Units, name: &[u8], is: bool) -> Arc<Unit> {
+    fn held(units: &Subtrees, name: &[u8], is: bool) -> Arc<Subtree> {
         let make = || (Ino::ROOT, 0, what());
         units.held(Key::Name(0, name.into()), |_| is, make).unwrap()
     }
 
     #[test]
     fn a_unit_is_found_again_until_it_is_forgotten_as_often_as_it_was_held() {
-        let units = Units::default();
+        let units = Subtrees::default();
         let number = held(&units, b"a", true).number;
         assert_eq!(held(&units, b"a", true).number, number);
         units.by_number(number).unwrap().hold();
@@ -252,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_has_become_another_gets_another_number_and_the_old_one_lives_as_long_as_it_is_held() {
-        let units = Units::default();
+        let units = Subtrees::default();
         let old = held(&units, b"a", true).number;
         let new = held(&units, b"a", false).number;
         assert_ne!(old, new);
@@ -264,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_held_again_while_it_is_forgotten_stays() {
-        let units = Units::default();
+        let units = Subtrees::default();
         let unit = held(&units, b"a", true);
         // As far as another thread gets before the table is locked.
         assert_eq!(unit.held.fetch_sub(1, Ordering::Relaxed), 1);
@@ -275,7 +281,7 @@ mod tests {
 
     #[test]
     fn what_the_command_line_names_is_never_forgotten() {
-        let units = Units::default();
+        let units = Subtrees::default();
         let unit = units.add(Ino::ROOT, what()).unwrap();
         unit.hold();
         units.forget(unit.number, 1);

@@ -25,7 +25,7 @@ const LZMA_ENDS_ITSELF: u16 = 1 << 1;
 /// Why the contents of a member are not what the archive says. Errors of a [`Decoder`] whose kind is
 /// `InvalidData` hold one.
 #[derive(Debug)]
-pub enum Fault {
+pub enum DecodeError {
     /// The compressed data makes no sense.
     Data(io::Error),
     /// The decoder would have to keep more than 128 MiB.
@@ -51,7 +51,7 @@ pub enum Fault {
     },
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Data(error) => write!(f, "compressed data is damaged: {error}"),
@@ -69,10 +69,10 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for DecodeError {}
 
-impl From<Fault> for io::Error {
-    fn from(fault: Fault) -> Self {
+impl From<DecodeError> for io::Error {
+    fn from(fault: DecodeError) -> Self {
         Self::new(io::ErrorKind::InvalidData, fault)
     }
 }
@@ -96,7 +96,7 @@ impl<'a> Decoder<'a> {
     /// The contents of `member`, whose data is in `source`.
     ///
     /// # Errors
-    /// Those of reading the source, and [`Fault`]; `Unsupported` for a method that is not
+    /// Those of reading the source, and [`DecodeError`]; `Unsupported` for a method that is not
     /// [known](Method::is_known).
     pub fn new<S: Source + ?Sized>(source: &'a S, member: &Member) -> io::Result<Self> {
         let data = Data {
@@ -132,11 +132,11 @@ impl<'a> Decoder<'a> {
     /// Looks whether the end is where it should be, and the contents are what they should be.
     fn check_end(&mut self) -> io::Result<()> {
         if read_some(&mut *self.stream, &mut [0])? > 0 {
-            return Err(Fault::TooLong { size: self.size }.into());
+            return Err(DecodeError::TooLong { size: self.size }.into());
         }
         match self.crc.clone().finalize() {
             crc32 if crc32 == self.crc32 => Ok(()),
-            found => Err(Fault::Crc {
+            found => Err(DecodeError::Crc {
                 found,
                 told: self.crc32,
             }
@@ -156,7 +156,7 @@ impl Read for Decoder<'_> {
         let len = read_some(&mut *self.stream, &mut buffer[..len])?;
         if len == 0 && !buffer.is_empty() {
             let len = self.size - self.left;
-            return Err(Fault::TooShort {
+            return Err(DecodeError::TooShort {
                 len,
                 size: self.size,
             }
@@ -182,9 +182,9 @@ fn as_fault(error: io::Error) -> io::Error {
     if error.raw_os_error().is_some() {
         return error;
     }
-    match error.downcast::<Fault>() {
+    match error.downcast::<DecodeError>() {
         Ok(fault) => fault.into(),
-        Err(error) => Fault::Data(error).into(),
+        Err(error) => DecodeError::Data(error).into(),
     }
 }
 
@@ -211,12 +211,12 @@ fn lzma<R: Read>(mut data: R, member: &Member) -> io::Result<LzmaReader<R>> {
     data.read_exact(&mut header).map_err(as_fault)?;
     let [_, _, len_low, len_high, properties, window @ ..] = header;
     if [len_low, len_high] != [5, 0] {
-        return Err(Fault::Data(io::Error::other("unknown properties")).into());
+        return Err(DecodeError::Data(io::Error::other("unknown properties")).into());
     }
     // What the decoder keeps need not be more than there is.
     let window = u64::from(u32::from_le_bytes(window)).min(member.size.max(4096));
     if window > WINDOW_MAX {
-        return Err(Fault::Window.into());
+        return Err(DecodeError::Window.into());
     }
     let size = if member.flags & LZMA_ENDS_ITSELF == 0 {
         member.size

@@ -7,7 +7,7 @@
 
 use memchr::memmem;
 
-use super::error::Defect;
+use super::error::ArchiveError;
 use super::fields::Fields;
 use super::read_at::Source;
 
@@ -33,7 +33,10 @@ pub(super) struct CentralDirectory {
 }
 
 /// Finds the central directory of the archive in `source`, `len` bytes long.
-pub(super) fn find<S: Source + ?Sized>(source: &S, len: u64) -> Result<CentralDirectory, Defect> {
+pub(super) fn find<S: Source + ?Sized>(
+    source: &S,
+    len: u64,
+) -> Result<CentralDirectory, ArchiveError> {
     let tail_len = len.min(END_RECORD_LEN as u64 + u64::from(u16::MAX));
     let tail_start = len - tail_len;
     let mut tail = vec![0; tail_len as usize];
@@ -48,33 +51,33 @@ pub(super) fn find<S: Source + ?Sized>(source: &S, len: u64) -> Result<CentralDi
         let offset = tail_start + at as u64;
         let ends_at = offset + END_RECORD_LEN as u64 + u64::from(record.comment_len);
         if ends_at != len {
-            last_seen.get_or_insert(Defect::EndRecordNotLast {
+            last_seen.get_or_insert(ArchiveError::EndRecordNotLast {
                 offset,
                 ends_at,
                 len,
             });
         } else if let Some((other, _)) = found.replace((offset, record)) {
-            return Err(Defect::SeveralEndRecords { offset, other });
+            return Err(ArchiveError::SeveralEndRecords { offset, other });
         }
     }
     let Some((offset, record)) = found else {
         return Err(match last_seen {
             Some(defect) => defect,
-            None if starts_like_an_archive(source, len)? => Defect::EndRecordMissing,
-            None => Defect::NotAnArchive,
+            None if starts_like_an_archive(source, len)? => ArchiveError::EndRecordMissing,
+            None => ArchiveError::NotAnArchive,
         });
     };
     let directory = record.locate(source, offset)?;
     // Self-extracting programs start with anything but this.
     if directory.prefix_len >= 4 && starts_like_an_archive(source, len)? {
-        return Err(Defect::InsideAnother {
+        return Err(ArchiveError::InsideAnother {
             prefix_len: directory.prefix_len,
         });
     }
     Ok(directory)
 }
 
-fn starts_like_an_archive<S: Source + ?Sized>(source: &S, len: u64) -> Result<bool, Defect> {
+fn starts_like_an_archive<S: Source + ?Sized>(source: &S, len: u64) -> Result<bool, ArchiveError> {
     let mut start = [0; 4];
     if len < start.len() as u64 {
         return Ok(false);
@@ -114,7 +117,7 @@ impl EndRecord {
         &self,
         source: &S,
         offset: u64,
-    ) -> Result<CentralDirectory, Defect> {
+    ) -> Result<CentralDirectory, ArchiveError> {
         let (end, told_end, numbers) = match Zip64EndRecord::find(source, offset)? {
             Some(found) => (
                 found.offset,
@@ -127,9 +130,9 @@ impl EndRecord {
             || numbers.directory_disk != 0
             || numbers.entries_on_disk != numbers.entries
         {
-            return Err(Defect::Split);
+            return Err(ArchiveError::Split);
         }
-        let outside = Defect::CentralDirectoryOutside {
+        let outside = ArchiveError::CentralDirectoryOutside {
             offset: numbers.directory_offset,
             len: numbers.directory_len,
             end,
@@ -143,7 +146,7 @@ impl EndRecord {
         if let Some(told_offset) = told_end
             && told_offset.checked_add(prefix_len) != Some(end)
         {
-            return Err(Defect::Zip64EndRecordMissing { told_offset });
+            return Err(ArchiveError::Zip64EndRecordMissing { told_offset });
         }
         Ok(CentralDirectory {
             start,
@@ -191,7 +194,7 @@ impl Zip64EndRecord {
     fn find<S: Source + ?Sized>(
         source: &S,
         end_record_offset: u64,
-    ) -> Result<Option<Zip64Found>, Defect> {
+    ) -> Result<Option<Zip64Found>, ArchiveError> {
         let Some(locator_offset) = end_record_offset.checked_sub(ZIP64_LOCATOR_LEN) else {
             return Ok(None);
         };
@@ -201,9 +204,9 @@ impl Zip64EndRecord {
             return Ok(None);
         };
         if disks > 1 {
-            return Err(Defect::Split);
+            return Err(ArchiveError::Split);
         }
-        let missing = Defect::Zip64EndRecordMissing { told_offset };
+        let missing = ArchiveError::Zip64EndRecordMissing { told_offset };
         let Some(directly_before) = locator_offset.checked_sub(ZIP64_END_RECORD_LEN) else {
             return Err(missing);
         };
@@ -245,7 +248,7 @@ impl Zip64EndRecord {
     }
 
     /// The numbers, once each agrees with the end record's, which is either the same or saturated.
-    fn checked_against(self, narrow: &EndRecord) -> Result<Numbers, Defect> {
+    fn checked_against(self, narrow: &EndRecord) -> Result<Numbers, ArchiveError> {
         let Self(wide) = self;
         let agree16 = |narrow: u16, wide: u64| narrow == u16::MAX || u64::from(narrow) == wide;
         let agree32 = |narrow: u32, wide: u64| narrow == u32::MAX || u64::from(narrow) == wide;
@@ -270,7 +273,7 @@ impl Zip64EndRecord {
             ),
         ] {
             if !agree {
-                return Err(Defect::EndRecordsDisagree { field });
+                return Err(ArchiveError::EndRecordsDisagree { field });
             }
         }
         Ok(wide)

@@ -5,10 +5,10 @@ use std::io;
 
 use crate::commands::error::text;
 
-/// Why an archive cannot be indexed. Defects of one member are a [`Problem`](crate::zip::member::Problem).
+/// Why an archive cannot be indexed. Defects of one member are a [`MemberError`](crate::zip::member::MemberError).
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Defect {
+pub enum ArchiveError {
     /// The archive could not be read.
     Read(io::Error),
     /// Nothing in the file looks like a ZIP archive.
@@ -77,13 +77,13 @@ pub enum Defect {
     Changed,
 }
 
-impl From<io::Error> for Defect {
+impl From<io::Error> for ArchiveError {
     fn from(error: io::Error) -> Self {
         Self::Read(error)
     }
 }
 
-impl fmt::Display for Defect {
+impl fmt::Display for ArchiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(error) => write!(f, "cannot be read: {}", text(error)),
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn an_error_is_told_without_its_number() {
-        let error = Defect::Read(io::Error::from_raw_os_error(5));
+        let error = ArchiveError::Read(io::Error::from_raw_os_error(5));
         assert_eq!(error.to_string(), "cannot be read: Input/output error");
     }
 }

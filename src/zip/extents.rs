@@ -4,8 +4,8 @@ use std::io;
 
 use super::eocd::CentralDirectory;
 use super::local_header::{self, Expected, LOCAL_HEADER_LEN, Mismatch};
-use super::{Defect, Index, READ_AHEAD, Source, Window};
-use crate::zip::member::{Extent, Member, Method, Problem};
+use super::{ArchiveError, Index, READ_AHEAD, Source, Window};
+use crate::zip::member::{Extent, Member, MemberError, Method};
 
 /// Local headers at most this far apart, in bytes, are read together.
 const CLOSE: u64 = 16 * 1024;
@@ -18,7 +18,7 @@ pub(super) fn find<S: Source + ?Sized>(
     source: &S,
     directory: &CentralDirectory,
     index: &mut Index,
-) -> Result<(), Defect> {
+) -> Result<(), ArchiveError> {
     let Index { names, members, .. } = index;
     let mut order: Vec<u32> = (0..members.len() as u32)
         .filter(|&at| !is_nowhere(&members[at as usize]))
@@ -82,13 +82,13 @@ pub(super) fn find<S: Source + ?Sized>(
 pub(super) fn is_nowhere(member: &Member) -> bool {
     matches!(
         member.problem.as_deref(),
-        Some(Problem::Zip64ValueMissing | Problem::OtherDisk(_))
+        Some(MemberError::Zip64ValueMissing | MemberError::OtherDisk(_))
     )
 }
 
 fn overlap(members: &mut [Member], at: usize, other: usize) {
     let other = members[other].local_header_offset;
-    members[at].problem = Some(Box::new(Problem::Overlap { other }));
+    members[at].problem = Some(Box::new(MemberError::Overlap { other }));
 }
 
 /// Where a local header is.
@@ -105,9 +105,9 @@ fn find_local_header<S: Source + ?Sized>(
     ahead: usize,
     directory: &CentralDirectory,
     offset: u64,
-) -> io::Result<Result<LocalHeader, Problem>> {
+) -> io::Result<Result<LocalHeader, MemberError>> {
     if offset >= directory.start {
-        return Ok(Err(Problem::LocalHeaderOutside { offset }));
+        return Ok(Err(MemberError::LocalHeaderOutside { offset }));
     }
     let bytes = window.at(offset, LOCAL_HEADER_LEN, ahead)?;
     Ok(match local_header::record_len(bytes) {
@@ -115,7 +115,7 @@ fn find_local_header<S: Source + ?Sized>(
             start: offset,
             end: offset + record_len as u64,
         }),
-        None => Err(Problem::LocalHeaderMissing { offset }),
+        None => Err(MemberError::LocalHeaderMissing { offset }),
     })
 }
 
@@ -131,7 +131,7 @@ impl LocalHeader {
         name: &[u8],
         member: &Member,
         limit: u64,
-    ) -> Result<Extent, Problem> {
+    ) -> Result<Extent, MemberError> {
         let expected = Expected {
             name,
             flags: member.flags,
@@ -141,8 +141,8 @@ impl LocalHeader {
             compressed_len: member.extent.len,
         };
         local_header::check(bytes, &expected).map_err(|mismatch| match mismatch {
-            Mismatch::Missing => Problem::LocalHeaderMissing { offset: self.start },
-            Mismatch::Field(field) => Problem::HeadersDisagree { field },
+            Mismatch::Missing => MemberError::LocalHeaderMissing { offset: self.start },
+            Mismatch::Field(field) => MemberError::HeadersDisagree { field },
         })?;
         let extent = Extent {
             start: self.end,
@@ -150,17 +150,17 @@ impl LocalHeader {
         };
         match extent.start.checked_add(extent.len) {
             Some(end) if end <= limit => Ok(extent),
-            _ => Err(Problem::DataOutside { extent, limit }),
+            _ => Err(MemberError::DataOutside { extent, limit }),
         }
     }
 }
 
 /// Why a member whose headers are sound cannot be served all the same.
-fn unreadable(member: &Member) -> Option<Problem> {
+fn unreadable(member: &Member) -> Option<MemberError> {
     if !member.method.is_known() {
-        Some(Problem::Method(member.method))
+        Some(MemberError::Method(member.method))
     } else if member.method == Method::STORED && member.extent.len != member.size {
-        Some(Problem::StoredSizesDiffer {
+        Some(MemberError::StoredSizesDiffer {
             stored: member.extent.len,
             size: member.size,
         })

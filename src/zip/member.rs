@@ -79,7 +79,7 @@ pub struct Member {
     /// The time of last modification as its central header tells it.
     pub stamp: Stamp,
     /// Why the member cannot be read; boxed, since next to no member has one.
-    pub problem: Option<Box<Problem>>,
+    pub problem: Option<Box<MemberError>>,
 }
 
 impl Member {
@@ -105,7 +105,7 @@ pub struct Stamp {
 /// Why one member cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Problem {
+pub enum MemberError {
     /// The data is encrypted (APPNOTE 4.4.4, bits 0, 6 and 13).
     Encrypted,
     /// The data is compressed by a method that npzfs does not read.
@@ -150,9 +150,9 @@ pub enum Problem {
     },
 }
 
-/// What a [`Problem`] means to who wants to read the member.
+/// What a [`MemberError`] means to who wants to read the member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProblemKind {
+pub enum MemberErrorKind {
     /// The archive is damaged there.
     Damaged,
     /// npzfs does not read such members.
@@ -161,12 +161,12 @@ pub enum ProblemKind {
     Encrypted,
 }
 
-impl Problem {
+impl MemberError {
     /// The kind of problem that this is.
-    pub fn kind(&self) -> ProblemKind {
+    pub fn kind(&self) -> MemberErrorKind {
         match self {
-            Self::Encrypted => ProblemKind::Encrypted,
-            Self::Method(_) => ProblemKind::Unsupported,
+            Self::Encrypted => MemberErrorKind::Encrypted,
+            Self::Method(_) => MemberErrorKind::Unsupported,
             Self::Zip64ValueMissing
             | Self::OtherDisk(_)
             | Self::LocalHeaderOutside { .. }
@@ -174,12 +174,12 @@ impl Problem {
             | Self::HeadersDisagree { .. }
             | Self::DataOutside { .. }
             | Self::StoredSizesDiffer { .. }
-            | Self::Overlap { .. } => ProblemKind::Damaged,
+            | Self::Overlap { .. } => MemberErrorKind::Damaged,
         }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for MemberError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Encrypted => f.write_str("encrypted"),

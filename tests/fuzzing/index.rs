@@ -7,7 +7,7 @@ use npzfs::tree::{Ino, Kind, Tree};
 use npzfs::zip::decoder::Decoder;
 use npzfs::zip::member::{Member, Method};
 use npzfs::zip::names::NAME_MAX;
-use npzfs::zip::{Defect, Index, Layout, index};
+use npzfs::zip::{ArchiveError, Index, Layout, index};
 use zip::ZipArchive;
 
 use crate::mutate::Format;
@@ -25,7 +25,7 @@ pub fn check(bytes: &[u8]) {
         Ok(index) => index,
         Err(defect) => {
             // All bytes are there to be read: an error of reading means a read past the end.
-            assert!(!matches!(defect, Defect::Read(_)), "{defect:?}");
+            assert!(!matches!(defect, ArchiveError::Read(_)), "{defect:?}");
             assert_one_line(&defect.to_string());
             return;
         }

@@ -9,8 +9,8 @@ use serde_json::ser::Formatter;
 use super::{ALIGNMENT, Listing, Npy, Row};
 use crate::archive::lane::Lane;
 use crate::commands::error::Error;
-use crate::ui::human::{Escaped, HarmlessJson};
-use crate::zip::member::{Method, Problem};
+use crate::ui::human::{Escaped, TerminalSafeJson};
+use crate::zip::member::{MemberError, Method};
 
 /// Writes one object in one line, member by member: all of them at once could take gigabytes.
 pub(super) fn write(out: &mut impl Write, listing: &Listing<'_>) -> Result<(), Error> {
@@ -61,7 +61,7 @@ struct MemberObject<'a> {
     mtime: i64,
     npy: Option<NpyObject<'a>>,
     lane: Option<Text<Lane>>,
-    problem: Option<Text<&'a Problem>>,
+    problem: Option<Text<&'a MemberError>>,
 }
 
 #[derive(Serialize)]
@@ -127,7 +127,7 @@ impl Formatter for Harmless {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        write!(out, "{}", HarmlessJson(fragment))
+        write!(out, "{}", TerminalSafeJson(fragment))
     }
 }
 

@@ -6,19 +6,19 @@ use std::path::PathBuf;
 
 use crate::commands::error::{status, text};
 use crate::ui::human::Escaped;
-use crate::zip::decoder::Fault;
+use crate::zip::decoder::DecodeError;
 
 /// Why a repack failed. Nothing is left of it.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum RepackError {
     /// The contents of a member cannot be had.
     Contents {
         /// The archive as given on the command line.
         archive: PathBuf,
         /// The member, as the archive names it.
         member: Vec<u8>,
-        /// The cause; `InvalidData` with a [`Fault`] where it is the archive's.
+        /// The cause; `InvalidData` with a [`DecodeError`] where it is the archive's.
         error: io::Error,
     },
     /// A file or a directory cannot be read.
@@ -78,7 +78,7 @@ pub enum Failure {
     },
 }
 
-impl Failure {
+impl RepackError {
     /// The exit status for this failure.
     pub fn status(&self) -> u8 {
         match self {
@@ -96,10 +96,12 @@ impl Failure {
 }
 
 fn is_fault(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|cause| cause.is::<Fault>())
+    error
+        .get_ref()
+        .is_some_and(|cause| cause.is::<DecodeError>())
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RepackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Contents {

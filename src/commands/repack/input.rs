@@ -9,14 +9,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::Failure;
-use crate::archive::file::{self, ArchiveFile};
+use super::error::RepackError;
+use crate::archive::file::{self, IndexedFile};
 use crate::commands::error::Error;
 use crate::sys;
 use crate::tree::{Ino, Tree};
 use crate::zip::decoder::Decoder;
 use crate::zip::member::{Extent, Method, Stamp};
-use crate::zip::{Defect, Record};
+use crate::zip::{ArchiveError, Record};
 
 /// Something to be packed.
 pub struct Item {
@@ -61,18 +61,18 @@ impl Input {
     /// Opens `given` and tells what is in it, in the order in which it is to be packed.
     ///
     /// # Errors
-    /// Those of [`ArchiveFile::open`]; [`Error::Unreadable`] for a member that cannot be read; a
-    /// [`Failure`] for what an archive cannot hold.
+    /// Those of [`IndexedFile::open`]; [`Error::Unreadable`] for a member that cannot be read; a
+    /// [`RepackError`] for what an archive cannot hold.
     pub fn open(given: &Path) -> Result<(Self, Vec<Item>), Error> {
         if fs::metadata(given).is_ok_and(|metadata| metadata.is_dir()) {
             return Ok((Self::Directory(given.to_owned()), files_below(given)?));
         }
-        let archive = ArchiveFile::open(given)?;
+        let archive = IndexedFile::open(given)?;
         let modified = archive.modified();
         let given = given.to_owned();
         let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
             archive: given.clone(),
-            defect: Defect::TooLarge,
+            defect: ArchiveError::TooLarge,
         })?;
         let items = shown_members(&given, &tree)?;
         let archive = Archive {
@@ -120,18 +120,18 @@ impl Input {
     }
 
     /// What it means that the contents of an item cannot be read.
-    pub fn unreadable(&self, item: &Item, error: io::Error) -> Failure {
+    pub fn unreadable(&self, item: &Item, error: io::Error) -> RepackError {
         match self {
             Self::Archive(archive) => {
                 let tree = &archive.tree;
                 let name = tree.member(item.ino).map(|member| tree.name_of(member));
-                Failure::Contents {
+                RepackError::Contents {
                     archive: archive.given.clone(),
                     member: name.unwrap_or_default().to_vec(),
                     error,
                 }
             }
-            Self::Directory(given) => Failure::Read {
+            Self::Directory(given) => RepackError::Read {
                 path: path_of(given, item),
                 error,
             },
@@ -139,27 +139,27 @@ impl Input {
     }
 
     /// What it means that an item has become longer or shorter.
-    pub fn changed(&self, item: &Item) -> Failure {
+    pub fn changed(&self, item: &Item) -> RepackError {
         let path = match self {
             Self::Archive(archive) => archive.given.clone(),
             Self::Directory(given) => path_of(given, item),
         };
-        Failure::Changed { path }
+        RepackError::Changed { path }
     }
 
     /// Makes sure that an archive is still what it was when it was indexed.
     ///
     /// # Errors
-    /// [`Failure::Changed`].
-    pub fn check_unchanged(&self) -> Result<(), Failure> {
+    /// [`RepackError::Changed`].
+    pub fn check_unchanged(&self) -> Result<(), RepackError> {
         let Self::Archive(archive) = self else {
             return Ok(());
         };
         let path = archive.given.clone();
         match archive.file.metadata() {
-            Ok(now) if is_changed(&archive.metadata, &now) => Err(Failure::Changed { path }),
+            Ok(now) if is_changed(&archive.metadata, &now) => Err(RepackError::Changed { path }),
             Ok(_) => Ok(()),
-            Err(error) => Err(Failure::Read { path, error }),
+            Err(error) => Err(RepackError::Read { path, error }),
         }
     }
 }
@@ -227,7 +227,7 @@ fn files_below(root: &Path) -> Result<Vec<Item>, Error> {
     let mut directories = vec![Vec::new()];
     while let Some(directory) = directories.pop() {
         let path = root.join(OsStr::from_bytes(&directory));
-        let cannot_read = |error| Failure::Read {
+        let cannot_read = |error| RepackError::Read {
             path: path.clone(),
             error,
         };
@@ -237,7 +237,7 @@ fn files_below(root: &Path) -> Result<Vec<Item>, Error> {
             is_empty = false;
             let mut name = [&directory, entry.file_name().as_bytes()].concat();
             let path = entry.path();
-            let cannot_read = |error| Failure::Read {
+            let cannot_read = |error| RepackError::Read {
                 path: path.clone(),
                 error,
             };
@@ -253,7 +253,7 @@ fn files_below(root: &Path) -> Result<Vec<Item>, Error> {
                     _ if metadata.is_dir() => "a symbolic link to a directory",
                     what => what,
                 };
-                return Err(Failure::NoFile { path, what }.into());
+                return Err(RepackError::NoFile { path, what }.into());
             }
         }
         if is_empty && !directory.is_empty() {
@@ -280,7 +280,7 @@ fn item(
     ino: Ino,
 ) -> Result<Item, Error> {
     if name.len() > usize::from(u16::MAX) {
-        return Err(Failure::LongName { name }.into());
+        return Err(RepackError::LongName { name }.into());
     }
     let record = Record::new(name, size, stamp, timestamp);
     Ok(Item { record, ino })

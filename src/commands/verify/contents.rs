@@ -10,7 +10,7 @@ use std::thread;
 
 use super::array;
 use super::finding::{Fault, Note};
-use crate::archive::file::ArchiveFile;
+use crate::archive::file::IndexedFile;
 use crate::ui::progress::Progress;
 use crate::zip::decoder::{self, Decoder};
 use crate::zip::member::{Extent, Member, Method};
@@ -28,7 +28,7 @@ const LONG_MIN: u64 = 16 << 20;
 
 /// The contents of all members of an archive, and how far they are read.
 pub(super) struct Contents<'a> {
-    archive: &'a ArchiveFile,
+    archive: &'a IndexedFile,
     /// The members that can be read, in the order in which that is done.
     order: Vec<u32>,
     /// Which one of these is next, and from which byte on.
@@ -70,7 +70,7 @@ impl Found {
 }
 
 impl<'a> Contents<'a> {
-    pub(super) fn new(archive: &'a ArchiveFile, given: &Path) -> Self {
+    pub(super) fn new(archive: &'a IndexedFile, given: &Path) -> Self {
         let members = &archive.index.members;
         let mut order: Vec<u32> = (0..members.len() as u32)
             .filter(|&at| members[at as usize].problem.is_none())
@@ -275,7 +275,7 @@ impl<'a> Contents<'a> {
 
 /// What is stored of a member, and the CRC of what was read of it.
 struct StoredPart<'a> {
-    archive: &'a ArchiveFile,
+    archive: &'a IndexedFile,
     rest: Extent,
     crc: crc32fast::Hasher,
 }
@@ -310,5 +310,5 @@ fn check_crc(member: &Member, crc: crc32fast::Hasher) -> Result<(), Fault> {
         return Ok(());
     }
     let told = member.crc32;
-    Err(Fault::Contents(decoder::Fault::Crc { found, told }))
+    Err(Fault::Contents(decoder::DecodeError::Crc { found, told }))
 }

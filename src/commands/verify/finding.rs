@@ -7,16 +7,16 @@ use crate::commands::error;
 use crate::ui::human::Escaped;
 use crate::zip::Gap;
 use crate::zip::decoder;
-use crate::zip::member::Problem;
+use crate::zip::member::MemberError;
 
 /// What is wrong with a member.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fault {
     /// Its headers or its place in the archive are wrong, or nothing can read it.
-    Problem(Problem),
+    MemberError(MemberError),
     /// Its contents are not those that were put in.
-    Contents(decoder::Fault),
+    Contents(decoder::DecodeError),
     /// The archive could not be read there.
     Read(io::Error),
     /// Its data descriptor is missing, or disagrees with the central header.
@@ -48,11 +48,13 @@ impl From<io::Error> for Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Problem(Problem::Encrypted) => f.write_str("encrypted: cannot be checked"),
-            Self::Problem(Problem::Method(method)) => {
+            Self::MemberError(MemberError::Encrypted) => {
+                f.write_str("encrypted: cannot be checked")
+            }
+            Self::MemberError(MemberError::Method(method)) => {
                 write!(f, "compressed ({method}): cannot be checked")
             }
-            Self::Problem(problem) => problem.fmt(f),
+            Self::MemberError(problem) => problem.fmt(f),
             Self::Contents(fault) => fault.fmt(f),
             Self::Read(error) => write!(f, "cannot be read: {}", error::text(error)),
             Self::Descriptor => {

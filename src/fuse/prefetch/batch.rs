@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use fuser::{FileAttr, Generation, ReplyDirectoryPlus};
 
-use super::known_inodes::Told;
+use super::known_inodes::KnownInodes;
 use crate::tree::Ino;
-use crate::vfs::FOREVER;
+use crate::vfs::STATIC_TTL;
 
 /// The files, in one directory. Has no descriptors: the scout may be the one to let go of it.
 #[derive(Debug, Default)]
@@ -57,10 +57,10 @@ impl File {
 impl Batch {
     /// Answers the scout: with the files that nobody was told of meanwhile, and for which there is
     /// room. The second time they may be relied on, and so are told to everybody.
-    pub(super) fn list(&mut self, listing: &mut ReplyDirectoryPlus, told: &Told) {
+    pub(super) fn list(&mut self, listing: &mut ReplyDirectoryPlus, told: &KnownInodes) {
         let (ttl, step) = match self.step {
             Step::Sent => (Duration::ZERO, Step::Listed),
-            Step::SentAgain => (FOREVER, Step::ListedAgain),
+            Step::SentAgain => (STATIC_TTL, Step::ListedAgain),
             _ => return,
         };
         self.step = step;

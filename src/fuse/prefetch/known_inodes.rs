@@ -7,9 +7,9 @@ use crate::tree::Ino;
 /// A bit for each inode. It is never cleared: what the kernel has let go of may still be on its way
 /// to somebody.
 #[derive(Debug)]
-pub(super) struct Told(Vec<AtomicU64>);
+pub(super) struct KnownInodes(Vec<AtomicU64>);
 
-impl Told {
+impl KnownInodes {
     /// Of inodes up to `last`, nobody knows one.
     pub(super) fn new(last: usize) -> Self {
         Self((0..=last / 64).map(|_| AtomicU64::new(0)).collect())
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn each_inode_is_told_by_itself() {
-        let told = Told::new(200);
+        let told = KnownInodes::new(200);
         for ino in [1, 63, 64, 127, 200] {
             assert!(!told.is(Ino(ino)));
             told.set(Ino(ino));
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn an_inode_that_there_is_not_counts_as_told() {
-        let told = Told::new(10);
+        let told = KnownInodes::new(10);
         told.set(Ino(1 << 40));
         assert!(told.is(Ino(1 << 40)));
     }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::tree::{Entry, Ino, Tree};
+use crate::tree::{DirEntry, Ino, Tree};
 
 /// How many files in a row must have greater and greater names before a directory is sorted.
 const ASCENDING_MIN: u32 = 8;
@@ -13,21 +13,21 @@ const SORTED_MAX: usize = 1 << 18;
 
 /// An order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum OrderBy {
     Archive,
     Name,
 }
 
 /// A directory in one of the orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Series {
+pub(super) struct ReadOrder {
     pub(super) directory: Ino,
-    pub(super) by: By,
+    pub(super) by: OrderBy,
 }
 
 /// The directory that is sorted by name: the first one that somebody reads so.
 #[derive(Debug, Default)]
-pub(super) struct Sorted {
+pub(super) struct NameOrder {
     sorted: OnceLock<ByName>,
     /// The file that was looked up last, and how many had greater and greater names.
     last: AtomicU64,
@@ -42,7 +42,7 @@ struct ByName {
     ranks: Vec<u32>,
 }
 
-impl Sorted {
+impl NameOrder {
     /// Notes that a file was looked up. Returns whether its directory should be sorted.
     pub(super) fn looked_up(&self, tree: &Tree, directory: Ino, place: usize, ino: Ino) -> bool {
         if self.sorted.get().is_some() {
@@ -98,14 +98,14 @@ impl Sorted {
     pub(super) fn entries<'a>(
         &self,
         tree: &'a Tree,
-        series: Series,
+        series: ReadOrder,
         start: usize,
         count: usize,
-    ) -> Vec<Entry<'a>> {
+    ) -> Vec<DirEntry<'a>> {
         let from = |place| tree.entries(series.directory, place).into_iter().flatten();
         match series.by {
-            By::Archive => from(start).take(count).collect(),
-            By::Name => {
+            OrderBy::Archive => from(start).take(count).collect(),
+            OrderBy::Name => {
                 let order = self.of(series.directory).map(|sorted| &*sorted.order);
                 let places = order.unwrap_or_default().iter().skip(start).take(count);
                 places

@@ -1,6 +1,6 @@
 //! Who goes through a directory in order, and how far ahead of them it pays to be.
 
-use super::order::Series;
+use super::order::ReadOrder;
 use crate::tree::Ino;
 
 /// How many files that are read one after the other make a stream.
@@ -26,7 +26,7 @@ pub(super) struct Streams {
 /// A client, or several, that look up and read one file of a series after the other.
 #[derive(Debug)]
 struct Stream {
-    series: Series,
+    series: ReadOrder,
     /// The file that was looked up last, its place in the series, and whether it was read.
     last: Ino,
     place: usize,
@@ -47,7 +47,7 @@ struct Stream {
 /// What to prefetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
-    pub(super) series: Series,
+    pub(super) series: ReadOrder,
     /// The place to start at.
     pub(super) start: usize,
     /// How many files.
@@ -58,7 +58,7 @@ pub(super) struct Plan {
 
 impl Streams {
     /// Somebody has looked up the file `ino`, which is at `place` of `series`.
-    pub(super) fn looked_up(&mut self, series: Series, ino: Ino, place: usize) {
+    pub(super) fn looked_up(&mut self, series: ReadOrder, ino: Ino, place: usize) {
         self.time += 1;
         let goes_on = |stream: &&mut Stream| {
             let last = stream.done.max(stream.place + 1);
@@ -112,7 +112,7 @@ impl Streams {
         }
     }
 
-    fn begin(&mut self, series: Series, ino: Ino, place: usize) {
+    fn begin(&mut self, series: ReadOrder, ino: Ino, place: usize) {
         if self.streams.len() == STREAMS_MAX {
             let oldest = self.streams.iter().map(|stream| stream.time).min();
             self.streams.retain(|stream| Some(stream.time) != oldest);
@@ -134,12 +134,12 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
-    use super::super::order::By;
+    use super::super::order::OrderBy;
     use super::*;
 
-    const SERIES: Series = Series {
+    const SERIES: ReadOrder = ReadOrder {
         directory: Ino::ROOT,
-        by: By::Archive,
+        by: OrderBy::Archive,
     };
 
     fn look_up(streams: &mut Streams, place: usize) {

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// whose own request is one of those must not be among those that keep it open. So it must neither
 /// log, nor start threads, nor let go of what has a descriptor.
 #[derive(Debug)]
-pub(super) struct Scout {
+pub(super) struct Warmer {
     directories: SyncSender<PathBuf>,
     thread: Arc<AtomicU32>,
     returns: Arc<Returns>,
@@ -42,13 +42,13 @@ struct Returns {
 
 /// That the scout, who is under way, is back.
 #[derive(Debug)]
-pub(in super::super) struct Return {
+pub(in super::super) struct WarmUp {
     returns: Arc<Returns>,
     /// How often it had come back before.
     before: u64,
 }
 
-impl Return {
+impl WarmUp {
     /// Waits for it.
     pub(in super::super) fn wait(self) {
         let is_out = |count: &mut u64| *count == self.before;
@@ -61,7 +61,7 @@ impl Return {
     }
 }
 
-impl Scout {
+impl Warmer {
     /// Starts it. `is_back` is called each time that it is, and has to keep to what a scout must not
     /// do.
     ///
@@ -88,11 +88,11 @@ impl Scout {
 
     /// Sends it to list the beginning of a directory. Returns what tells that it is back; `None` if
     /// it does not go.
-    pub(super) fn send(&self, directory: PathBuf) -> Option<Return> {
+    pub(super) fn send(&self, directory: PathBuf) -> Option<WarmUp> {
         let before = *lock(&self.returns.count);
         let is_there = self.thread.load(Ordering::Relaxed) != 0;
         let goes = is_there && self.directories.try_send(directory).is_ok();
-        goes.then(|| Return {
+        goes.then(|| WarmUp {
             returns: self.returns.clone(),
             before,
         })

@@ -1,7 +1,7 @@
 //! Bytes that are served, and where they come from.
 //!
 //! An archive, a member of it, an archive inside an archive and what a compressed member was inflated
-//! to are all the same here: a [`Slice`] of the [`Bytes`] of an open file. They are handed out from a
+//! to are all the same here: a [`FileSlice`] of the [`ServedFile`] of an open file. They are handed out from a
 //! mapping, which the reply copies straight into the kernel's page cache, or, where a disk has to be
 //! waited for, as a copy that was read.
 
@@ -45,12 +45,12 @@ pub enum ReadError {
 /// What tells one state of a file from another. The time of the inode's last change is no part of
 /// it: rename, unlink and chmod alter that one, and no byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
+pub struct FileVersion {
     len: u64,
     modified: (i64, i64),
 }
 
-impl Version {
+impl FileVersion {
     /// The state that a file was in when it was asked for `metadata`.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
@@ -77,7 +77,7 @@ fn is_unknown_call(error: &io::Error) -> bool {
 
 /// The bytes of an open file.
 #[derive(Debug)]
-pub struct Bytes {
+pub struct ServedFile {
     file: File,
     map: Map,
     len: u64,
@@ -87,7 +87,7 @@ pub struct Bytes {
     is_near: bool,
     /// What the file has to be like for as long as it is read; `None` for a file that nobody else
     /// can get at.
-    version: Option<Version>,
+    version: Option<FileVersion>,
     stale: AtomicBool,
     /// Is sent one message, when the file is found changed.
     changed: Option<Sender<()>>,
@@ -95,7 +95,7 @@ pub struct Bytes {
     mapped: AtomicU64,
 }
 
-impl Bytes {
+impl ServedFile {
     /// The bytes of `file`, which must stay as `metadata` has it. `changed` is sent one message when
     /// it is found not to.
     ///
@@ -106,7 +106,7 @@ impl Bytes {
         metadata: &Metadata,
         changed: Option<Sender<()>>,
     ) -> io::Result<Self> {
-        let version = Some(Version::of(metadata));
+        let version = Some(FileVersion::of(metadata));
         Self::new(file, metadata.len(), version, changed)
     }
 
@@ -121,7 +121,7 @@ impl Bytes {
     fn new(
         file: File,
         len: u64,
-        version: Option<Version>,
+        version: Option<FileVersion>,
         changed: Option<Sender<()>>,
     ) -> io::Result<Self> {
         let in_memory = fstatfs(&file).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC);
@@ -172,7 +172,7 @@ impl Bytes {
             return Ok(());
         };
         if !self.is_stale() {
-            match Version::now(&self.file) {
+            match FileVersion::now(&self.file) {
                 Ok(now) if now == version => return Ok(()),
                 Err(error) if !self.is_gone() => return Err(ReadError::Io(error)),
                 _ => {}
@@ -204,14 +204,14 @@ impl Bytes {
 
 /// A range of the bytes of a file.
 #[derive(Debug, Clone)]
-pub struct Slice {
-    bytes: Arc<Bytes>,
+pub struct FileSlice {
+    bytes: Arc<ServedFile>,
     extent: Extent,
 }
 
-impl Slice {
+impl FileSlice {
     /// All bytes of a file.
-    pub fn whole(bytes: Arc<Bytes>) -> Self {
+    pub fn whole(bytes: Arc<ServedFile>) -> Self {
         let extent = Extent {
             start: 0,
             len: bytes.len,
@@ -247,7 +247,7 @@ impl Slice {
     }
 
     /// What it is a part of.
-    pub fn bytes(&self) -> &Arc<Bytes> {
+    pub fn bytes(&self) -> &Arc<ServedFile> {
         &self.bytes
     }
 
@@ -297,7 +297,7 @@ impl Slice {
     }
 }
 
-impl Source for Slice {
+impl Source for FileSlice {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let part = self.part(offset, buffer.len() as u64);
         if part.len() < buffer.len() as u64 {
@@ -314,13 +314,13 @@ mod tests {
 
     use super::*;
 
-    fn fixture(contents: &[u8]) -> (tempfile::NamedTempFile, Slice, Receiver<()>) {
+    fn fixture(contents: &[u8]) -> (tempfile::NamedTempFile, FileSlice, Receiver<()>) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(contents).unwrap();
         let metadata = file.as_file().metadata().unwrap();
         let (changed, receiver) = mpsc::channel();
-        let bytes = Bytes::of_file(file.reopen().unwrap(), &metadata, Some(changed)).unwrap();
-        (file, Slice::whole(Arc::new(bytes)), receiver)
+        let bytes = ServedFile::of_file(file.reopen().unwrap(), &metadata, Some(changed)).unwrap();
+        (file, FileSlice::whole(Arc::new(bytes)), receiver)
     }
 
     #[test]
@@ -367,7 +367,7 @@ mod tests {
         use nix::sys::memfd::{MFdFlags, memfd_create};
         let mut file = File::from(memfd_create(c"test", MFdFlags::MFD_CLOEXEC).unwrap());
         file.write_all(&[7; 9000]).unwrap();
-        let whole = Slice::whole(Arc::new(Bytes::of_private_file(file, 9000).unwrap()));
+        let whole = FileSlice::whole(Arc::new(ServedFile::of_private_file(file, 9000).unwrap()));
         assert!(whole.is_cached() && whole.part(9000, 1).is_cached());
         assert!(whole.bytes().is_near());
         assert_eq!(whole.mapped().unwrap(), [7; 9000]);
@@ -377,8 +377,8 @@ mod tests {
     fn a_private_file_is_never_stale() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123").unwrap();
-        let bytes = Bytes::of_private_file(file.try_clone().unwrap(), 4).unwrap();
+        let bytes = ServedFile::of_private_file(file.try_clone().unwrap(), 4).unwrap();
         file.write_all(b"4").unwrap();
-        assert_eq!(Slice::whole(Arc::new(bytes)).mapped().unwrap(), b"0123");
+        assert_eq!(FileSlice::whole(Arc::new(bytes)).mapped().unwrap(), b"0123");
     }
 }
