@@ -34,6 +34,8 @@ pub mod mount;
 pub mod cli;
 pub mod commands;
 
+pub mod exit_status;
+pub mod extent;
 pub mod npy;
 mod sys;
 pub mod ui;

@@ -5,8 +5,9 @@ use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use npzfs::cli::{self, Command};
-use npzfs::commands::error::{Error, status};
+use npzfs::commands::error::Error;
 use npzfs::commands::{completions, list, mount, mount_helper, mounts, repack, run, verify};
+use npzfs::exit_status;
 use npzfs::mount::unmount;
 use npzfs::ui::color::{self, ERROR};
 use npzfs::ui::human::Escaped;
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     let (usage, bug) = if cli::is_helper(&arguments) {
         (mount_helper::status::USAGE, mount_helper::status::BUG)
     } else {
-        (status::USAGE, status::FAILED)
+        (exit_status::USAGE, exit_status::FAILED)
     };
     let command = match cli::parse(arguments) {
         Ok(command) => command,
@@ -48,7 +49,7 @@ fn perform(command: &Command) -> u8 {
         Command::Mount(arguments) => mount::mount(arguments).unwrap_or_else(|error| fail(&error)),
         Command::List(arguments) => list::list(arguments, fail),
         Command::Repack(arguments) => {
-            repack::repack(arguments).map_or_else(|error| fail(&error), |()| status::DONE)
+            repack::repack(arguments).map_or_else(|error| fail(&error), |()| exit_status::DONE)
         }
         Command::Umount(arguments) => {
             let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -57,9 +58,9 @@ fn perform(command: &Command) -> u8 {
             let _ = std::env::set_current_dir("/");
             let statuses = mount_points.iter().map(|mount_point| {
                 unmount::umount(mount_point, arguments.lazy)
-                    .map_or_else(|error| fail(&error), |()| status::DONE)
+                    .map_or_else(|error| fail(&error), |()| exit_status::DONE)
             });
-            statuses.max().unwrap_or(status::DONE)
+            statuses.max().unwrap_or(exit_status::DONE)
         }
         Command::Verify(arguments) => verify::verify(arguments, fail),
         Command::Run(arguments) => run::run(arguments).unwrap_or_else(|error| fail(&error)),
@@ -81,7 +82,7 @@ fn perform(command: &Command) -> u8 {
 fn print(mut stdout: impl Write, text: &[u8]) -> u8 {
     match stdout.write_all(text).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(&Error::Output(error)),
-        _ => status::DONE,
+        _ => exit_status::DONE,
     }
 }
 

@@ -21,7 +21,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::ForkResult;
 
-use crate::zip::member::Extent;
+use crate::extent::Extent;
 
 /// When an hour of local time begins, in seconds since 1970 (UTC); `None` for days that no calendar
 /// has. Months count from 1.

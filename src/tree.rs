@@ -325,7 +325,8 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zip::member::{Extent, Method};
+    use crate::extent::Extent;
+    use crate::zip::member::Method;
 
     fn tree(raw_names: &[&str]) -> Tree {
         let mut names = Names::default();

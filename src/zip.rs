@@ -27,12 +27,13 @@ pub use read_at::Source;
 pub(crate) use read_at::Window;
 pub use writer::{Record, end_records};
 
+use crate::extent::Extent;
 use budget::Lease;
 use central_header::{CENTRAL_HEADER_LEN, CentralHeader};
 use dos_time::Times;
 use eocd::CentralDirectory;
 use local_header::ENCRYPTED;
-use member::{Extent, Member, MemberError, Method, Stamp};
+use member::{Member, MemberError, Method, Stamp};
 use names::Names;
 
 /// The most members of an archive that is indexed: each takes some 150 bytes of memory.

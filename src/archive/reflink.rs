@@ -17,9 +17,9 @@ use log::debug;
 use nix::sys::statvfs::fstatvfs;
 
 use crate::archive::served_file::{FileSlice, ReadError};
+use crate::extent::Extent;
 use crate::sys;
 use crate::ui::human::Escaped;
-use crate::zip::member::Extent;
 
 /// The least length of a member that is cloned, in bytes, unless the user says so.
 pub const MIN_DEFAULT: u64 = 256 << 10;

@@ -16,10 +16,10 @@ use nix::errno::Errno;
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::fstatvfs;
 
+use crate::extent::Extent;
 use crate::sys;
 use crate::sys::map::Map;
 use crate::zip::Source;
-use crate::zip::member::Extent;
 
 /// How much of a file may be in this process's page tables at a time, in bytes. The pages belong to
 /// the page cache, but they make the process look large, above all to the kernel when it runs out of

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use crate::archive::file;
 use crate::commands::repack;
+use crate::exit_status;
 use crate::mount::holders::Holder;
-use crate::ui::human::{Escaped, Size};
+use crate::ui::human::{Escaped, Size, error_text};
 use crate::zip::ArchiveError;
 use crate::zip::member::{MemberError, MemberErrorKind};
 
@@ -206,62 +207,34 @@ pub enum UnmountError {
     Fusermount(String),
 }
 
-/// The exit statuses, as the manual page lists them.
-pub mod status {
-    /// Done.
-    pub const DONE: u8 = 0;
-    /// The command ran and failed, or found faults.
-    pub const FAILED: u8 = 1;
-    /// The command line is wrong.
-    pub const USAGE: u8 = 2;
-    /// The mount point cannot be used.
-    pub const MOUNT_POINT: u8 = 10;
-    /// FUSE is not available or not permitted.
-    pub const FUSE: u8 = 11;
-    /// The archive cannot be opened or read.
-    pub const ARCHIVE: u8 = 20;
-    /// The archive is no ZIP archive.
-    pub const NOT_AN_ARCHIVE: u8 = 21;
-    /// The archive is damaged.
-    pub const DAMAGED: u8 = 22;
-    /// Refused because of members that cannot be read.
-    pub const UNREADABLE: u8 = 23;
-    /// The command of `npzfs run` cannot be started.
-    pub const NOT_STARTED: u8 = 126;
-    /// The command of `npzfs run` was not found.
-    pub const NOT_FOUND: u8 = 127;
-    /// Added to the number of a signal that has ended the command of `npzfs run`.
-    pub const SIGNALLED: u8 = 128;
-}
-
 impl Error {
     /// The exit status for this error.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Open { .. } | Self::NotAFile { .. } => status::ARCHIVE,
+            Self::Open { .. } | Self::NotAFile { .. } => exit_status::ARCHIVE,
             Self::Archive { defect, .. } => match defect {
-                ArchiveError::Read(_) | ArchiveError::Changed => status::ARCHIVE,
-                ArchiveError::NotAnArchive => status::NOT_AN_ARCHIVE,
-                _ => status::DAMAGED,
+                ArchiveError::Read(_) | ArchiveError::Changed => exit_status::ARCHIVE,
+                ArchiveError::NotAnArchive => exit_status::NOT_AN_ARCHIVE,
+                _ => exit_status::DAMAGED,
             },
             Self::Unreadable {
                 problem, strict, ..
             } => match problem.kind() {
-                MemberErrorKind::Damaged if !strict => status::DAMAGED,
-                _ => status::UNREADABLE,
+                MemberErrorKind::Damaged if !strict => exit_status::DAMAGED,
+                _ => exit_status::UNREADABLE,
             },
             Self::Repack(failure) => failure.status(),
-            Self::MountPoint { .. } => status::MOUNT_POINT,
-            Self::Fuse(_) | Self::Passthrough { .. } => status::FUSE,
+            Self::MountPoint { .. } => exit_status::MOUNT_POINT,
+            Self::Fuse(_) | Self::Passthrough { .. } => exit_status::FUSE,
             Self::Command { error, .. } => match error.kind() {
-                io::ErrorKind::NotFound => status::NOT_FOUND,
-                _ => status::NOT_STARTED,
+                io::ErrorKind::NotFound => exit_status::NOT_FOUND,
+                _ => exit_status::NOT_STARTED,
             },
             Self::Unmount { .. }
             | Self::Log { .. }
             | Self::Output(_)
             | Self::CacheDirectory { .. }
-            | Self::System { .. } => status::FAILED,
+            | Self::System { .. } => exit_status::FAILED,
         }
     }
 }
@@ -280,7 +253,7 @@ impl fmt::Display for Error {
                     f,
                     "{}: cannot be opened: {}",
                     Escaped::path(archive),
-                    text(error)
+                    error_text(error)
                 )
             }
             Self::NotAFile { archive, what } => {
@@ -325,28 +298,32 @@ impl fmt::Display for Error {
             } => write!(f, "{}: {defect}", Escaped::path(mount_point)),
             Self::Command { command, error } => {
                 let command = Escaped(command.as_encoded_bytes());
-                write!(f, "{command}: cannot be run: {}", text(error))
+                write!(f, "{command}: cannot be run: {}", error_text(error))
             }
             Self::Log { file, error } => {
                 write!(
                     f,
                     "{}: cannot log there: {}",
                     Escaped::path(file),
-                    text(error)
+                    error_text(error)
                 )
             }
             Self::Output(error) => {
-                write!(f, "standard output cannot be written: {}", text(error))
+                write!(
+                    f,
+                    "standard output cannot be written: {}",
+                    error_text(error)
+                )
             }
             Self::CacheDirectory { directory, error } => {
                 write!(
                     f,
                     "{}: cannot inflate there: {}",
                     Escaped::path(directory),
-                    text(error)
+                    error_text(error)
                 )
             }
-            Self::System { what, error } => write!(f, "cannot {what}: {}", text(error)),
+            Self::System { what, error } => write!(f, "cannot {what}: {}", error_text(error)),
         }
     }
 }
@@ -354,9 +331,9 @@ impl fmt::Display for Error {
 impl fmt::Display for MountPointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => write!(f, "mount point cannot be used: {}", text(error)),
+            Self::Io(error) => write!(f, "mount point cannot be used: {}", error_text(error)),
             Self::CannotCreate(error) => {
-                write!(f, "mount point cannot be created: {}", text(error))
+                write!(f, "mount point cannot be created: {}", error_text(error))
             }
             Self::NotADirectory => f.write_str("mount point is not a directory"),
             Self::NotEmpty => {
@@ -395,7 +372,7 @@ impl fmt::Display for FuseError {
             Self::Device(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 f.write_str("/dev/fuse cannot be opened: permission denied: it needs mode 0666")
             }
-            Self::Device(error) => write!(f, "/dev/fuse cannot be opened: {}", text(error)),
+            Self::Device(error) => write!(f, "/dev/fuse cannot be opened: {}", error_text(error)),
             Self::NoFusermount => f.write_str(
                 "mounting without root needs fusermount3, which was not found: install the \
                  package fuse3",
@@ -407,16 +384,16 @@ impl fmt::Display for FuseError {
                 "the kernel refused the mount: not permitted: root needs CAP_SYS_ADMIN, which \
                  containers often take away",
             ),
-            Self::Mount(error) => write!(f, "the kernel refused the mount: {}", text(error)),
+            Self::Mount(error) => write!(f, "the kernel refused the mount: {}", error_text(error)),
             Self::Fusermount(reason) => write!(f, "fusermount3 failed: {reason}"),
             Self::Passthrough(error) => write!(
                 f,
                 "--passthrough=on: the kernel takes no files to read by itself: {}: it takes root \
                  and Linux 6.9 (auto serves all members all the same)",
-                text(error)
+                error_text(error)
             ),
             Self::Session(error) => {
-                write!(f, "the FUSE session could not begin: {}", text(error))
+                write!(f, "the FUSE session could not begin: {}", error_text(error))
             }
         }
     }
@@ -425,7 +402,7 @@ impl fmt::Display for FuseError {
 impl fmt::Display for PassthroughError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Clone(error) => write!(f, "members cannot be cloned: {}", text(error)),
+            Self::Clone(error) => write!(f, "members cannot be cloned: {}", error_text(error)),
             Self::NothingFit { min } => write!(
                 f,
                 "no member is at a page boundary and at least {} long (npzfs repack makes such \
@@ -439,7 +416,7 @@ impl fmt::Display for PassthroughError {
 impl fmt::Display for UnmountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => write!(f, "cannot be unmounted: {}", text(error)),
+            Self::Io(error) => write!(f, "cannot be unmounted: {}", error_text(error)),
             Self::NotMounted => f.write_str("nothing is mounted there"),
             Self::NotNpzfs { fs_type } => write!(
                 f,
@@ -472,14 +449,5 @@ impl fmt::Display for UnmountError {
             ),
             Self::Fusermount(reason) => write!(f, "fusermount3 failed: {reason}"),
         }
-    }
-}
-
-/// An error without the number that the standard library puts behind it.
-pub(crate) fn text(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
     }
 }

@@ -16,13 +16,15 @@ use crate::archive::lane::Lane;
 use crate::archive::reflink::{self, Reflinker};
 use crate::archive::served_file::{FileSlice, ReadError};
 use crate::cli::ListArgs;
-use crate::commands::error::{Error, status};
+use crate::commands::error::Error;
+use crate::exit_status;
+use crate::extent::Extent;
 use crate::npy::{self, NpyHeader};
 use crate::sys;
 use crate::tree::Ino;
 use crate::ui::color::HEADING;
 use crate::ui::human::Escaped;
-use crate::zip::member::{Extent, Member, Method};
+use crate::zip::member::{Member, Method};
 use crate::zip::{ArchiveError, Window};
 use frame::Frame;
 
@@ -48,7 +50,7 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
         AutoStream::auto(stdout)
     };
     let mut out = BufWriter::new(out);
-    let mut worst = status::DONE;
+    let mut worst = exit_status::DONE;
     let mut first = true;
     for archive in &arguments.archives {
         let listed = Listing::open(archive).and_then(|listing| {

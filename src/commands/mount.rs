@@ -18,7 +18,8 @@ use nix::sys::statvfs::statvfs;
 
 use crate::archive::watch::Watch;
 use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough, Prefetching};
-use crate::commands::error::{Error, FuseError, MountPointError, UnmountError, status};
+use crate::commands::error::{Error, FuseError, MountPointError, UnmountError};
+use crate::exit_status;
 use crate::fuse::invalidate;
 use crate::fuse::{self, FuseConfig, Npzfs, PollConfig};
 use crate::inflate::{self, Inflater, Limits};
@@ -61,7 +62,7 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     if !arguments.foreground {
         let started = daemon::background(connection.as_ref());
         match started.map_err(system("start a process in the background"))? {
-            Background::Caller(_) => return Ok(status::DONE),
+            Background::Caller(_) => return Ok(exit_status::DONE),
             Background::Ended(status) => return Ok(status),
             Background::Server(server) => launch = Some(server),
         }
@@ -142,7 +143,7 @@ pub fn mount_here(
     };
     let Some((own, connection)) = made else {
         // This is the process that watched.
-        return Ok(status::DONE);
+        return Ok(exit_status::DONE);
     };
     watch.start().map_err(system("start a thread"))?;
     let Sources { root, summary, .. } = sources;
@@ -205,7 +206,7 @@ pub fn mount_here(
         launch.live().map_err(system("go to the background"))?;
     }
     wait(&events, own)
-        .map(|()| status::DONE)
+        .map(|()| exit_status::DONE)
         .inspect_err(|error| {
             // The caller is gone, and standard error with it.
             if !arguments.foreground {

@@ -6,8 +6,9 @@ use std::io;
 use nix::sched::{CloneFlags, setns};
 
 use crate::cli::HelperArgs;
-use crate::commands::error::{Error, FuseError, MountPointError, status as own};
+use crate::commands::error::{Error, FuseError, MountPointError};
 use crate::commands::mount::{self, system};
+use crate::exit_status;
 
 /// The exit statuses that mount(8) gives a meaning, as far as npzfs has a use for them.
 pub mod status {
@@ -32,7 +33,7 @@ pub fn mount(arguments: &HelperArgs) -> Result<u8, Error> {
         entered.map_err(system("enter the mount namespace"))?;
     }
     let result = if arguments.fake {
-        mount::check(&arguments.mount).map(|()| own::DONE)
+        mount::check(&arguments.mount).map(|()| exit_status::DONE)
     } else {
         mount::mount(&arguments.mount)
     };
@@ -41,7 +42,7 @@ pub fn mount(arguments: &HelperArgs) -> Result<u8, Error> {
         Err(Error::Open { error, .. })
             if arguments.nofail && error.kind() == io::ErrorKind::NotFound =>
         {
-            Ok(own::DONE)
+            Ok(exit_status::DONE)
         }
         result => result,
     }

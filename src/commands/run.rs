@@ -18,9 +18,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::unistd::Pid;
 
 use crate::cli::{MountArgs, RunArgs};
-use crate::commands::error::{Error, status};
+use crate::commands::error::Error;
 use crate::commands::mount::config;
 use crate::commands::mount::{self, Target, system};
+use crate::exit_status;
 use crate::mount::daemon::{self, Background};
 use crate::mount::mount_point::MountPoint;
 use crate::mount::unmount;
@@ -110,7 +111,7 @@ fn run_command(command: &[OsString], path: &Path, mask: SigSet) -> Result<u8, Er
     // It came while there was nobody to pass it on to, perhaps by the terminal and to all who were
     // there: then the command would never have it.
     if let Some(signal) = kept_back().map_err(system("read signals"))? {
-        return Ok(status::SIGNALLED + signal as u8);
+        return Ok(exit_status::SIGNALLED + signal as u8);
     }
     block(&[&OTHERS[..], &[Signal::SIGCHLD]].concat())?;
     let signals = signals(SfdFlags::SFD_CLOEXEC).map_err(system("read signals"))?;
@@ -210,8 +211,8 @@ fn exit_status(status: ExitStatus) -> u8 {
     let code = status.code().map(|code| code as u8);
     let signal = status
         .signal()
-        .map(|signal| status::SIGNALLED + signal as u8);
-    code.or(signal).unwrap_or(status::FAILED)
+        .map(|signal| exit_status::SIGNALLED + signal as u8);
+    code.or(signal).unwrap_or(exit_status::FAILED)
 }
 
 #[cfg(test)]

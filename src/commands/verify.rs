@@ -14,7 +14,8 @@ use anstream::AutoStream;
 use crate::archive::file::IndexedFile;
 use crate::archive::served_file::FileVersion;
 use crate::cli::VerifyArgs;
-use crate::commands::error::{Error, status};
+use crate::commands::error::Error;
+use crate::exit_status;
 use crate::sys::thread_pool;
 use crate::ui::color::{FAULT, NOTE, SOUND};
 use crate::ui::human::{Escaped, Size};
@@ -41,7 +42,7 @@ struct Report {
 /// told to `fail`; what that returns is an exit status, and the highest of all is the command's.
 pub fn verify(arguments: &VerifyArgs, fail: impl Fn(&Error) -> u8) -> u8 {
     let mut out = BufWriter::new(AutoStream::auto(io::stdout().lock()));
-    let mut worst = status::DONE;
+    let mut worst = exit_status::DONE;
     let jobs = arguments
         .jobs
         .map_or_else(thread_pool::processors, usize::from);
@@ -55,7 +56,7 @@ pub fn verify(arguments: &VerifyArgs, fail: impl Fn(&Error) -> u8) -> u8 {
             }
         };
         if !report.is_sound() {
-            worst = worst.max(status::FAILED);
+            worst = worst.max(exit_status::FAILED);
         }
         // Before anything is said of the next one on standard error.
         match write!(out, "{report}").and_then(|()| out.flush()) {

@@ -414,7 +414,7 @@ fn refusal(volume: &Archive, ino: Ino, problem: &MemberError) -> Errno {
 /// told elsewhere.
 fn read_failed(volume: &Archive, ino: Ino, error: &ReadError) -> Errno {
     if let ReadError::Io(error) = error {
-        volume.tell_once(ino, &crate::commands::error::text(error));
+        volume.tell_once(ino, &crate::ui::human::error_text(error));
     }
     Errno::EIO
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::archive::served_file::ReadError;
-use crate::commands::error::text;
+use crate::ui::human::error_text;
 use crate::ui::human::{Escaped, Size};
 
 /// Why a member was not inflated.
@@ -41,7 +41,7 @@ impl fmt::Display for InflateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stale => f.write_str("the archive changed while the member was inflated"),
-            Self::Data(error) => f.write_str(&text(error)),
+            Self::Data(error) => f.write_str(&error_text(error)),
             Self::NoRoom {
                 size,
                 memory,
@@ -61,7 +61,7 @@ impl fmt::Display for InflateError {
                 if let Some(directory) = directory {
                     write!(f, " to {}", Escaped::path(directory))?;
                 }
-                write!(f, ": {}", text(error))
+                write!(f, ": {}", error_text(error))
             }
             Self::Decoder => f.write_str("the decoder failed: please report it"),
         }

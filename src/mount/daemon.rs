@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-use crate::commands::error::status;
+use crate::exit_status;
 use crate::mount::unmount;
 use crate::sys;
 use crate::sys::mountinfo::{self, Place};
@@ -82,7 +82,7 @@ fn wait_until_live(mut server: Server) -> io::Result<Background> {
             Ok(WaitStatus::Signaled(_, signal, _)) => Err(io::Error::other(format!(
                 "the background process was ended by {signal}"
             ))),
-            Ok(_) => Ok(Background::Ended(status::FAILED)),
+            Ok(_) => Ok(Background::Ended(exit_status::FAILED)),
             Err(error) => Err(error.into()),
         };
     }

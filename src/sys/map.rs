@@ -7,7 +7,7 @@ use std::io;
 use log::debug;
 use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
 
-use crate::zip::member::Extent;
+use crate::extent::Extent;
 
 /// The bytes of a file, mapped.
 ///

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
+use std::io;
 use std::path::Path;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -146,6 +147,15 @@ impl fmt::Display for Quoted<'_> {
         } else {
             write!(f, "'{}'", text.replace('\'', r"'\''"))
         }
+    }
+}
+
+/// Formats an error without the `(os error N)` that the standard library appends.
+pub fn error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
     }
 }
 

@@ -38,7 +38,8 @@ fn len_if(bytes: &[u8], member: &Member, signed: bool, wide: bool) -> Option<usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zip::member::{Extent, Method};
+    use crate::extent::Extent;
+    use crate::zip::member::Method;
     use crate::zip::names::Name;
 
     #[test]

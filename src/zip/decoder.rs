@@ -8,9 +8,10 @@ use flate2::bufread::DeflateDecoder;
 use lzma_rust2::LzmaReader;
 use ruzstd::decoding::StreamingDecoder;
 
+use crate::extent::Extent;
 use crate::zip::Source;
 use crate::zip::budget::{self, Lease};
-use crate::zip::member::{Extent, Member, Method};
+use crate::zip::member::{Member, Method};
 
 /// How much of the archive is read at once, in bytes.
 const READ_LEN: u64 = 256 << 10;

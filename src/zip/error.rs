@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::commands::error::text;
+use crate::ui::human::error_text;
 
 /// Why an archive cannot be indexed. Defects of one member are a [`MemberError`](crate::zip::member::MemberError).
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl From<io::Error> for ArchiveError {
 impl fmt::Display for ArchiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(error) => write!(f, "cannot be read: {}", text(error)),
+            Self::Read(error) => write!(f, "cannot be read: {}", error_text(error)),
             Self::NotAnArchive => f.write_str("not a ZIP archive"),
             Self::EndRecordMissing => f.write_str(
                 "the end of central directory record is missing: the file was truncated",

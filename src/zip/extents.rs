@@ -5,7 +5,8 @@ use std::io;
 use super::eocd::CentralDirectory;
 use super::local_header::{self, Expected, LOCAL_HEADER_LEN, Mismatch};
 use super::{ArchiveError, Index, READ_AHEAD, Source, Window};
-use crate::zip::member::{Extent, Member, MemberError, Method};
+use crate::extent::Extent;
+use crate::zip::member::{Member, MemberError, Method};
 
 /// Local headers at most this far apart, in bytes, are read together.
 const CLOSE: u64 = 16 * 1024;

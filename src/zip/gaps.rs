@@ -6,7 +6,7 @@ use super::data_descriptor::{DESCRIPTOR_MAX, descriptor_len};
 use super::extents::is_nowhere;
 use super::local_header::{HAS_DATA_DESCRIPTOR, LOCAL_HEADER};
 use super::{Index, Source};
-use crate::zip::member::Extent;
+use crate::extent::Extent;
 
 /// Bytes before the central directory that no member claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,16 +2,8 @@
 
 use std::fmt;
 
+use crate::extent::Extent;
 use crate::zip::names::Name;
-
-/// A range of bytes of the archive file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// Offset of the first byte, counted from the start of the file.
-    pub start: u64,
-    /// Length in bytes.
-    pub len: u64,
-}
 
 /// A compression method by its number (APPNOTE 4.4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use super::central_header::CENTRAL_HEADER;
 use super::eocd::{END_RECORD, ZIP64_END_RECORD, ZIP64_LOCATOR};
 use super::extra_field::{EXTENDED_TIMESTAMP, ZIP64};
 use super::local_header::{LOCAL_HEADER, LOCAL_HEADER_LEN};
-use crate::zip::member::{Extent, Stamp};
+use crate::extent::Extent;
+use crate::zip::member::Stamp;
 
 /// The extra field that aligns the data after it: the alignment, then zeros. Android's zipalign has
 /// introduced it.

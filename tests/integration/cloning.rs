@@ -9,7 +9,7 @@ use std::thread;
 use memmap2::Mmap;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::Signal;
-use npzfs::commands::error::status;
+use npzfs::exit_status;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -356,7 +356,7 @@ fn with_passthrough_on_nothing_is_mounted_that_cannot_be_passed_through() {
 
         let short = repacked(image, "b.npz", &Archive::stored([("x", pattern(SHORT, 1))]));
         let said = try_on(&short);
-        assert_eq!(said.status, Some(status::FUSE.into()));
+        assert_eq!(said.status, Some(exit_status::FUSE.into()));
         let short = short.display();
         let expected = format!(
             "npzfs: {short}: --passthrough=on: no member is at a page boundary and at least 262 kB \
@@ -376,7 +376,7 @@ fn with_passthrough_on_nothing_is_mounted_that_cannot_be_passed_through() {
         );
         assert_eq!(
             (said.status, said.err),
-            (Some(status::FUSE.into()), expected)
+            (Some(exit_status::FUSE.into()), expected)
         );
     });
     if let Some(home) = Home::new() {
@@ -390,7 +390,7 @@ fn with_passthrough_on_nothing_is_mounted_that_cannot_be_passed_through() {
                         members all the same)\n";
         assert_eq!(
             (said.status, said.err.as_str()),
-            (Some(status::FUSE.into()), expected)
+            (Some(exit_status::FUSE.into()), expected)
         );
     }
 }

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use clap::CommandFactory;
 use npzfs::cli::Cli;
-use npzfs::commands::error::status;
 use npzfs::commands::mount_helper;
+use npzfs::exit_status;
 use serde_json::Value;
 
 use crate::fixture::{Archive, npy};
@@ -131,17 +131,17 @@ fn completions_of(script: &str, shell: &str, subcommand: &str) -> String {
 #[test]
 fn the_manual_page_and_the_help_have_every_exit_status() {
     let statuses = [
-        status::DONE,
-        status::FAILED,
-        status::USAGE,
-        status::MOUNT_POINT,
-        status::FUSE,
-        status::ARCHIVE,
-        status::NOT_AN_ARCHIVE,
-        status::DAMAGED,
-        status::UNREADABLE,
-        status::NOT_STARTED,
-        status::NOT_FOUND,
+        exit_status::DONE,
+        exit_status::FAILED,
+        exit_status::USAGE,
+        exit_status::MOUNT_POINT,
+        exit_status::FUSE,
+        exit_status::ARCHIVE,
+        exit_status::NOT_AN_ARCHIVE,
+        exit_status::DAMAGED,
+        exit_status::UNREADABLE,
+        exit_status::NOT_STARTED,
+        exit_status::NOT_FOUND,
     ];
     let help = run(npzfs().arg("--help")).out;
     let section = MANUAL
@@ -163,7 +163,7 @@ fn the_manual_page_and_the_help_have_every_exit_status() {
     }
     assert_eq!(section.matches("\n.It ").count(), statuses.len());
     let statuses = [
-        status::DONE,
+        exit_status::DONE,
         mount_helper::status::USAGE,
         mount_helper::status::SYSTEM,
         mount_helper::status::BUG,

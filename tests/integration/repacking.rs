@@ -10,9 +10,10 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
-use npzfs::commands::error::status;
+use npzfs::exit_status;
+use npzfs::extent::Extent;
 use npzfs::zip::index;
-use npzfs::zip::member::{Extent, Method};
+use npzfs::zip::member::Method;
 
 use crate::fixture::{Archive, Member, npy, pattern};
 use crate::image::{FileSystem, Image};
@@ -914,7 +915,7 @@ fn a_file_system_without_unnamed_files_does_as_well() {
 fn wrong_alignments_are_usage_errors() {
     for align in ["0", "32", "63", "96", "4194304", "x", "-1"] {
         let said = repack(&["--align", align], Path::new("a"), Path::new("b"));
-        assert_eq!(said.status, Some(status::USAGE.into()), "{align}");
+        assert_eq!(said.status, Some(exit_status::USAGE.into()), "{align}");
     }
     let both = repack(
         &["--align", "64", "--no-align"],

@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::commands::error::{status, text};
+use crate::exit_status;
 use crate::ui::human::Escaped;
+use crate::ui::human::error_text;
 use crate::zip::decoder::DecodeError;
 
 /// Why a repack failed. Nothing is left of it.
@@ -82,15 +83,17 @@ impl RepackError {
     /// The exit status for this failure.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Contents { error, .. } if is_fault(error) => status::DAMAGED,
-            Self::Contents { .. } | Self::Read { .. } | Self::Changed { .. } => status::ARCHIVE,
+            Self::Contents { error, .. } if is_fault(error) => exit_status::DAMAGED,
+            Self::Contents { .. } | Self::Read { .. } | Self::Changed { .. } => {
+                exit_status::ARCHIVE
+            }
             Self::NoFile { .. }
             | Self::LongName { .. }
             | Self::Exists { .. }
             | Self::NotReplaced { .. }
             | Self::Inside { .. }
             | Self::Write { .. }
-            | Self::Verify { .. } => status::FAILED,
+            | Self::Verify { .. } => exit_status::FAILED,
         }
     }
 }
@@ -113,7 +116,7 @@ impl fmt::Display for RepackError {
                 if is_fault(error) {
                     write!(f, "{archive}: member '{member}': {error}")
                 } else {
-                    let error = text(error);
+                    let error = error_text(error);
                     write!(f, "{archive}: member '{member}': cannot be read: {error}")
                 }
             }
@@ -122,7 +125,7 @@ impl fmt::Display for RepackError {
                     f,
                     "{}: cannot be read: {}",
                     Escaped::path(path),
-                    text(error)
+                    error_text(error)
                 )
             }
             Self::Changed { path } => {
@@ -168,7 +171,7 @@ impl fmt::Display for RepackError {
                     f,
                     "{}: cannot be written: {}",
                     Escaped::path(output),
-                    text(error)
+                    error_text(error)
                 )
             }
             Self::Verify { output, what } => write!(

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use super::error::RepackError;
 use crate::archive::file::{self, IndexedFile};
 use crate::commands::error::Error;
+use crate::extent::Extent;
 use crate::sys;
 use crate::tree::{Ino, Tree};
 use crate::zip::decoder::Decoder;
-use crate::zip::member::{Extent, Method, Stamp};
+use crate::zip::member::{Method, Stamp};
 use crate::zip::{ArchiveError, Record};
 
 /// Something to be packed.

@@ -11,9 +11,10 @@ use std::thread;
 use super::array;
 use super::finding::{Fault, Note};
 use crate::archive::file::IndexedFile;
+use crate::extent::Extent;
 use crate::ui::progress::Progress;
 use crate::zip::decoder::{self, Decoder};
-use crate::zip::member::{Extent, Member, Method};
+use crate::zip::member::{Member, Method};
 
 /// How much is looked at at once, in bytes: what stays in a processor's own cache. Longer npy headers
 /// are not checked.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 
-use crate::commands::error;
 use crate::ui::human::Escaped;
+use crate::ui::human::error_text;
 use crate::zip::Gap;
 use crate::zip::decoder;
 use crate::zip::member::MemberError;
@@ -56,7 +56,7 @@ impl fmt::Display for Fault {
             }
             Self::MemberError(problem) => problem.fmt(f),
             Self::Contents(fault) => fault.fmt(f),
-            Self::Read(error) => write!(f, "cannot be read: {}", error::text(error)),
+            Self::Read(error) => write!(f, "cannot be read: {}", error_text(error)),
             Self::Descriptor => {
                 f.write_str("the data descriptor is missing or disagrees with the central header")
             }
