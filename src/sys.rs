@@ -4,6 +4,7 @@
 pub mod cgroup;
 pub mod map;
 pub mod mountinfo;
+pub mod sync;
 pub mod thread_pool;
 
 use std::ffi::CStr;

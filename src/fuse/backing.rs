@@ -1,10 +1,11 @@
 //! How the kernel reads files: by asking for their bytes, or by itself.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use fuser::BackingId;
 
+use crate::sys::sync::lock;
 use crate::tree::Ino;
 
 /// How the kernel reads a file. While a file is open it does so in one way, whoever else opens it.
@@ -63,12 +64,12 @@ impl BackingFiles {
 
     /// How many stay.
     pub(super) fn len(&self) -> usize {
-        self.lock().by_use.len()
+        lock(&self.state).by_use.len()
     }
 
     /// How a file is read already.
     pub(super) fn find(&self, ino: Ino) -> Option<Arc<Backing>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let access = state.files.get(&ino)?.access.upgrade()?;
         state.touch(ino);
         Some(access)
@@ -82,21 +83,21 @@ impl BackingFiles {
         unused: Retention,
         choose: impl FnOnce(bool) -> Backing,
     ) -> Arc<Backing> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.clean();
         let turn = state.files.entry(ino).or_default().turn.clone();
         drop(state);
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&turn);
         if let Some(access) = self.find(ino) {
             return access;
         }
         let (has_room, dropped) = match unused {
-            Retention::Keep => self.lock().make_room(self.max),
+            Retention::Keep => lock(&self.state).make_room(self.max),
             Retention::Drop => (true, None),
         };
         drop(dropped);
         let access = Arc::new(choose(has_room));
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let entry = state.files.entry(ino).or_default();
         entry.access = Arc::downgrade(&access);
         if unused == Retention::Keep && matches!(*access, Backing::Passthrough(_)) {
@@ -104,10 +105,6 @@ impl BackingFiles {
             state.touch(ino);
         }
         access
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -180,7 +177,7 @@ mod tests {
     fn files_that_nobody_has_open_are_forgotten() {
         let accesses = BackingFiles::new(16);
         (0..1000).for_each(|ino| drop(choose(&accesses, ino)));
-        assert!(accesses.lock().files.len() < 20);
+        assert!(lock(&accesses.state).files.len() < 20);
         assert_eq!(accesses.len(), 0);
     }
 }

@@ -7,12 +7,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::sys::sync::{lock, unpoisoned};
 use crate::tree::Ino;
 
 /// How many requests must have come soon after one another before the next one is looked out for.
@@ -171,7 +172,7 @@ impl BusyPoll {
         let Some(polling) = self.polling.as_ref().filter(|it| self.keeps_coming(it)) else {
             return false;
         };
-        let state = self.lock();
+        let state = lock(&self.state);
         if state.away + 1 < self.threads {
             self.stay_away(polling, state);
             return false;
@@ -185,7 +186,7 @@ impl BusyPoll {
                 self.give_way(after);
             }
             if !self.keeps_coming(polling) {
-                end(&mut self.lock(), &self.ended);
+                end(&mut lock(&self.state), &self.ended);
                 return false;
             }
         }
@@ -224,9 +225,9 @@ impl BusyPoll {
         state.away += 1;
         while state.ends == ends {
             if !watches {
-                state = wait(self.ended.wait(state));
+                state = unpoisoned(self.ended.wait(state));
             } else if self.keeps_coming(polling) {
-                state = wait(self.ended.wait_timeout(state, polling.patience)).0;
+                state = unpoisoned(self.ended.wait_timeout(state, polling.patience)).0;
             } else {
                 end(&mut state, &self.ended);
             }
@@ -236,11 +237,6 @@ impl BusyPoll {
 
     fn now(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
-    }
-
-    /// Nothing that can panic is done while the lock is held.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        wait(self.state.lock())
     }
 }
 
@@ -261,10 +257,6 @@ fn end(state: &mut State, ended: &Condvar) {
     state.ends += 1;
     state.is_watched = false;
     ended.notify_all();
-}
-
-fn wait<T>(locked: Result<T, PoisonError<T>>) -> T {
-    locked.unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

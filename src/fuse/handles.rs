@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use fuser::FileHandle;
 
 use super::backing::Backing;
 use crate::archive::Archive;
 use crate::archive::served_file::FileSlice;
+use crate::sys::sync::{read, write};
 use crate::tree::Ino;
 
 /// The handle of what needs none: the inode says it all.
@@ -57,20 +58,16 @@ pub(super) struct Handles {
 impl Handles {
     pub(super) fn add(&self, handle: Handle) -> FileHandle {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        table.insert(number, Arc::new(handle));
+        write(&self.table).insert(number, Arc::new(handle));
         FileHandle(number)
     }
 
     pub(super) fn find(&self, handle: FileHandle) -> Option<Arc<Handle>> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.get(&handle.0).cloned()
+        read(&self.table).get(&handle.0).cloned()
     }
 
     pub(super) fn remove(&self, handle: FileHandle) {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let removed = table.remove(&handle.0);
-        drop(table);
+        let removed = write(&self.table).remove(&handle.0);
         // Closing may take its time, and the table must not be locked meanwhile.
         drop(removed);
     }

@@ -23,7 +23,7 @@ mod warmer;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use fuser::{FileAttr, INodeNo, Notifier, ReplyDirectoryPlus};
 use log::debug;
@@ -32,6 +32,7 @@ use super::busy_poll::has_request;
 use crate::archive::served_file::FileSlice;
 use crate::archive::{Archive, Contents};
 use crate::fuse::stats::Stats;
+use crate::sys::sync::lock;
 use crate::tree::{Attr, Ino};
 use batch::{Batch, File, Step};
 use known_inodes::KnownInodes;
@@ -295,9 +296,4 @@ impl Started {
         stats.count_prefetched(contents.len());
         Ok(())
     }
-}
-
-/// Nothing that can panic is done while a lock is held.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::num::NonZero;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use super::sync::{lock, unpoisoned};
 
 /// The most threads there are. What comes when all of them wait has to wait, too.
 const THREADS_MAX: usize = 16;
@@ -45,7 +47,7 @@ struct State {
 impl Pool {
     /// Has `work` done, soon and by another thread; by this one where no thread can be had.
     pub fn run(&self, work: impl FnOnce() + Send + 'static) {
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared.state);
         if state.idle <= state.queue.len() && state.threads < THREADS_MAX {
             let shared = self.shared.clone();
             let thread = thread::Builder::new().name("reader".to_owned());
@@ -65,24 +67,19 @@ impl Pool {
 }
 
 impl Shared {
-    /// Nothing that can panic is done while the lock is held.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Does what there is to do until nothing has come for a while.
     fn serve(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         loop {
             if let Some(work) = state.queue.pop_front() {
                 drop(state);
                 work();
-                state = self.lock();
+                state = lock(&self.state);
                 continue;
             }
             state.idle += 1;
             let waited = self.work_is_there.wait_timeout(state, IDLE);
-            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            let (woken, timeout) = unpoisoned(waited);
             state = woken;
             state.idle -= 1;
             if timeout.timed_out() && state.queue.is_empty() {
@@ -134,7 +131,7 @@ mod tests {
                 let _ = wait.lock().map(|wait| wait.recv());
             });
         }
-        assert_eq!(pool.shared.lock().threads, THREADS_MAX);
+        assert_eq!(lock(&pool.shared.state).threads, THREADS_MAX);
         drop(release);
     }
 }

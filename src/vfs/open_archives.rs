@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::archive::watch::Watch;
 use crate::archive::{Archive, Contents};
 use crate::inflate::Inflater;
 use crate::sys;
+use crate::sys::sync::lock;
 use crate::tree::Ino;
 use crate::ui::human::{Escaped, Size};
 
@@ -125,7 +126,7 @@ impl OpenArchives {
             (None, _) => Err(VfsError::Gone),
         };
         let opened = opened.map(Arc::new);
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.opening -= 1;
         let opened = opened?;
         state.add(unit.clone(), &opened);
@@ -160,7 +161,7 @@ impl OpenArchives {
 
     /// Makes room for one more archive, if need be by closing some that nobody uses.
     fn make_room(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let closed = if state.has_room(self.max) {
             Vec::new()
         } else {
@@ -200,7 +201,7 @@ impl OpenArchives {
 
     /// Closes an archive that the kernel has forgotten.
     pub(super) fn close(&self, unit: &Subtree) {
-        let known = self.lock().remove(unit.number);
+        let known = lock(&self.state).remove(unit.number);
         if let Some(SubtreeKind::Archive(archive)) = known.as_deref().map(|unit| &unit.what) {
             archive.close();
         }
@@ -209,7 +210,7 @@ impl OpenArchives {
     /// Closes an archive that is not there any more, and those inside it, although the kernel may
     /// remember them for long.
     pub(super) fn close_with_inner(&self, unit: &Subtree) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let within = |open: &&Open| open.unit.is_within(unit.number);
         let within: Vec<_> = state.open.values().filter(within).collect();
         let numbers: Vec<_> = within.into_iter().map(|open| open.unit.number).collect();
@@ -291,9 +292,5 @@ impl OpenArchives {
             warn!("{}", reason());
         }
         VfsError::Archive
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,12 @@
 //! An archive of the mount, open or not.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, TryLockError, Weak};
+use std::sync::{Arc, RwLock, RwLockWriteGuard, TryLockError, Weak};
 
 use super::folder::ArchiveStat;
 use super::subtree::Subtree;
 use crate::archive::Archive;
+use crate::sys::sync::write;
 use crate::tree::Ino;
 
 /// An archive, open or not.
@@ -118,7 +119,7 @@ impl ArchiveSlot {
 
     /// Room for the archive, which nobody else opens or closes for as long as this is held.
     pub(super) fn lock(&self) -> RwLockWriteGuard<'_, Slot> {
-        self.volume.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.volume)
     }
 
     /// Takes the archive out, unless somebody uses it just now.

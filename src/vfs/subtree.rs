@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock};
 
 use super::folder::{Folder, FolderEntry};
 use super::slot::{ArchiveSlot, Origin};
+use crate::sys::sync::{read, write};
 use crate::tree::Ino;
 
 /// A part of the mount that numbers its own inodes.
@@ -115,18 +115,18 @@ struct Table {
 
 impl Subtrees {
     pub(super) fn by_number(&self, number: u32) -> Option<Arc<Subtree>> {
-        let table = self.read();
+        let table = read(&self.table);
         table.by_number.get(&number).map(|(unit, _)| unit.clone())
     }
 
     pub(super) fn by_key(&self, key: &Key) -> Option<Arc<Subtree>> {
-        let table = self.read();
+        let table = read(&self.table);
         let (unit, _) = table.by_number.get(table.by_key.get(key)?)?;
         Some(unit.clone())
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Subtree>> {
-        let table = self.read();
+        let table = read(&self.table);
         table
             .by_number
             .values()
@@ -136,7 +136,7 @@ impl Subtrees {
 
     /// Adds a unit that is never forgotten.
     pub(super) fn add(&self, parent: Ino, what: SubtreeKind) -> Option<Arc<Subtree>> {
-        self.write().add(None, parent, 0, what)
+        write(&self.table).add(None, parent, 0, what)
     }
 
     /// The unit of a key, if `is` says that it is still what it was, otherwise a new one; held once
@@ -157,10 +157,10 @@ impl Subtrees {
             unit.hold();
             Some(unit.clone())
         };
-        if let Some(unit) = find(&self.read()) {
+        if let Some(unit) = find(&read(&self.table)) {
             return Some(unit);
         }
-        let mut table = self.write();
+        let mut table = write(&self.table);
         if let Some(unit) = find(&table) {
             return Some(unit);
         }
@@ -175,15 +175,7 @@ impl Subtrees {
         if unit.held.fetch_sub(count, Ordering::Relaxed) != count {
             return None;
         }
-        self.write().remove_unheld(number)
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Table> {
-        self.table.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Table> {
-        self.table.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.table).remove_unheld(number)
     }
 }
 
@@ -275,7 +267,7 @@ mod tests {
         // As far as another thread gets before the table is locked.
         assert_eq!(unit.held.fetch_sub(1, Ordering::Relaxed), 1);
         assert_eq!(held(&units, b"a", true).number, unit.number);
-        assert!(units.write().remove_unheld(unit.number).is_none());
+        assert!(write(&units.table).remove_unheld(unit.number).is_none());
         assert!(units.by_number(unit.number).is_some());
     }
 

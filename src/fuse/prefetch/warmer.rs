@@ -13,8 +13,8 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::gettid;
 
-use super::lock;
 use crate::sys;
+use crate::sys::sync::lock;
 
 /// How long a reader waits for the scout, at most. It takes a fraction of a millisecond, unless
 /// something else holds it up on the way to the mount.
