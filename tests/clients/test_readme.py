@@ -46,6 +46,17 @@ def test_the_readme_shows_every_subcommand():
     assert shown == set(SUBCOMMANDS)
 
 
+def test_every_make_target_of_the_readme_exists():
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    commands = "".join(blocks).splitlines() + re.findall(r"`(make [^`]+)`", text)
+    targets = {command.split()[1] for command in commands}
+    assert {"demo", "test", "deb", "wheel"} <= targets
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert targets <= set(phony.split())
+
+
 def test_every_command_of_the_readme_prints_what_is_shown(tmp_path):
     for program in ("getfattr", "jq"):
         if shutil.which(program) is None:
