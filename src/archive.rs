@@ -1,9 +1,11 @@
-//! An archive that is open for a mount: its tree, and the bytes of its members.
+//! An open archive: its tree of members, their bytes, and the lane by which each is served.
 
 pub mod file;
 pub mod lane;
 pub mod reflink;
 pub mod served_file;
+pub mod slice;
+pub mod version;
 pub mod watch;
 
 use std::ffi::OsStr;
@@ -25,46 +27,47 @@ use crate::zip::{self, ArchiveError};
 use file::IndexedFile;
 use lane::{Lane, Lanes};
 use reflink::Reflinker;
-use served_file::{FileSlice, ReadError, ServedFile};
+use served_file::{ReadError, ServedFile};
+use slice::FileSlice;
 use watch::Watch;
 
-/// The most members of an archive of which the log tells why they cannot be read.
-const REASONS_MAX: usize = 1000;
+/// The most unreadable members of an archive that are logged each.
+const LOGGED_MAX: usize = 1000;
 
-/// An archive that is open for a mount.
+/// An open archive.
 #[derive(Debug)]
 pub struct Archive {
-    /// What messages call it: its path, which for an archive inside another one goes on with the
-    /// name that it has there.
+    /// The path that messages show. For an archive inside another one it goes on with the member's
+    /// name there.
     pub path: PathBuf,
-    /// Its members as files and directories.
+    /// The members as files and directories.
     pub tree: Tree,
-    /// How the members are served, as long as none is cloned.
+    /// How many members each lane serves while none is cloned.
     lanes: Lanes,
-    archive: FileSlice,
-    /// The archive that this one is in.
+    data: FileSlice,
+    /// The archive that holds this one.
     outer: Option<Arc<Archive>>,
-    /// Clones members, if that is wanted, and those of the archives inside.
-    cloner: Option<Arc<Reflinker>>,
-    /// By inode: whether the log has the reason why a member cannot be read.
-    told: Vec<AtomicBool>,
-    /// Of how many members it was to be told.
-    reasons: AtomicUsize,
+    /// Clones members, also those of archives inside.
+    reflinker: Option<Arc<Reflinker>>,
+    /// Whether the log has the reason why a member cannot be read, by inode.
+    logged: Vec<AtomicBool>,
+    /// How many reasons were logged, or left out because there were too many.
+    logged_count: AtomicUsize,
 }
 
-/// How the contents of a member are to be had.
+/// The way to the contents of a member.
 #[derive(Debug)]
 pub enum Contents<'a> {
-    /// They are in the archive as they are.
+    /// The archive has them as they are.
     Stored(FileSlice),
-    /// They have to be inflated first.
+    /// They have to be decompressed.
     Compressed(&'a Member),
 }
 
 impl Archive {
-    /// Opens and indexes the archive at `at`, and has it watched, if need be. Messages call it
-    /// `given`; if both are the same, it is told of by its absolute path. If it `inflates` not,
-    /// compressed members cannot be read.
+    /// Opens and indexes the archive at `at`, and adds it to `watch`. Messages call it `given`; where
+    /// both are the same, they show the absolute path. Without `inflates`, compressed members cannot
+    /// be read.
     ///
     /// # Errors
     /// Those of [`IndexedFile::open`], and [`Error::System`].
@@ -87,105 +90,104 @@ impl Archive {
             archive: given.to_owned(),
             defect: ArchiveError::TooLarge,
         })?;
-        let bytes = ServedFile::of_file(archive.file, &archive.metadata, watch.map(Watch::changed));
-        let bytes = Arc::new(bytes.map_err(|error| Error::System {
+        let file = ServedFile::shared(archive.file, &archive.metadata, watch.map(Watch::changed));
+        let file = Arc::new(file.map_err(|error| Error::System {
             what: "map the archive into memory",
             error,
         })?);
         if let Some(watch) = watch {
-            watch.add(&bytes);
+            watch.add(&file);
         }
-        Ok(Self::new(archive.path, FileSlice::whole(bytes), tree, None))
+        Ok(Self::new(archive.path, FileSlice::whole(file), tree, None))
     }
 
-    /// The archive whose bytes are `archive`, a member of `outer` that was last modified at
+    /// Indexes the archive whose bytes are `data`, a member of `outer` that was last modified at
     /// `modified`, in seconds since 1970 (UTC).
     ///
     /// # Errors
     /// Any [`ArchiveError`].
-    pub fn inside(
+    pub fn nested(
         outer: &Arc<Self>,
         path: PathBuf,
-        archive: FileSlice,
+        data: FileSlice,
         modified: i64,
         inflates: bool,
     ) -> Result<Self, ArchiveError> {
-        let mut index = zip::index(&archive, archive.len(), modified)?;
+        let mut index = zip::index(&data, data.len(), modified)?;
         if !inflates {
             index.refuse_compressed();
         }
         let tree = Tree::new(index, modified).map_err(|_| ArchiveError::TooLarge)?;
-        let mut volume = Self::new(path, archive, tree, Some(outer.clone()));
-        if let Some(cloner) = &outer.cloner {
-            // What speaks against it is in the log.
-            let _ = volume.clone_members(cloner.clone());
+        let mut archive = Self::new(path, data, tree, Some(outer.clone()));
+        if let Some(reflinker) = &outer.reflinker {
+            // The log has the reason where this fails.
+            let _ = archive.enable_reflinks(reflinker.clone());
         }
-        Ok(volume)
+        Ok(archive)
     }
 
-    fn new(path: PathBuf, archive: FileSlice, tree: Tree, outer: Option<Arc<Self>>) -> Self {
+    fn new(path: PathBuf, data: FileSlice, tree: Tree, outer: Option<Arc<Self>>) -> Self {
         let mut lanes = Lanes::default();
         for member in tree.files() {
             lanes.count(Lane::of(member));
         }
-        // Room only where something may have to be told: next to no archive has such members.
-        let told = if lanes.is_all_mapped() { 0 } else { tree.len() };
+        // Only archives with members that may fail need this, which are few.
+        let logged = if lanes.is_all_mapped() { 0 } else { tree.len() };
         Self {
             path,
             tree,
             lanes,
-            archive,
+            data,
             outer,
-            cloner: None,
-            told: std::iter::repeat_with(AtomicBool::default)
-                .take(told)
+            reflinker: None,
+            logged: std::iter::repeat_with(AtomicBool::default)
+                .take(logged)
                 .collect(),
-            reasons: AtomicUsize::new(0),
+            logged_count: AtomicUsize::new(0),
         }
     }
 
-    /// Has members cloned from now on, as far as that is possible. Returns whether there is any that
-    /// is fit for it.
+    /// Clones members from now on, as far as that is possible. Returns whether any member is fit for
+    /// it.
     ///
     /// # Errors
-    /// Those of [`Reflinker::make`].
-    pub fn clone_members(&mut self, cloner: Arc<Reflinker>) -> io::Result<bool> {
+    /// Those of [`Reflinker::reflink`].
+    pub fn enable_reflinks(&mut self, reflinker: Arc<Reflinker>) -> io::Result<bool> {
         let stored = self.tree.files().filter_map(|member| self.stored(member));
-        let tried = cloner.try_out(stored);
-        if let Err(error) = &tried {
-            reflink::tell(&self.path, None, error);
-        } else {
-            self.cloner = Some(cloner);
+        let tried = reflinker.try_out(stored);
+        match &tried {
+            Ok(_) => self.reflinker = Some(reflinker),
+            Err(error) => reflink::log_failure(&self.path, None, error),
         }
         tried
     }
 
-    /// What may clone a member. This never changes.
-    pub fn cloner_of(&self, contents: &FileSlice) -> Option<&Reflinker> {
-        let cloner = self.cloner.as_deref();
-        cloner.filter(|cloner| cloner.suits(contents))
+    /// Returns what may clone a member with these contents. The answer never changes.
+    pub fn reflinker_for(&self, contents: &FileSlice) -> Option<&Reflinker> {
+        let reflinker = self.reflinker.as_deref();
+        reflinker.filter(|reflinker| reflinker.is_candidate(contents))
     }
 
     /// Whether a member is cloned.
-    pub fn clones(&self, member: &Member) -> bool {
+    pub fn is_reflinked(&self, member: &Member) -> bool {
         let contents = self.stored(member);
         contents.is_some_and(|contents| {
-            let cloner = self.cloner.as_deref();
-            cloner.is_some_and(|cloner| cloner.clones(&contents))
+            let reflinker = self.reflinker.as_deref();
+            reflinker.is_some_and(|reflinker| reflinker.is_reflinked(&contents))
         })
     }
 
-    /// How a member is served as a file; `None` where it cannot be read.
+    /// Returns the lane of a member; `None` where it cannot be read.
     pub fn lane(&self, member: &Member) -> Option<Lane> {
         Lane::of(member).map(|lane| match lane {
-            Lane::Mapped if self.clones(member) => Lane::Cloned,
+            Lane::Mapped if self.is_reflinked(member) => Lane::Cloned,
             lane => lane,
         })
     }
 
-    /// How many members are served in which way, if clones are `passed` to the kernel.
-    pub fn lanes(&self, passed: bool) -> Lanes {
-        if !passed || self.cloner.is_none() {
+    /// Counts the members of each lane; without `passthrough` none is cloned.
+    pub fn lanes(&self, passthrough: bool) -> Lanes {
+        if !passthrough || self.reflinker.is_none() {
             return self.lanes;
         }
         let mut lanes = Lanes::default();
@@ -202,46 +204,46 @@ impl Archive {
         }
     }
 
-    /// What messages call the archive that is the member `name` of this one.
-    pub fn inside_path(&self, name: &[u8]) -> PathBuf {
+    /// Returns the path that messages show for an archive that is the member `name` of this one.
+    pub fn nested_path(&self, name: &[u8]) -> PathBuf {
         self.path.join(OsStr::from_bytes(name))
     }
 
-    /// Looks whether the archive is still what it was. What is inside another one is a part of it, or
-    /// was made of it: only the outermost one can change.
+    /// Checks that the archive is still what it was. A nested archive is a part of the outermost one,
+    /// or was made of it, so only that one can change.
     ///
     /// # Errors
     /// [`ReadError`].
     pub fn check(&self) -> Result<(), ReadError> {
-        self.outermost().archive.bytes().check()
+        self.outermost().data.file().check()
     }
 
-    /// Whether that can be told without waiting for another machine or process.
-    pub fn is_near(&self) -> bool {
-        self.outermost().archive.bytes().is_near()
+    /// Whether [`check`](Self::check) is answered by this machine's kernel.
+    pub fn is_local(&self) -> bool {
+        self.outermost().data.file().is_local()
     }
 
     /// Whether the archive was found changed.
     pub fn is_stale(&self) -> bool {
-        self.outermost().archive.bytes().is_stale()
+        self.outermost().data.file().is_stale()
     }
 
-    /// Whether it is in another archive.
-    pub fn is_inside(&self) -> bool {
+    /// Whether the archive is inside another one.
+    pub fn is_nested(&self) -> bool {
         self.outer.is_some()
     }
 
-    /// The archive that this one is in, at last: the one that is a file.
+    /// Returns the archive that is a file: this one, or the one around all others.
     pub fn outermost(&self) -> &Self {
         self.outer.as_ref().map_or(self, |outer| outer.outermost())
     }
 
-    /// The archive's bytes.
-    pub fn archive(&self) -> &FileSlice {
-        &self.archive
+    /// The bytes of the archive.
+    pub fn data(&self) -> &FileSlice {
+        &self.data
     }
 
-    /// How the contents of a member are to be had.
+    /// Returns the way to the contents of a member.
     ///
     /// # Errors
     /// The [`MemberError`] of a member that cannot be read.
@@ -249,38 +251,38 @@ impl Archive {
         match &member.problem {
             Some(problem) => Err(problem),
             None if is_stored(member) => {
-                let part = self.archive.part(member.extent.start, member.size);
+                let part = self.data.part(member.extent.start, member.size);
                 Ok(Contents::Stored(part))
             }
             None => Ok(Contents::Compressed(member)),
         }
     }
 
-    /// Whether each member can be read right from the archive.
+    /// Whether every member can be read, and is stored.
     pub fn is_all_stored(&self) -> bool {
         self.lanes.is_all_mapped()
     }
 
-    /// The contents of a member, decompressed as they are read. What is read is only known to be
-    /// right once the end was read, and the archive was not [found changed](ServedFile::check).
+    /// Decompresses a member as it is read. The bytes are only known to be right once the end was
+    /// reached, and the archive passed [`check`](Self::check) afterwards.
     ///
     /// # Errors
     /// Those of [`Decoder::new`].
     pub fn decoder(&self, member: &Member) -> io::Result<Decoder<'_>> {
-        Decoder::new(&self.archive, member)
+        Decoder::new(&self.data, member)
     }
 
-    /// The first `len` bytes of a member, or all if there are fewer, and none of a member that cannot
-    /// be read.
+    /// Returns the first `len` bytes of a member, or all where there are fewer, and none where the
+    /// member cannot be read.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn start_of(&self, member: &Member, len: u64) -> Result<Vec<u8>, ReadError> {
+    pub fn read_start(&self, member: &Member, len: u64) -> Result<Vec<u8>, ReadError> {
         match self.contents(member) {
             Ok(Contents::Stored(contents)) => contents.part(0, len).read(),
             Ok(Contents::Compressed(member)) => {
                 let mut start = Vec::new();
-                // One byte more, so that a short member is read to its end, and so checked.
+                // One byte more reaches the end of a short member, where its CRC is checked.
                 let read = self.decoder(member).and_then(|decoder| {
                     decoder.take(len.saturating_add(1)).read_to_end(&mut start)
                 });
@@ -293,30 +295,35 @@ impl Archive {
         }
     }
 
-    /// A member could be read: should it ever fail, that is news again.
-    pub fn could_read(&self, ino: Ino) {
-        if let Some(told) = self.told.get(ino.0.wrapping_sub(1) as usize) {
-            told.store(false, Ordering::Relaxed);
+    /// Notes that a member could be read, so that a later failure is logged again.
+    pub fn reset_logged(&self, ino: Ino) {
+        if let Some(logged) = self.logged_flag(ino) {
+            logged.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Tells the log, once a member, why it cannot be read.
-    pub fn tell_once(&self, ino: Ino, reason: &dyn fmt::Display) {
-        let told = self.told.get(ino.0.wrapping_sub(1) as usize);
-        if told.is_none_or(|told| !told.swap(true, Ordering::Relaxed)) {
-            let archive = Escaped::path(&self.path);
-            match self.reasons.fetch_add(1, Ordering::Relaxed) {
-                ..REASONS_MAX => {}
-                REASONS_MAX => return warn!("{archive}: more members cannot be read"),
-                _ => return,
-            }
-            let name = self
-                .tree
-                .member(ino)
-                .map(|member| self.tree.name_of(member));
-            let name = Escaped::member(name.unwrap_or_default());
-            warn!("{archive}: member '{name}': {reason}");
+    /// Logs the reason why a member cannot be read, unless it was logged before.
+    pub fn log_once(&self, ino: Ino, reason: &dyn fmt::Display) {
+        if self
+            .logged_flag(ino)
+            .is_some_and(|logged| logged.swap(true, Ordering::Relaxed))
+        {
+            return;
         }
+        let archive = Escaped::path(&self.path);
+        match self.logged_count.fetch_add(1, Ordering::Relaxed) {
+            ..LOGGED_MAX => {}
+            LOGGED_MAX => return warn!("{archive}: more members cannot be read"),
+            _ => return,
+        }
+        let member = self.tree.member(ino);
+        let name = member.map(|member| self.tree.name_of(member));
+        let name = Escaped::member(name.unwrap_or_default());
+        warn!("{archive}: member '{name}': {reason}");
+    }
+
+    fn logged_flag(&self, ino: Ino) -> Option<&AtomicBool> {
+        self.logged.get(ino.0.wrapping_sub(1) as usize)
     }
 }
 

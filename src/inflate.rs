@@ -19,7 +19,8 @@ use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
 use crate::archive::Archive;
-use crate::archive::served_file::{FileSlice, ServedFile};
+use crate::archive::served_file::ServedFile;
+use crate::archive::slice::FileSlice;
 use crate::sys::thread_pool::Pool;
 use crate::tree::Ino;
 pub use cache::Usage;
@@ -172,7 +173,7 @@ impl Inflater {
         }
         volume.check()?;
         let bytes = read_only(&file)
-            .and_then(|file| ServedFile::of_private_file(file, size))
+            .and_then(|file| ServedFile::private(file, size))
             .map_err(cannot_write)?;
         Ok((FileSlice::whole(Arc::new(bytes)), room))
     }
@@ -373,7 +374,7 @@ mod tests {
         let used = [fixture.inflated("a"), fixture.inflated("b")];
         let on_disk = fixture.inflated("c");
         assert_eq!(fixture.usage(), (3, 2 * LEN, 3));
-        let metadata = on_disk.bytes().file().metadata().unwrap();
+        let metadata = on_disk.file().as_file().metadata().unwrap();
         let directory = fixture.directory.path().metadata().unwrap();
         use std::os::unix::fs::MetadataExt;
         assert_eq!((metadata.dev(), metadata.nlink()), (directory.dev(), 0));
@@ -385,7 +386,7 @@ mod tests {
     #[test]
     fn what_is_open_elsewhere_is_in_use() {
         let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN, 9);
-        let elsewhere = read_only(fixture.inflated("a").bytes().file()).unwrap();
+        let elsewhere = read_only(fixture.inflated("a").file().as_file()).unwrap();
         fixture.inflated("b");
         fixture.inflated("c");
         fixture.inflated("a");
@@ -417,7 +418,7 @@ mod tests {
         let fixture = Fixture::new(&["a"], LEN, 9);
         let is_over = AtomicBool::new(false);
         for _ in 0..100 {
-            let contents = Arc::downgrade(fixture.inflated("a").bytes());
+            let contents = Arc::downgrade(fixture.inflated("a").file());
             let both = Barrier::new(2);
             is_over.store(false, Ordering::Relaxed);
             let counted = thread::scope(|scope| {

@@ -267,7 +267,7 @@ impl Vfs {
         match &self.root.what {
             SubtreeKind::Archive(archive) => archive.if_open().is_some_and(|volume| {
                 let mut files = volume.tree.files();
-                files.any(|member| volume.clones(member))
+                files.any(|member| volume.is_reflinked(member))
             }),
             SubtreeKind::Folder(_) | SubtreeKind::Named(_) => false,
         }

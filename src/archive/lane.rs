@@ -1,4 +1,4 @@
-//! The ways in which the bytes of a file reach its readers.
+//! The lanes: the ways in which the bytes of a file reach its readers.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use serde_json::{Map, Value};
 
 use crate::zip::member::{Member, Method};
 
-/// How a file is served.
+/// The way in which a file is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// From a mapping of the archive.
+    /// npzfs answers each READ with the bytes at the same place of the member in the archive.
     Mapped,
-    /// By the kernel, from a clone.
+    /// The kernel reads a clone of the member.
     Cloned,
-    /// From what it was inflated to.
+    /// The member is inflated to a file, which the kernel or npzfs reads.
     Inflated,
 }
 
 impl Lane {
-    /// How a member that is not cloned is served as a file; `None` where it cannot be read.
+    /// Returns the lane of a member that is not cloned; `None` where it cannot be read.
     pub fn of(member: &Member) -> Option<Self> {
         match (&member.problem, member.method) {
             (Some(_), _) => None,
@@ -38,7 +38,7 @@ impl fmt::Display for Lane {
     }
 }
 
-/// How many members are served in which way.
+/// The number of members in each lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lanes {
     mapped: u64,
@@ -48,7 +48,7 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Counts a member that is shown as a file.
+    /// Counts one member.
     pub fn count(&mut self, lane: Option<Lane>) {
         match lane {
             Some(Lane::Mapped) => self.mapped += 1,
@@ -58,7 +58,7 @@ impl Lanes {
         }
     }
 
-    /// Adds those of another archive.
+    /// Adds the counts of another archive.
     pub fn add(&mut self, other: &Self) {
         self.mapped += other.mapped;
         self.cloned += other.cloned;
@@ -66,7 +66,7 @@ impl Lanes {
         self.unreadable += other.unreadable;
     }
 
-    /// Whether there is no other way than from a mapping.
+    /// Whether every member is mapped.
     pub fn is_all_mapped(&self) -> bool {
         self.mapped == self.members()
     }
@@ -76,7 +76,7 @@ impl Lanes {
         self.mapped + self.cloned + self.inflated + self.unreadable
     }
 
-    /// The numbers by name, those that are not zero.
+    /// Returns the counts by name, without those that are zero.
     pub fn to_json(&self) -> Map<String, Value> {
         [
             ("mapped", self.mapped),

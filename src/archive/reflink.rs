@@ -1,9 +1,9 @@
-//! Clones: files without a name that share the blocks of stored members with their archive.
+//! Clones: unnamed files that share the blocks of stored members with their archive.
 //!
-//! What the kernel is to read by itself has to be a file from its first byte to its last. On file
-//! systems that can share blocks such a file is made of a member without a copy, as long as the
-//! member starts where a block does. Only the block that the member ends in is the clone's own: what
-//! follows in the archive must not be seen.
+//! FUSE passthrough takes a whole file, from its first byte to its last. On file systems with reflinks
+//! such a file is made of a member without a copy, provided that the member starts at a block
+//! boundary. The block that the member ends in is copied: the bytes behind it in the archive must not
+//! be seen.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -11,29 +11,31 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use log::debug;
 use nix::sys::statvfs::fstatvfs;
 
-use crate::archive::served_file::{FileSlice, ReadError};
+use super::served_file::ReadError;
+use super::slice::FileSlice;
 use crate::extent::Extent;
 use crate::sys;
+use crate::sys::sync::lock;
 use crate::ui::human::Escaped;
 
-/// The least length of a member that is cloned, in bytes, unless the user says so.
+/// The default of the least length of a member that is cloned, in bytes.
 pub const MIN_DEFAULT: u64 = 256 << 10;
 
-/// What the start of a member has to be a multiple of, in bytes. File systems with larger blocks
-/// refuse what is not a multiple of those.
+/// The alignment of a member that is cloned, in bytes. File systems with larger blocks refuse members
+/// that are not aligned to those.
 const ALIGNMENT: u64 = 4096;
 
-/// Makes clones of members of one archive, and knows which members it cannot clone.
+/// Clones members of one archive, and knows which ones it cannot clone.
 #[derive(Debug)]
 pub struct Reflinker {
-    /// Any directory of the archive's file system.
+    /// A directory on the archive's file system.
     directory: PathBuf,
-    /// What `directory` leads through, if need be.
+    /// Keeps `directory` valid where it leads through a descriptor.
     _held: Option<File>,
     /// The least length of a member, in bytes.
     min: u64,
@@ -42,16 +44,16 @@ pub struct Reflinker {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether clones can be made, once that was tried.
+    /// Whether the first attempt succeeded, once there was one.
     works: Option<bool>,
-    /// Whether they cannot any more.
-    failed: bool,
-    /// The starts of members that stay as they are.
+    /// Whether a later attempt failed for a reason that concerns every member.
+    has_failed: bool,
+    /// The starts of members that cannot be cloned.
     refused: HashSet<u64>,
 }
 
 impl Reflinker {
-    /// Clones members of at least `min` bytes. The files are made in `directory`.
+    /// Clones members of at least `min` bytes into unnamed files in `directory`.
     pub fn new(directory: &Path, min: u64) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -61,8 +63,8 @@ impl Reflinker {
         }
     }
 
-    /// Clones members of the archive at `path`. The directory that it is in stays open, since a
-    /// mount may soon cover it.
+    /// Clones members of the archive at `path`. Its directory is held open, since a mount may soon
+    /// cover it.
     ///
     /// # Errors
     /// Those of open(2).
@@ -79,34 +81,33 @@ impl Reflinker {
         })
     }
 
-    /// Tries whether clones can be made, by making one of the first member that is fit for it. Until
-    /// then none is. Returns whether there is such a member.
+    /// Clones the first member that is fit, to see whether it works. Without a successful attempt no
+    /// member is cloned. Returns whether any member is fit.
     ///
     /// # Errors
-    /// Those of [`make`](Self::make).
+    /// Those of [`reflink`](Self::reflink).
     pub fn try_out(&self, members: impl Iterator<Item = FileSlice>) -> io::Result<bool> {
-        if self.lock().works.is_some() {
+        if lock(&self.state).works.is_some() {
             return Ok(true);
         }
         let Some(first) = { members }.find(|contents| self.is_fit(contents)) else {
             return Ok(false);
         };
-        let made = self.make(&first);
-        self.lock().works = Some(made.is_ok());
+        let made = self.reflink(&first);
+        lock(&self.state).works = Some(made.is_ok());
         made.map(|_| true)
     }
 
-    /// Whether a member is fit for being cloned, in an archive of which members can be. This never
-    /// changes.
-    pub fn suits(&self, contents: &FileSlice) -> bool {
-        self.is_fit(contents) && self.lock().works == Some(true)
+    /// Whether a member is fit for cloning, in an archive where cloning works. This never changes.
+    pub fn is_candidate(&self, contents: &FileSlice) -> bool {
+        self.is_fit(contents) && lock(&self.state).works == Some(true)
     }
 
-    /// Whether a member is cloned: it is fit for it, and nothing was found that speaks against it.
-    pub fn clones(&self, contents: &FileSlice) -> bool {
-        self.suits(contents) && {
-            let state = self.lock();
-            !state.failed && !state.refused.contains(&contents.extent().start)
+    /// Whether a member is cloned: it is a candidate, and no attempt has failed.
+    pub fn is_reflinked(&self, contents: &FileSlice) -> bool {
+        self.is_candidate(contents) && {
+            let state = lock(&self.state);
+            !state.has_failed && !state.refused.contains(&contents.extent().start)
         }
     }
 
@@ -115,12 +116,12 @@ impl Reflinker {
         len >= self.min.max(1) && start.is_multiple_of(ALIGNMENT)
     }
 
-    /// A clone of a member, as the archive is now. Where that fails, the member is never cloned any
-    /// more, and nor is any other one if they would all fail.
+    /// Returns a clone of a member, as the archive is now. After a failure the member is not cloned
+    /// any more, and no other one either where the reason concerns them all.
     ///
     /// # Errors
     /// Those of open(2) with O_TMPFILE, ioctl_ficlonerange(2), ftruncate(2), read(2) and write(2).
-    pub fn make(&self, contents: &FileSlice) -> io::Result<File> {
+    pub fn reflink(&self, contents: &FileSlice) -> io::Result<File> {
         let to = OpenOptions::new()
             .read(true)
             .write(true)
@@ -129,33 +130,27 @@ impl Reflinker {
             .open(&self.directory);
         let made = to.and_then(|to| share(contents, &to).map(|()| to));
         made.inspect_err(|error| {
-            let mut state = self.lock();
-            if is_final(error) {
-                state.failed = true;
-            }
+            let mut state = lock(&self.state);
+            state.has_failed |= is_final(error);
             state.refused.insert(contents.extent().start);
         })
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Lets `to`, an empty file, have the bytes of `contents`.
+/// Gives `to`, an empty file, the bytes of `contents`.
 fn share(contents: &FileSlice, to: &File) -> io::Result<()> {
-    let archive = contents.bytes().file();
+    let archive = contents.file().as_file();
     let Extent { start, len } = contents.extent();
     let block_len = fstatvfs(archive)?.fragment_size().max(1);
-    // First of all, so that what is written last is no end that might grow: XFS reserves room there.
+    // First, since XFS preallocates behind a write that extends the file.
     to.set_len(len)?;
     let shared = len - len % block_len;
     if shared > 0 {
         let blocks = Extent { start, len: shared };
         sys::clone_range(archive, blocks, to, 0)?;
     }
-    // To share the last block, too, and cut it off would take no less room: what follows the member
-    // would have to be written over.
+    // Sharing the last block and cutting it off would save no room: the bytes behind the member would
+    // have to be overwritten.
     let rest = contents.part(shared, len).read();
     let rest = rest.map_err(|error| match error {
         ReadError::Stale => io::ErrorKind::InvalidData.into(),
@@ -164,9 +159,9 @@ fn share(contents: &FileSlice, to: &File) -> io::Result<()> {
     to.write_all_at(&rest, shared)
 }
 
-/// Whether no other member of the archive can be cloned either.
+/// Whether an error concerns every member of the archive.
 fn is_final(error: &io::Error) -> bool {
-    // EISDIR is what O_TMPFILE is answered with by file systems that do not know it.
+    // File systems without O_TMPFILE answer EISDIR.
     matches!(
         error.raw_os_error(),
         Some(
@@ -183,8 +178,8 @@ fn is_final(error: &io::Error) -> bool {
     )
 }
 
-/// Tells the log that a member, or an archive, is not cloned.
-pub fn tell(archive: &Path, member: Option<&[u8]>, reason: &dyn std::fmt::Display) {
+/// Logs that a member, or an archive, is not cloned.
+pub fn log_failure(archive: &Path, member: Option<&[u8]>, reason: &dyn std::fmt::Display) {
     let archive = Escaped::path(archive);
     match member {
         Some(name) => debug!(

@@ -99,7 +99,7 @@ fn unwatched(error: Errno) {
 impl Shared {
     fn add(&self, bytes: &Arc<ServedFile>) -> Result<(), Errno> {
         // By its descriptor, since the path may name another file by now.
-        let opened = format!("/proc/self/fd/{}", bytes.file().as_raw_fd());
+        let opened = format!("/proc/self/fd/{}", bytes.as_file().as_raw_fd());
         let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB;
         let mut watched = self.lock();
         let descriptor = self.inotify.add_watch(opened.as_str(), events)?;

@@ -14,7 +14,8 @@ use nix::unistd::{SysconfVar, geteuid, sysconf};
 use crate::archive::Archive;
 use crate::archive::lane::Lane;
 use crate::archive::reflink::{self, Reflinker};
-use crate::archive::served_file::{FileSlice, ReadError};
+use crate::archive::served_file::ReadError;
+use crate::archive::slice::FileSlice;
 use crate::cli::ListArgs;
 use crate::commands::error::Error;
 use crate::exit_status;
@@ -124,7 +125,7 @@ impl<'a> Listing<'a> {
             && let Ok(cloner) = Reflinker::beside(&volume.path, reflink::MIN_DEFAULT)
         {
             // Without clones members are mapped.
-            let _ = volume.clone_members(Arc::new(cloner));
+            let _ = volume.enable_reflinks(Arc::new(cloner));
         }
         let page_bytes = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
         Ok(Self {
@@ -167,7 +168,7 @@ impl<'a> Listing<'a> {
         let Some(meta) = meta else {
             return Ok(None);
         };
-        let meta = match self.volume.start_of(meta, frame::META_MAX) {
+        let meta = match self.volume.read_start(meta, frame::META_MAX) {
             Ok(meta) => meta,
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 return Ok(None);
@@ -191,7 +192,7 @@ impl<'a> Listing<'a> {
 
     /// Fails if the archive has changed since it was indexed: what was listed may be wrong then.
     fn check(&self) -> Result<(), Error> {
-        if self.volume.archive().bytes().has_changed() {
+        if self.volume.data().file().has_changed() {
             return Err(self.changed());
         }
         Ok(())
@@ -224,7 +225,7 @@ impl<'a> Headers<'a> {
     fn of(listing: &'a Listing<'_>) -> Self {
         Self {
             volume: &listing.volume,
-            window: Window::new(listing.volume.archive(), listing.volume.archive().len()),
+            window: Window::new(listing.volume.data(), listing.volume.data().len()),
             previous: 0,
         }
     }
@@ -240,7 +241,7 @@ impl<'a> Headers<'a> {
 
     /// The npy header that a member inflates to; damaged data has none.
     fn compressed_header(&self, member: &Member) -> io::Result<Option<NpyHeader>> {
-        let header = NpyHeader::find(|len| self.volume.start_of(member, len as u64));
+        let header = NpyHeader::find(|len| self.volume.read_start(member, len as u64));
         header.or_else(|error| match error {
             ReadError::Io(error) if error.kind() != io::ErrorKind::InvalidData => Err(error),
             // That it is stale is found at the end.

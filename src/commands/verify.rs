@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anstream::AutoStream;
 
 use crate::archive::file::IndexedFile;
-use crate::archive::served_file::FileVersion;
+use crate::archive::version::FileVersion;
 use crate::cli::VerifyArgs;
 use crate::commands::error::Error;
 use crate::exit_status;

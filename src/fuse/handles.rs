@@ -9,7 +9,7 @@ use fuser::FileHandle;
 
 use super::backing::Backing;
 use crate::archive::Archive;
-use crate::archive::served_file::FileSlice;
+use crate::archive::slice::FileSlice;
 use crate::sys::sync::{read, write};
 use crate::tree::Ino;
 

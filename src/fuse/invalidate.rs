@@ -44,7 +44,7 @@ fn forget_changed(catalog: &Vfs, notifier: &Notifier, forgotten: &mut Vec<Weak<S
         is_followed,
     } in changed
     {
-        let bytes = volume.outermost().archive().bytes();
+        let bytes = volume.outermost().data().file();
         let is_it = |known: &Weak<ServedFile>| ptr::eq(known.as_ptr(), Arc::as_ptr(bytes));
         if !forgotten.iter().any(is_it) {
             let path = &volume.outermost().path;

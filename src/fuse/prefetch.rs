@@ -29,7 +29,7 @@ use fuser::{FileAttr, INodeNo, Notifier, ReplyDirectoryPlus};
 use log::debug;
 
 use super::busy_poll::has_request;
-use crate::archive::served_file::FileSlice;
+use crate::archive::slice::FileSlice;
 use crate::archive::{Archive, Contents};
 use crate::fuse::stats::Stats;
 use crate::sys::sync::lock;
@@ -254,7 +254,7 @@ impl Started {
             return None;
         }
         match self.volume.contents(self.volume.tree.member(ino)?) {
-            Ok(Contents::Stored(contents)) if self.volume.cloner_of(&contents).is_none() => {
+            Ok(Contents::Stored(contents)) if self.volume.reflinker_for(&contents).is_none() => {
                 Some(contents.part(0, reach))
             }
             _ => None,

@@ -18,7 +18,8 @@ use super::config::Ownership;
 use super::handles::{self, Handle, Handles, OpenFile};
 use super::prefetch::Prefetch;
 use crate::archive::reflink;
-use crate::archive::served_file::{FileSlice, ReadError};
+use crate::archive::served_file::ReadError;
+use crate::archive::slice::FileSlice;
 use crate::archive::{Archive, Contents};
 use crate::fuse::stats::Stats;
 use crate::fuse::xattr::{AttributeError, Attributes};
@@ -97,7 +98,7 @@ impl Server {
                 let then = move |inflated| match inflated {
                     Ok(contents) => server.opened_inflated(ino, opened, local, contents, reply),
                     Err(reason) => {
-                        opened.tell_once(local, &reason);
+                        opened.log_once(local, &reason);
                         reply.error(Errno::EIO);
                     }
                 };
@@ -106,7 +107,7 @@ impl Server {
             Err(problem) => return reply.error(refusal(&volume, local, problem)),
         };
         let file = OpenFile::new(volume, local, contents);
-        if !self.catalog.passes() || file.volume.cloner_of(&file.contents).is_none() {
+        if !self.catalog.passes() || file.volume.reflinker_for(&file.contents).is_none() {
             return self.opened(file, reply);
         }
         if let Some(access) = self.accesses.find(ino) {
@@ -131,7 +132,7 @@ impl Server {
     ) {
         let choose = |_| {
             if self.catalog.passes() {
-                pass(&reply, contents.bytes().file())
+                pass(&reply, contents.file().as_file())
             } else {
                 Backing::Server
             }
@@ -144,11 +145,14 @@ impl Server {
     /// Clones a member for the kernel, if that can be done; else the kernel has to ask.
     fn clone_of(&self, file: &OpenFile, has_room: bool, reply: &ReplyOpen) -> Backing {
         let (volume, contents) = (&file.volume, &file.contents);
-        let Some(cloner) = volume.cloner_of(contents).filter(|it| it.clones(contents)) else {
+        let Some(cloner) = volume
+            .reflinker_for(contents)
+            .filter(|it| it.is_reflinked(contents))
+        else {
             return Backing::Server;
         };
         let made = if has_room {
-            cloner.make(contents).map_err(|error| error.to_string())
+            cloner.reflink(contents).map_err(|error| error.to_string())
         } else {
             Err("too many clones are in use (--max-open)".to_owned())
         };
@@ -157,7 +161,7 @@ impl Server {
             Err(reason) => {
                 let member = volume.tree.member(file.ino);
                 let name = member.map(|member| volume.tree.name_of(member));
-                reflink::tell(&volume.path, name, &reason);
+                reflink::log_failure(&volume.path, name, &reason);
                 Backing::Server
             }
         }
@@ -172,7 +176,7 @@ impl Server {
             if let Err(error) = file.volume.check() {
                 return reply.error(read_failed(&file.volume, file.ino, &error));
             }
-            file.volume.could_read(file.ino);
+            file.volume.reset_logged(file.ino);
             file.access = Some(access);
             server.opened(file, reply);
         });
@@ -214,7 +218,7 @@ impl Server {
             return reply.error(Errno::EBADF);
         };
         let part = file.contents.part(offset, size.into());
-        if !part.bytes().is_private() {
+        if !part.file().is_private() {
             return self.read(&file.volume, file.ino, part, reply);
         }
         // What was inflated does not change with the archive, but is as old as it; other contents
@@ -229,7 +233,7 @@ impl Server {
     /// Does `work`, which looks whether an archive is still what it was: elsewhere, if it may have to
     /// wait for another machine or process to say.
     fn asking(&self, volume: &Archive, work: impl FnOnce() + Send + 'static) {
-        if volume.is_near() {
+        if volume.is_local() {
             work();
         } else {
             self.readers.run(work);
@@ -402,7 +406,7 @@ pub(super) fn attribute_errno(error: &AttributeError) -> Errno {
 
 /// The error number for a member that cannot be read, after a line in the log.
 fn refusal(volume: &Archive, ino: Ino, problem: &MemberError) -> Errno {
-    volume.tell_once(ino, problem);
+    volume.log_once(ino, problem);
     match problem.kind() {
         MemberErrorKind::Damaged => Errno::EIO,
         MemberErrorKind::Unsupported => Errno::EOPNOTSUPP,
@@ -414,7 +418,7 @@ fn refusal(volume: &Archive, ino: Ino, problem: &MemberError) -> Errno {
 /// told elsewhere.
 fn read_failed(volume: &Archive, ino: Ino, error: &ReadError) -> Errno {
     if let ReadError::Io(error) = error {
-        volume.tell_once(ino, &crate::ui::human::error_text(error));
+        volume.log_once(ino, &crate::ui::human::error_text(error));
     }
     Errno::EIO
 }

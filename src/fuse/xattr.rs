@@ -151,7 +151,7 @@ fn npy_header(
     member: &Member,
 ) -> Result<Option<NpyHeader>, AttributeError> {
     NpyHeader::find(|len| {
-        let start = volume.start_of(member, len as u64);
+        let start = volume.read_start(member, len as u64);
         start.map_err(|error| AttributeError::Read {
             volume: volume.clone(),
             ino,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Inflated, Key};
-use crate::archive::served_file::FileSlice;
+use crate::archive::slice::FileSlice;
 use crate::sys;
 
 /// What there is.
@@ -167,8 +167,8 @@ impl Entry {
             Self::Ready {
                 contents, home: at, ..
             } if home.is_none_or(|home| home == *at)
-                && Arc::strong_count(contents.bytes()) == 1
-                && !sys::is_open_elsewhere(contents.bytes().file()) =>
+                && Arc::strong_count(contents.file()) == 1
+                && !sys::is_open_elsewhere(contents.file().as_file()) =>
             {
                 Some(contents.len())
             }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Options;
-use crate::archive::served_file::FileVersion;
+use crate::archive::version::FileVersion;
 use crate::sys::mountinfo;
 
 const SUFFIX: &str = ".npz";

@@ -13,7 +13,7 @@ use super::slot::{ArchiveSlot, Origin};
 use super::subtree::{Subtree, SubtreeKind};
 use super::{Options, VfsError};
 use crate::archive::reflink::Reflinker;
-use crate::archive::served_file::FileSlice;
+use crate::archive::slice::FileSlice;
 use crate::archive::watch::Watch;
 use crate::archive::{Archive, Contents};
 use crate::inflate::Inflater;
@@ -231,13 +231,13 @@ impl OpenArchives {
         let is_same = |metadata| Identity::of(&metadata) == seen.identity;
         match volume {
             Ok(mut volume) => {
-                let opened = volume.archive().bytes().file().metadata();
+                let opened = volume.data().file().as_file().metadata();
                 if !opened.is_ok_and(is_same) {
                     return Err(VfsError::Gone);
                 }
                 if let (Some(min), Some(directory)) = (self.clone_min, seen.at.parent()) {
                     // What speaks against it is in the log.
-                    let _ = volume.clone_members(Arc::new(Reflinker::new(directory, min)));
+                    let _ = volume.enable_reflinks(Arc::new(Reflinker::new(directory, min)));
                 }
                 Ok(volume)
             }
@@ -258,7 +258,7 @@ impl OpenArchives {
     ) -> Result<Archive, VfsError> {
         let member = outer.tree.member(ino).ok_or(VfsError::Gone)?;
         let name = outer.tree.name_of(member);
-        let path = outer.inside_path(name);
+        let path = outer.nested_path(name);
         let failed = |reason: &dyn std::fmt::Display| {
             let shown = Escaped::path(&path).to_string();
             self.failed(archive, || format!("{shown}: {reason}"))
@@ -271,7 +271,7 @@ impl OpenArchives {
             Err(problem) => return Err(failed(problem)),
         };
         let modified = member.modified;
-        let volume = Archive::inside(outer, path.clone(), contents, modified, self.inflates);
+        let volume = Archive::nested(outer, path.clone(), contents, modified, self.inflates);
         volume.map_err(|defect| failed(&defect))
     }
 

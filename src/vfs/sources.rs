@@ -108,7 +108,7 @@ fn pass(volume: &mut Archive, min: u64) -> Result<(), PassthroughError> {
     let has_long = volume.tree.files().any(|member| member.size >= min);
     let has_any = has_long
         && Reflinker::beside(&volume.path, min)
-            .and_then(|cloner| volume.clone_members(Arc::new(cloner)))
+            .and_then(|cloner| volume.enable_reflinks(Arc::new(cloner)))
             .map_err(PassthroughError::Clone)?;
     if has_any || !volume.is_all_stored() {
         return Ok(());

@@ -44,10 +44,10 @@ impl Vfs {
             .iter()
             .fold((0, 0), |(len, inodes), open| {
                 let volume = &open.volume;
-                let of_file = if volume.is_inside() {
+                let of_file = if volume.is_nested() {
                     0
                 } else {
-                    volume.archive().len()
+                    volume.data().len()
                 };
                 (len + of_file, inodes + volume.tree.len() as u64)
             })

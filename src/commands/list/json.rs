@@ -25,7 +25,7 @@ fn object(out: &mut impl Write, listing: &Listing<'_>) -> Result<(), Error> {
     text(out, "{\"archive\":")?;
     value(out, &archive)?;
     text(out, ",\"size_bytes\":")?;
-    value(out, &listing.volume.archive().len())?;
+    value(out, &listing.volume.data().len())?;
     text(out, ",\"members\":[")?;
     let mut before = "";
     for row in listing.rows() {

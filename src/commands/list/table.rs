@@ -59,7 +59,7 @@ pub(super) fn write(
     if let Some(frame) = listing.frame()? {
         table.paragraph(&frame.to_string(), 0, plain)?;
     }
-    let archive = Size(listing.volume.archive().len());
+    let archive = Size(listing.volume.data().len());
     table.paragraph(&format!("{totals}, {archive} archive"), 0, plain)?;
     listing.check()
 }
