@@ -1,19 +1,20 @@
-//! What compressed members are inflated to: made once, when somebody first wants it, kept within a
-//! budget, and dropped again when nobody uses it.
+//! Compressed members, inflated once and kept within a limit.
 //!
-//! Contents are files without a name, in memory as long as there is room, then on a disk. They are
-//! checked whole, CRC-32 included, before the first byte is served.
+//! A member is inflated whole at its first open, into a file without a name: in memory as long as
+//! there is room, then on a disk. Nothing is served before its CRC-32 was checked, which is why a
+//! reader of the first bytes waits for all of them. Files in use are kept; of the others the least
+//! recently used go first.
 
 mod cache;
 mod error;
-mod file;
+mod limits;
+mod unnamed_file;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
@@ -21,46 +22,37 @@ use nix::sys::statvfs::statvfs;
 use crate::archive::Archive;
 use crate::archive::served_file::ServedFile;
 use crate::archive::slice::FileSlice;
+use crate::sys::sync::lock;
 use crate::sys::thread_pool::Pool;
 use crate::tree::Ino;
 pub use cache::Usage;
-use cache::{Cache, Home};
+use cache::{Cache, Storage};
 pub use error::InflateError;
-pub use file::memory_file;
-use file::{allocate, read_only};
+pub use limits::Limits;
+pub use unnamed_file::memory_file;
+use unnamed_file::{allocate, read_only};
 
 /// How much is inflated at once, in bytes.
 const STEP: usize = 256 << 10;
 
-/// How much room there is for contents.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// In memory, in bytes.
-    pub memory: u64,
-    /// Where contents go that find no room in memory.
-    pub directory: PathBuf,
-    /// How many there may be, since each takes a descriptor.
-    pub count: usize,
-}
-
-/// Which contents: the number of the archive within the mount, and the member's inode in it.
+/// The number of the archive within the mount, and the member's inode in it.
 pub type Key = (u32, Ino);
 
-/// What is told to everybody who waits for the same contents.
+/// The answer to all who wait for the same contents.
 pub type Inflated = Result<FileSlice, Arc<InflateError>>;
 
-/// Inflates members, and keeps what they were inflated to.
+/// Inflates members, and keeps their contents.
 pub struct Inflater {
     limits: Limits,
+    /// Not locked while anything may wait: each open of a compressed member needs it.
     cache: Mutex<Cache>,
-    /// Locked by whoever takes room on the disk, which may take its time: else two would take the
-    /// same.
+    /// Held while room on the disk is allocated: two threads would count on the same free space.
     disk: Mutex<()>,
     pool: Pool,
 }
 
 impl Inflater {
-    /// Nothing inflated yet.
+    /// Creates an inflater that has inflated nothing.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -70,77 +62,72 @@ impl Inflater {
         }
     }
 
-    /// Has `then` called with the contents of the member `key.1` of `volume`: now if they are there,
-    /// otherwise by another thread once they are. However many ask, a member is inflated only once.
-    pub fn with(
+    /// Calls `then` with the contents of the member `key.1` of `archive`: at once where they are
+    /// kept, otherwise on another thread when they are inflated. Concurrent requests for a member
+    /// inflate it once.
+    pub fn request(
         self: &Arc<Self>,
         key: Key,
-        volume: Arc<Archive>,
+        archive: Arc<Archive>,
         then: impl FnOnce(Inflated) + Send + 'static,
     ) {
-        let mut cache = self.lock();
+        let mut cache = lock(&self.cache);
         if let Some(contents) = cache.ready(key) {
             drop(cache);
             return then(Ok(contents));
         }
-        let is_first = cache.wait(key, Box::new(then));
+        let is_first = cache.add_waiter(key, Box::new(then));
         drop(cache);
         if is_first {
             let this = self.clone();
-            self.pool.run(move || this.make(key, &volume));
+            self.pool.run(move || this.answer_waiters(key, &archive));
         }
     }
 
-    /// What there is.
+    /// Returns what the kept contents take.
     pub fn usage(&self) -> Usage {
-        self.lock().usage()
+        lock(&self.cache).usage()
     }
 
-    /// Nothing that can panic is done while the lock is held, and nothing that may wait: all who
-    /// open a file need it.
-    fn lock(&self) -> MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn make(&self, key: Key, volume: &Archive) {
-        // Decoders are given what anybody made, and those who wait must not wait for ever.
-        let made = panic::catch_unwind(AssertUnwindSafe(|| self.inflate(key.1, volume)));
-        let made = made.unwrap_or(Err(InflateError::Decoder));
-        let mut cache = self.lock();
-        let mut waiters = cache.end_wait(key);
+    fn answer_waiters(&self, key: Key, archive: &Archive) {
+        // Decoders read hostile data; should one panic, the waiters still need an answer.
+        let result = panic::catch_unwind(AssertUnwindSafe(|| self.inflate(key.1, archive)));
+        let result = result.unwrap_or(Err(InflateError::Decoder));
+        let mut cache = lock(&self.cache);
+        let mut waiters = cache.take_waiters(key);
         let last = waiters.pop();
-        let told = made.map_err(Arc::new).map(|(contents, room)| {
-            let home = match &room {
-                Some(_) => Home::Memory,
-                None => Home::Disk,
+        let answer = result.map_err(Arc::new).map(|(contents, room)| {
+            let storage = match &room {
+                Some(_) => Storage::Memory,
+                None => Storage::Disk,
             };
-            // From here on the room is that of what is kept.
+            // The cache counts the room from here on.
             std::mem::forget(room);
-            cache.keep(key, contents.clone(), home);
+            cache.keep(key, contents.clone(), storage);
             contents
         });
         drop(cache);
         for then in waiters {
-            then(told.clone());
+            then(answer.clone());
         }
-        // Nothing is kept here: what nobody else has any more may be dropped at once.
+        // The last one takes the answer itself: a copy left here would count as a use.
         if let Some(then) = last {
-            then(told);
+            then(answer);
         }
     }
 
-    /// The contents of a member, and the room that they take in memory, if they are there.
+    /// Inflates a member. Returns its contents, and the room that they take if it is in memory.
     fn inflate(
         &self,
         ino: Ino,
-        volume: &Archive,
+        archive: &Archive,
     ) -> Result<(FileSlice, Option<Room<'_>>), InflateError> {
-        let Some(member) = volume.tree.member(ino) else {
+        let Some(member) = archive.tree.member(ino) else {
             return Err(InflateError::Data(io::ErrorKind::NotFound.into()));
         };
         let size = member.size;
-        self.make_place()?;
-        let room = self.room_in_memory(size);
+        self.make_room_for_one()?;
+        let room = self.reserve_memory(size);
         let directory = &self.limits.directory;
         let cannot_write = |error: io::Error| match (&room, error.raw_os_error()) {
             (None, Some(libc::ENOSPC | libc::EDQUOT)) => self.no_room(size),
@@ -157,12 +144,12 @@ impl Inflater {
             Some(_) => memory_file().map_err(cannot_write)?,
             None => self.disk_file(size).map_err(cannot_write)?,
         };
-        // That the archive has changed explains whatever is wrong with the data.
-        let as_data = |error| match volume.check() {
+        // A change of the archive explains any fault of the data.
+        let as_data = |error| match archive.check() {
             Ok(()) => InflateError::Data(error),
             Err(error) => error.into(),
         };
-        let mut decoder = volume.decoder(member).map_err(as_data)?;
+        let mut decoder = archive.decoder(member).map_err(as_data)?;
         let mut buffer = vec![0; STEP];
         loop {
             let len = decoder.read(&mut buffer).map_err(as_data)?;
@@ -171,17 +158,17 @@ impl Inflater {
             }
             file.write_all(&buffer[..len]).map_err(cannot_write)?;
         }
-        volume.check()?;
-        let bytes = read_only(&file)
+        archive.check()?;
+        let file = read_only(&file)
             .and_then(|file| ServedFile::private(file, size))
             .map_err(cannot_write)?;
-        Ok((FileSlice::whole(Arc::new(bytes)), room))
+        Ok((FileSlice::whole(Arc::new(file)), room))
     }
 
-    /// Sees to it that there may be contents more, if need be by dropping some that nobody uses.
-    fn make_place(&self) -> Result<(), InflateError> {
+    /// Drops unused contents until one more may be kept.
+    fn make_room_for_one(&self) -> Result<(), InflateError> {
         loop {
-            let mut cache = self.lock();
+            let mut cache = lock(&self.cache);
             if cache.usage().count < self.limits.count {
                 return Ok(());
             }
@@ -191,38 +178,37 @@ impl Inflater {
         }
     }
 
-    /// Takes `size` bytes of memory, if need be by dropping what nobody uses; `None` where that would
-    /// not be enough.
-    fn room_in_memory(&self, size: u64) -> Option<Room<'_>> {
-        let (fits, dropped) = self.lock().take_memory(size, self.limits.memory);
-        // Memory is given back only now, which takes a while.
+    /// Reserves `size` bytes of memory, and drops unused contents for it; `None` where that would not
+    /// be enough.
+    fn reserve_memory(&self, size: u64) -> Option<Room<'_>> {
+        let (fits, dropped) = lock(&self.cache).reserve_memory(size, self.limits.memory);
+        // Unlocked, since freeing memory takes a while.
         drop(dropped);
-        // Not made in vain: it would give back what was not taken.
+        // Not made where it does not fit: its drop would release what was not reserved.
         fits.then(|| Room {
             inflater: self,
             size,
         })
     }
 
-    /// A new file without a name that has `size` bytes of the disk for itself, if need be because
-    /// something that nobody uses was dropped.
+    /// Creates an unnamed file with `size` bytes of the disk, and drops unused contents for it.
     fn disk_file(&self, size: u64) -> io::Result<File> {
-        let _turn = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.disk);
         loop {
             let disk = statvfs(&self.limits.directory)?;
             let free = disk.blocks_available().saturating_mul(disk.fragment_size());
             let no_room = match free.checked_sub(size) {
                 Some(_) => match allocate(&self.limits.directory, size) {
                     Err(error) if error.kind() == io::ErrorKind::StorageFull => error,
-                    done => return done,
+                    result => return result,
                 },
                 None => Errno::ENOSPC.into(),
             };
-            let mut cache = self.lock();
-            let would_do = free.saturating_add(cache.idle_bytes(Home::Disk)) >= size;
-            let oldest = would_do.then(|| cache.drop_oldest(Some(Home::Disk)));
+            let mut cache = lock(&self.cache);
+            let would_suffice = free.saturating_add(cache.unused_bytes(Storage::Disk)) >= size;
+            let oldest = would_suffice.then(|| cache.drop_oldest(Some(Storage::Disk)));
             drop(cache);
-            // Only once it is closed there is more room.
+            // The space is free only once the file is closed.
             drop(oldest.flatten().ok_or(no_room)?);
         }
     }
@@ -236,7 +222,7 @@ impl Inflater {
     }
 }
 
-/// Room in memory for contents that are being made, given back when they are not.
+/// Memory reserved for contents that are being inflated, released unless they are kept.
 struct Room<'a> {
     inflater: &'a Inflater,
     size: u64,
@@ -244,7 +230,7 @@ struct Room<'a> {
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.inflater.lock().give_back(self.size);
+        lock(&self.inflater.cache).release_memory(self.size);
     }
 }
 
@@ -258,6 +244,7 @@ impl fmt::Debug for Inflater {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Barrier, mpsc};
     use std::thread;
@@ -270,27 +257,27 @@ mod tests {
 
     struct Fixture {
         directory: tempfile::TempDir,
-        volume: Arc<Archive>,
+        archive: Arc<Archive>,
         inflater: Arc<Inflater>,
     }
 
     impl Fixture {
-        /// Deflated members of `LEN` bytes each, room for `memory` bytes of them in memory, and for
-        /// `count` at all.
+        /// Deflated members of `LEN` bytes each, `memory` bytes of which may be kept in memory, and
+        /// `count` of which may be kept at all.
         fn new(members: &[&str], memory: u64, count: usize) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("a.npz");
-            let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+            let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
             let deflated = zip::CompressionMethod::Deflated;
             let options = SimpleFileOptions::default().compression_method(deflated);
             for name in members {
-                archive.start_file(*name, options).unwrap();
-                archive.write_all(&contents(name)).unwrap();
+                writer.start_file(*name, options).unwrap();
+                writer.write_all(&contents(name)).unwrap();
             }
-            archive.finish().unwrap();
-            let volume = Archive::open(&path, &path, true, None).unwrap();
+            writer.finish().unwrap();
+            let archive = Archive::open(&path, &path, true, None).unwrap();
             Self {
-                volume: Arc::new(volume),
+                archive: Arc::new(archive),
                 inflater: Arc::new(Inflater::new(Limits {
                     memory,
                     directory: directory.path().to_owned(),
@@ -300,7 +287,7 @@ mod tests {
             }
         }
 
-        /// The same with contents that find no room in memory in `directory`.
+        /// Puts contents that find no room in memory into `directory`.
         fn with_directory(mut self, directory: impl Into<PathBuf>) -> Self {
             let limits = Limits {
                 directory: directory.into(),
@@ -311,11 +298,11 @@ mod tests {
         }
 
         fn ask(&self, name: &str) -> mpsc::Receiver<Inflated> {
-            let ino = self.volume.tree.lookup(Ino::ROOT, name.as_bytes());
+            let ino = self.archive.tree.lookup(Ino::ROOT, name.as_bytes());
             let key = (0, ino.unwrap().ino);
             let (sender, receiver) = mpsc::channel();
             let then = move |inflated| sender.send(inflated).unwrap();
-            self.inflater.with(key, self.volume.clone(), then);
+            self.inflater.request(key, self.archive.clone(), then);
             receiver
         }
 
@@ -329,7 +316,7 @@ mod tests {
             self.ask(name).recv().unwrap().unwrap_err().to_string()
         }
 
-        /// How many contents there are, their memory, and how often something was inflated.
+        /// The number of kept contents, their memory, and the number of inflations.
         fn usage(&self) -> (usize, u64, u64) {
             let usage = self.inflater.usage();
             (usage.count, usage.memory, usage.inflations)
@@ -342,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_inflated_once_for_all_who_ask() {
+    fn concurrent_requests_inflate_a_member_once() {
         let fixture = Fixture::new(&["a"], 10 * LEN, 9);
         let asked: Vec<_> = (0..32).map(|_| fixture.ask("a")).collect();
         for receiver in asked {
@@ -354,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_for_longest_is_dropped_first_and_inflated_again() {
+    fn the_least_recently_used_is_dropped_first() {
         let fixture = Fixture::new(&["a", "b", "c", "d"], 3 * LEN, 9);
         for name in ["a", "b", "c", "a", "d"] {
             fixture.inflated(name);
@@ -369,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_is_kept_and_the_rest_goes_to_the_disk() {
+    fn contents_in_use_are_kept_and_others_go_to_the_disk() {
         let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN + 1, 9);
         let used = [fixture.inflated("a"), fixture.inflated("b")];
         let on_disk = fixture.inflated("c");
@@ -384,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_elsewhere_is_in_use() {
+    fn contents_open_elsewhere_are_in_use() {
         let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN, 9);
         let elsewhere = read_only(fixture.inflated("a").file().as_file()).unwrap();
         fixture.inflated("b");
@@ -395,15 +382,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_dropped_for_what_finds_no_room_all_the_same() {
+    fn nothing_is_dropped_in_vain() {
         let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN, 9);
         let used = fixture.inflated("a");
         fixture.inflated("b");
-        assert!(fixture.inflater.room_in_memory(2 * LEN).is_none());
-        assert!(fixture.inflater.room_in_memory(u64::MAX).is_none());
+        assert!(fixture.inflater.reserve_memory(2 * LEN).is_none());
+        assert!(fixture.inflater.reserve_memory(u64::MAX).is_none());
         assert_eq!(fixture.usage(), (2, 2 * LEN, 2));
-        assert!(fixture.inflater.room_in_memory(LEN).is_some());
-        // Room that was taken and not used is given back.
+        assert!(fixture.inflater.reserve_memory(LEN).is_some());
+        // Unused room is released.
         assert_eq!(fixture.usage(), (1, LEN, 2));
         drop(used);
         let on_disk = Fixture::new(&["a", "b"], 0, 9);
@@ -414,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn room_that_is_not_to_be_had_after_all_is_not_counted() {
+    fn memory_that_is_not_reserved_is_not_counted() {
         let fixture = Fixture::new(&["a"], LEN, 9);
         let is_over = AtomicBool::new(false);
         for _ in 0..100 {
@@ -422,7 +409,7 @@ mod tests {
             let both = Barrier::new(2);
             is_over.store(false, Ordering::Relaxed);
             let counted = thread::scope(|scope| {
-                // Somebody uses them at one moment and not at the next.
+                // In use at one moment and not at the next.
                 scope.spawn(|| {
                     both.wait();
                     while !is_over.load(Ordering::Relaxed) {
@@ -431,21 +418,21 @@ mod tests {
                 });
                 both.wait();
                 let counted = (0..100).map(|_| {
-                    let _room = fixture.inflater.room_in_memory(LEN);
+                    let _room = fixture.inflater.reserve_memory(LEN);
                     fixture.usage().1
                 });
                 let counted: Vec<u64> = counted.collect();
                 is_over.store(true, Ordering::Relaxed);
                 counted
             });
-            // Either the room, or the contents that could not be dropped.
+            // Either the room is counted, or the contents that could not be dropped.
             assert_eq!(counted, [LEN; 100]);
         }
     }
 
     #[test]
-    fn no_room_is_an_error_that_is_not_kept() {
-        // There is never any room there.
+    fn a_lack_of_room_is_not_remembered() {
+        // /proc never has any room.
         let fixture = Fixture::new(&["a", "b"], LEN, 9).with_directory("/proc");
         let used = fixture.inflated("a");
         for _ in 0..2 {
@@ -461,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_gone_is_an_error() {
+    fn a_missing_directory_is_an_error() {
         let fixture = Fixture::new(&["a"], 0, 9).with_directory("/no/such\n");
         assert_eq!(
             fixture.error("a"),
@@ -470,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_never_more_contents_than_the_limit() {
+    fn contents_never_exceed_the_limit() {
         let fixture = Fixture::new(&["a", "b", "c"], 9 * LEN, 2);
         for name in ["a", "b", "c"] {
             fixture.inflated(name);
@@ -492,14 +479,14 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         // The CRC in both headers.
         let crc = crc32fast::hash(&contents("a"));
-        let told = crc.to_le_bytes();
-        while let Some(at) = bytes.windows(4).position(|part| part == told) {
+        let stored = crc.to_le_bytes();
+        while let Some(at) = bytes.windows(4).position(|part| part == stored) {
             bytes[at] ^= 1;
         }
         std::fs::write(&path, bytes).unwrap();
-        let volume = Archive::open(&path, &path, true, None).unwrap();
+        let archive = Archive::open(&path, &path, true, None).unwrap();
         let fixture = Fixture {
-            volume: Arc::new(volume),
+            archive: Arc::new(archive),
             ..fixture
         };
         for _ in 0..2 {
@@ -513,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_that_has_changed_is_said_to_have_whatever_its_data_looks_like() {
+    fn a_changed_archive_is_reported_before_damaged_data() {
         for len in [0, 1] {
             let fixture = Fixture::new(&["a"], 9 * LEN, 9);
             let path = fixture.directory.path().join("a.npz");

@@ -308,7 +308,7 @@ impl Vfs {
     ) {
         let inode = Inode::of(ino);
         let key = (inode.unit, inode.local);
-        self.shelf.inflater.with(key, volume.clone(), then);
+        self.shelf.inflater.request(key, volume.clone(), then);
     }
 
     /// Whether what is asked of an inode can be told without waiting for a disk.

@@ -1,4 +1,4 @@
-//! What members were inflated to, and who waits for it.
+//! The contents that are kept, and the waiters for those that are being inflated.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,47 +7,46 @@ use super::{Inflated, Key};
 use crate::archive::slice::FileSlice;
 use crate::sys;
 
-/// What there is.
+/// What the kept contents take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// How many contents, wherever they are.
+    /// The number of contents, in memory and on the disk.
     pub count: usize,
-    /// How many bytes of memory they take, those included that are being made.
+    /// The bytes of memory that they take, also those that are being inflated.
     pub memory: u64,
-    /// How often a member was inflated, or was to be.
+    /// How often the inflation of a member was started.
     pub inflations: u64,
 }
 
 pub(super) type Waiter = Box<dyn FnOnce(Inflated) + Send>;
 
-/// Where contents are.
+/// The place of contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Home {
+pub(super) enum Storage {
     Memory,
     Disk,
 }
 
 enum Entry {
-    /// Is being made; these want it.
+    /// Being inflated.
     Pending(Vec<Waiter>),
     Ready {
         contents: FileSlice,
-        home: Home,
-        /// When it was last asked for: its key in `Cache::by_use`.
+        storage: Storage,
+        /// The time of the last request: the key in `Cache::by_use`.
         used: u64,
     },
 }
 
-/// All contents, those that are being made included.
+/// All contents, also those that are being inflated.
 #[derive(Default)]
 pub(super) struct Cache {
     entries: HashMap<Key, Entry>,
-    /// What is ready, least recently used first.
+    /// The contents that are ready, least recently used first.
     by_use: BTreeMap<u64, Key>,
     clock: u64,
-    /// Bytes in memory, what is being made included.
+    /// The bytes of memory in use or reserved.
     in_memory: u64,
-    /// How often a member was inflated, or was to be.
     inflations: u64,
 }
 
@@ -60,7 +59,7 @@ impl Cache {
         }
     }
 
-    /// The contents of `key`, which count as used just now; `None` where they are not there yet.
+    /// Returns the contents of `key`, and marks them as used; `None` where they are not ready.
     pub(super) fn ready(&mut self, key: Key) -> Option<FileSlice> {
         let Some(Entry::Ready { contents, used, .. }) = self.entries.get_mut(&key) else {
             return None;
@@ -72,9 +71,9 @@ impl Cache {
         Some(contents.clone())
     }
 
-    /// Lets somebody wait for contents that are not there yet. Returns whether nobody did so far:
-    /// then they have to be made.
-    pub(super) fn wait(&mut self, key: Key, waiter: Waiter) -> bool {
+    /// Adds a waiter for contents that are not ready. Returns whether it is the first one, who has
+    /// them inflated.
+    pub(super) fn add_waiter(&mut self, key: Key, waiter: Waiter) -> bool {
         if let Some(Entry::Pending(waiters)) = self.entries.get_mut(&key) {
             waiters.push(waiter);
             return false;
@@ -84,43 +83,42 @@ impl Cache {
         true
     }
 
-    /// Ends the wait for contents; returns those who waited.
-    pub(super) fn end_wait(&mut self, key: Key) -> Vec<Waiter> {
+    /// Ends the wait for contents, and returns the waiters.
+    pub(super) fn take_waiters(&mut self, key: Key) -> Vec<Waiter> {
         match self.entries.remove(&key) {
             Some(Entry::Pending(waiters)) => waiters,
             _ => Vec::new(),
         }
     }
 
-    /// Keeps contents that nobody waits for any more. The memory that they are in has been taken.
-    pub(super) fn keep(&mut self, key: Key, contents: FileSlice, home: Home) {
+    /// Keeps contents whose waiters were taken, and whose memory was reserved.
+    pub(super) fn keep(&mut self, key: Key, contents: FileSlice, storage: Storage) {
         self.clock += 1;
         self.by_use.insert(self.clock, key);
         let used = self.clock;
         let entry = Entry::Ready {
             contents,
-            home,
+            storage,
             used,
         };
         self.entries.insert(key, entry);
     }
 
-    /// Takes `size` bytes of memory, of which there are `limit`, if need be by dropping what nobody
-    /// uses. Returns whether that was enough, and what was dropped, since to let go of it takes a
-    /// while.
-    pub(super) fn take_memory(&mut self, size: u64, limit: u64) -> (bool, Vec<FileSlice>) {
+    /// Reserves `size` bytes of memory, of which there are `limit`, and drops unused contents for it.
+    /// Returns whether that was enough, and the dropped contents, which take a while to free.
+    pub(super) fn reserve_memory(&mut self, size: u64, limit: u64) -> (bool, Vec<FileSlice>) {
         let mut dropped = Vec::new();
-        let Some(may_be_taken) = limit.checked_sub(size) else {
+        let Some(available) = limit.checked_sub(size) else {
             return (false, dropped);
         };
-        if self.in_memory > may_be_taken
-            && self.in_memory - self.idle_bytes(Home::Memory) > may_be_taken
+        if self.in_memory > available
+            && self.in_memory - self.unused_bytes(Storage::Memory) > available
         {
             return (false, dropped);
         }
-        while self.in_memory > may_be_taken {
-            // What was idle before may be in use by a mapping now.
-            match self.drop_oldest(Some(Home::Memory)) {
+        while self.in_memory > available {
+            // A mapping may have come to use contents that were counted as unused.
+            match self.drop_oldest(Some(Storage::Memory)) {
                 Some(oldest) => dropped.push(oldest),
                 None => return (false, dropped),
             }
@@ -129,30 +127,35 @@ impl Cache {
         (true, dropped)
     }
 
-    /// Gives back memory that was taken for contents that are not kept.
-    pub(super) fn give_back(&mut self, size: u64) {
+    /// Releases memory that was reserved for contents that are not kept.
+    pub(super) fn release_memory(&mut self, size: u64) {
         self.in_memory -= size;
     }
 
-    /// How many bytes there are at `home` that nobody uses.
-    pub(super) fn idle_bytes(&self, home: Home) -> u64 {
+    /// Counts the bytes in `storage` that are not in use.
+    pub(super) fn unused_bytes(&self, storage: Storage) -> u64 {
         let entries = self.entries.values();
-        entries.filter_map(|entry| entry.idle_at(Some(home))).sum()
+        entries
+            .filter_map(|entry| entry.unused_len(Some(storage)))
+            .sum()
     }
 
-    /// Drops, of the contents that nobody uses, those that were not asked for longest. They are
-    /// returned since to let go of them may take a while.
-    pub(super) fn drop_oldest(&mut self, home: Option<Home>) -> Option<FileSlice> {
-        let is_idle = |key: &Key| {
+    /// Drops the least recently used contents of those in `storage`, or anywhere, that are not in
+    /// use. They are returned, since they may take a while to free.
+    pub(super) fn drop_oldest(&mut self, storage: Option<Storage>) -> Option<FileSlice> {
+        let is_unused = |key: &Key| {
             let entry = self.entries.get(key);
-            entry.is_some_and(|entry| entry.idle_at(home).is_some())
+            entry.is_some_and(|entry| entry.unused_len(storage).is_some())
         };
-        let (&used, &key) = self.by_use.iter().find(|(_, key)| is_idle(key))?;
+        let (&used, &key) = self.by_use.iter().find(|(_, key)| is_unused(key))?;
         self.by_use.remove(&used);
-        let Some(Entry::Ready { contents, home, .. }) = self.entries.remove(&key) else {
+        let Some(Entry::Ready {
+            contents, storage, ..
+        }) = self.entries.remove(&key)
+        else {
             return None;
         };
-        if home == Home::Memory {
+        if storage == Storage::Memory {
             self.in_memory -= contents.len();
         }
         Some(contents)
@@ -160,13 +163,15 @@ impl Cache {
 }
 
 impl Entry {
-    /// The length of contents at `home`, or anywhere, that nobody uses: no file that is open, no
-    /// archive inside, and no mapping that has outlived the file.
-    fn idle_at(&self, home: Option<Home>) -> Option<u64> {
+    /// Returns the length of contents in `storage`, or anywhere, that are not in use: by an open
+    /// file, by an archive inside, or by a mapping that has outlived its file.
+    fn unused_len(&self, storage: Option<Storage>) -> Option<u64> {
         match self {
             Self::Ready {
-                contents, home: at, ..
-            } if home.is_none_or(|home| home == *at)
+                contents,
+                storage: place,
+                ..
+            } if storage.is_none_or(|storage| storage == *place)
                 && Arc::strong_count(contents.file()) == 1
                 && !sys::is_open_elsewhere(contents.file().as_file()) =>
             {

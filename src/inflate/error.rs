@@ -1,39 +1,39 @@
-//! Why a member was not inflated.
+//! The reasons why a member is not inflated.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use crate::archive::served_file::ReadError;
-use crate::ui::human::error_text;
-use crate::ui::human::{Escaped, Size};
+use crate::ui::human::{Escaped, Size, error_text};
 
-/// Why a member was not inflated.
+/// The reason why a member is not inflated.
 #[derive(Debug)]
 pub enum InflateError {
     /// The archive has changed.
     Stale,
     /// The archive cannot be read, or the member is not what it should be.
     Data(io::Error),
-    /// There is no room for so much, not even on the disk.
+    /// There is no room for the contents, not even on the disk.
     NoRoom {
-        /// What is needed, in bytes.
+        /// The room that is needed, in bytes.
         size: u64,
-        /// What may be used of the memory, in bytes.
+        /// The limit for memory, in bytes.
         memory: u64,
-        /// Where there is no room either.
+        /// The directory on the disk.
         directory: PathBuf,
     },
-    /// More contents are in use than there may be.
+    /// As many contents are in use as may be kept.
     TooMany,
     /// The contents could not be written.
     Write {
-        /// Where; `None` for memory.
+        /// The directory on the disk; `None` for memory.
         directory: Option<PathBuf>,
-        /// The cause.
+        /// The error of the system call.
         error: io::Error,
     },
-    /// The decoder failed in a way in which it never should.
+    /// The decoder panicked.
     Decoder,
 }
 
@@ -64,6 +64,15 @@ impl fmt::Display for InflateError {
                 write!(f, ": {}", error_text(error))
             }
             Self::Decoder => f.write_str("the decoder failed: please report it"),
+        }
+    }
+}
+
+impl Error for InflateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Data(error) | Self::Write { error, .. } => Some(error),
+            Self::Stale | Self::NoRoom { .. } | Self::TooMany | Self::Decoder => None,
         }
     }
 }

@@ -279,7 +279,7 @@ impl OpenArchives {
     fn inflated(&self, key: (u32, Ino), volume: &Arc<Archive>) -> Result<FileSlice, String> {
         let (done, inflated) = mpsc::channel();
         self.inflater
-            .with(key, volume.clone(), move |result| drop(done.send(result)));
+            .request(key, volume.clone(), move |result| drop(done.send(result)));
         match inflated.recv() {
             Ok(result) => result.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
