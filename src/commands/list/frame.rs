@@ -1,4 +1,4 @@
-//! What StaticFrame stores of a frame beside its arrays: `__meta__.json`.
+//! The StaticFrame frame that an archive holds, as its member `__meta__.json` describes it.
 
 use std::fmt;
 
@@ -8,40 +8,39 @@ use serde_json::Value;
 use crate::npy::NpyHeader;
 use crate::ui::human::Escaped;
 
-/// The name of the file that tells of the frame.
-pub const META: &str = "__meta__.json";
+/// The member that describes the frame.
+pub(super) const META: &str = "__meta__.json";
 
-/// The longest [`META`] that is read, in bytes: far more than StaticFrame writes, and few enough that
-/// what is made of it stays small.
-pub const META_MAX: u64 = 1 << 20;
+/// The longest [`META`] to read, in bytes: far more than StaticFrame writes, yet little memory once
+/// parsed.
+pub(super) const META_MAX: u64 = 1 << 20;
 
-/// A frame of StaticFrame.
+/// A StaticFrame frame.
 #[derive(Debug, PartialEq, Serialize)]
-pub struct Frame {
-    /// Its name, as JSON has it: null for none, dates as Python shows them.
-    pub name: Value,
-    /// The numbers of rows and columns; `None` where its arrays do not tell.
-    pub shape: Option<[u64; 2]>,
-    /// How many arrays its values are in.
-    pub blocks: u64,
-    /// The labels of its rows.
-    pub index: Axis,
-    /// The labels of its columns.
-    pub columns: Axis,
+pub(super) struct Frame {
+    /// The JSON value that StaticFrame wrote: null for no name, dates as Python's `repr`.
+    name: Value,
+    /// The numbers of rows and columns; `None` if the shapes of the arrays do not say.
+    shape: Option<[u64; 2]>,
+    /// The number of arrays that hold the values.
+    blocks: u64,
+    /// The labels of the rows.
+    index: Axis,
+    /// The labels of the columns.
+    columns: Axis,
 }
 
-/// The labels of the rows or of the columns.
+/// The labels of the rows or the columns.
 #[derive(Debug, PartialEq, Serialize)]
-pub struct Axis {
-    /// Its name, as that of the frame.
-    pub name: Value,
-    /// The class in StaticFrame, such as `IndexHierarchy`.
+struct Axis {
+    name: Value,
+    /// The StaticFrame class, such as `IndexHierarchy`.
     #[serde(rename = "type")]
-    pub class: String,
-    /// How many labels each row or column has.
-    pub depth: u64,
-    /// The class of each depth, where there are several.
-    pub types: Vec<String>,
+    class: String,
+    /// The number of labels of each row or column.
+    depth: u64,
+    /// The class of each depth; empty if there is only one.
+    types: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -54,18 +53,15 @@ struct Meta {
     types_index: Vec<String>,
     #[serde(rename = "__types_columns__", default)]
     types_columns: Vec<String>,
-    /// The number of blocks, the depth of the index and that of the columns.
+    /// The number of blocks, the depth of the index and the depth of the columns.
     #[serde(rename = "__depths__")]
     depths: [u64; 3],
 }
 
 impl Frame {
-    /// The frame that `meta`, the contents of [`META`], tells of; `None` where StaticFrame would not
-    /// read it. `header` finds the npy header of an array by the name of its file.
-    ///
-    /// # Errors
-    /// Those of `header`.
-    pub fn read<E>(
+    /// Parses `meta`, the contents of [`META`]; `None` if StaticFrame would not read it. `header`
+    /// returns the npy header of the array with the given file name.
+    pub(super) fn parse<E>(
         meta: &[u8],
         header: impl FnMut(&str) -> Result<Option<NpyHeader>, E>,
     ) -> Result<Option<Self>, E> {
@@ -95,8 +91,8 @@ impl Frame {
     }
 }
 
-/// The blocks stand side by side, each one a column or several; without any, only the labels tell
-/// how many rows or columns there are.
+/// The shape of a frame whose blocks stand side by side, each of them one column or several. A frame
+/// without blocks still has as many rows and columns as labels.
 fn shape<E>(
     blocks: u64,
     mut header: impl FnMut(&str) -> Result<Option<NpyHeader>, E>,
@@ -163,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// The frame that `meta` tells of, with arrays of these names and shapes.
+    /// The frame that `meta` describes, beside arrays of these names and shapes.
     fn frame(meta: &str, arrays: &[(&str, &[u64])]) -> Option<Frame> {
         let header = |name: &str| {
             let array = arrays.iter().find(|(array, _)| *array == name);
@@ -175,7 +171,7 @@ mod tests {
                 data_offset: 128,
             }))
         };
-        match Frame::read(meta.as_bytes(), header) {
+        match Frame::parse(meta.as_bytes(), header) {
             Ok(frame) => frame,
         }
     }
@@ -192,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_tells_its_name_shape_types_and_depths() {
+    fn a_frame_has_a_name_a_shape_types_and_depths() {
         let meta = r#"{"__names__": [["frame", 1], "station", null],
             "__types__": ["IndexHierarchy", "Index"], "__types_index__": ["Index", "IndexDate"],
             "__depths__": [2, 2, 1]}"#;
@@ -211,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_escaped() {
+    fn names_are_escaped() {
         let meta = with_blocks(1).replacen("null", r#""a\u001b\\b""#, 1);
         let frame = frame(&meta, &[]).unwrap();
         assert_eq!(
@@ -221,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn without_blocks_the_labels_tell_the_shape() {
+    fn without_blocks_the_labels_give_the_shape() {
         let index: (&str, &[u64]) = ("__values_index_0__.npy", &[3]);
         let columns: (&str, &[u64]) = ("__values_columns_0__.npy", &[2]);
         assert_eq!(shape(0, &[index, columns]), Some([3, 2]));
@@ -231,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_that_are_missing_or_do_not_fit_together_have_no_shape() {
+    fn missing_or_mismatched_blocks_give_no_shape() {
         let first: (&str, &[u64]) = ("__blocks_0__.npy", &[3, u64::MAX]);
         assert_eq!(shape(1, &[first]), Some([3, u64::MAX]));
         assert_eq!(shape(u64::MAX, &[first]), None);
@@ -241,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_staticframe_did_not_write_is_no_frame() {
+    fn metadata_not_from_staticframe_is_no_frame() {
         for meta in [
             "",
             "{}",

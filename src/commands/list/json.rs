@@ -1,4 +1,4 @@
-//! The list of an archive as JSON, for programs.
+//! The list of an archive as a JSON object, for programs.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -6,31 +6,32 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
-use super::{ALIGNMENT, Listing, Npy, Row};
+use super::listing::Listing;
+use super::row::{Npy, Row};
 use crate::archive::lane::Lane;
 use crate::commands::error::Error;
 use crate::ui::human::{Escaped, TerminalSafeJson};
 use crate::zip::member::{MemberError, Method};
 
-/// Writes one object in one line, member by member: all of them at once could take gigabytes.
+/// Writes one object on one line, member by member: a value of all members could take gigabytes.
 pub(super) fn write(out: &mut impl Write, listing: &Listing<'_>) -> Result<(), Error> {
     let written = object(out, listing);
-    // Also behind an object that is broken off, so that it spoils no other.
+    // End the line even if the object is incomplete, so that the next one can be parsed.
     text(out, "\n")?;
     written.and_then(|()| listing.check())
 }
 
 fn object(out: &mut impl Write, listing: &Listing<'_>) -> Result<(), Error> {
-    let archive = Text(Escaped::path(listing.archive));
+    let archive = Text(Escaped::path(listing.given));
     text(out, "{\"archive\":")?;
     value(out, &archive)?;
     text(out, ",\"size_bytes\":")?;
-    value(out, &listing.volume.data().len())?;
+    value(out, &listing.len_bytes())?;
     text(out, ",\"members\":[")?;
     let mut before = "";
     for row in listing.rows() {
         text(out, before)?;
-        value(out, &MemberObject::of(&row?, listing.page_bytes))?;
+        value(out, &MemberObject::new(&row?, listing.page_bytes))?;
         before = ",";
     }
     text(out, "],\"frame\":")?;
@@ -43,7 +44,7 @@ fn text(out: &mut impl Write, text: &str) -> Result<(), Error> {
 }
 
 fn value(out: &mut impl Write, value: &impl Serialize) -> Result<(), Error> {
-    let mut serializer = serde_json::Serializer::with_formatter(out, Harmless);
+    let mut serializer = serde_json::Serializer::with_formatter(out, TerminalSafe);
     let written = value.serialize(&mut serializer);
     written.map_err(|error| Error::Output(error.into()))
 }
@@ -76,7 +77,7 @@ struct NpyObject<'a> {
 }
 
 impl<'a> MemberObject<'a> {
-    fn of(row: &'a Row<'_>, page_bytes: u64) -> Self {
+    fn new(row: &'a Row<'_>, page_bytes: u64) -> Self {
         let member = row.member;
         Self {
             name: Text(Escaped(row.name)),
@@ -88,7 +89,7 @@ impl<'a> MemberObject<'a> {
             local_header_offset: member.local_header_offset,
             data_offset: member.data_offset(),
             mtime: member.modified,
-            npy: row.npy.as_ref().map(|npy| NpyObject::of(npy, page_bytes)),
+            npy: row.npy.as_ref().map(|npy| NpyObject::new(npy, page_bytes)),
             lane: row.lane.map(Text),
             problem: member.problem.as_deref().map(Text),
         }
@@ -96,20 +97,20 @@ impl<'a> MemberObject<'a> {
 }
 
 impl<'a> NpyObject<'a> {
-    fn of(npy: &'a Npy, page_bytes: u64) -> Self {
+    fn new(npy: &'a Npy, page_bytes: u64) -> Self {
         Self {
             version: npy.header.version_text(),
             dtype: &npy.header.descr,
             fortran_order: npy.header.fortran_order,
             shape: &npy.header.shape,
             data_offset: npy.header.data_offset,
-            aligned_64: npy.is_aligned(ALIGNMENT),
-            aligned_page: npy.is_aligned(page_bytes),
+            aligned_64: npy.is_aligned(),
+            aligned_page: npy.is_at_multiple_of(page_bytes),
         }
     }
 }
 
-/// A string: what people would be shown.
+/// Serializes a value as the string that [`fmt::Display`] gives.
 struct Text<T>(T);
 
 impl<T: fmt::Display> Serialize for Text<T> {
@@ -118,10 +119,10 @@ impl<T: fmt::Display> Serialize for Text<T> {
     }
 }
 
-/// Compact JSON that does no harm to a terminal.
-struct Harmless;
+/// Formats compact JSON that is safe to print on a terminal.
+struct TerminalSafe;
 
-impl Formatter for Harmless {
+impl Formatter for TerminalSafe {
     fn write_string_fragment<W: Write + ?Sized>(
         &mut self,
         out: &mut W,
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_escaped_and_survive() {
+    fn control_characters_are_escaped_and_read_back() {
         let odd = "a\u{1b}\n\"\\ \u{9b}31m\u{202e}ä𝄞";
         let mut json = Vec::new();
         value(&mut json, &odd).unwrap();

@@ -7,7 +7,9 @@ use std::io::Write;
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
-use super::{ALIGNMENT, Listing, Npy, Row};
+use super::listing::Listing;
+use super::row::{Npy, Row};
+use super::totals::Totals;
 use crate::commands::error::Error;
 use crate::ui::color::{FAULT, HEADING};
 use crate::ui::human::{self, Escaped, Size};
@@ -16,21 +18,19 @@ const HEADINGS: [&str; COLUMNS] = [
     "name", "dtype", "shape", "order", "size", "method", "offset", "align", "lane",
 ];
 const COLUMNS: usize = 9;
-/// Names, dtypes and shapes, which are shortened where the terminal is narrow.
+/// The first columns, name, dtype and shape, are shortened to fit a narrow terminal.
 const SHORTENED: usize = 3;
-/// Sizes and offsets.
+/// The columns of sizes and offsets.
 const RIGHT_ALIGNED: [usize; 2] = [4, 6];
-/// Blanks between columns.
+/// Spaces between columns.
 const GAP: usize = 2;
-/// No column is shortened to less, in characters of the terminal.
+/// The least width to which a column is shortened, in terminal columns.
 const WIDTH_MIN: usize = 5;
-/// Blanks before what there is to say about a row.
+/// Spaces before a note below a row.
 const INDENT: usize = 4;
 
-/// Writes a line for each member, one for the frame and one with the totals; they fit a terminal of
-/// `width` characters.
-///
-/// All is gone through twice, first for the widths of the columns.
+/// Writes a line for each member, one for the frame and one with the totals. With a `width`, they fit
+/// a terminal of that many columns.
 pub(super) fn write(
     out: &mut impl Write,
     listing: &Listing<'_>,
@@ -59,17 +59,17 @@ pub(super) fn write(
     if let Some(frame) = listing.frame()? {
         table.paragraph(&frame.to_string(), 0, plain)?;
     }
-    let archive = Size(listing.volume.data().len());
+    let archive = Size(listing.len_bytes());
     table.paragraph(&format!("{totals}, {archive} archive"), 0, plain)?;
     listing.check()
 }
 
-/// Shortens the columns that can be, the widest first, until a line fits.
+/// Shortens columns, the widest first, until a line fits.
 fn fit(widths: &mut [usize; COLUMNS], width: usize) {
     let fixed = widths[SHORTENED..].iter().sum::<usize>() + GAP * (COLUMNS - 1);
     let columns = &mut widths[..SHORTENED];
     while fixed + columns.iter().sum::<usize>() > width {
-        // Of columns that are as wide as one another, the name is the last to give.
+        // max_by_key returns the last of equal maxima, so names are shortened last.
         match columns.iter_mut().max_by_key(|column| **column) {
             Some(column) if *column > WIDTH_MIN => *column -= 1,
             _ => return,
@@ -102,7 +102,7 @@ fn order(npy: &Npy) -> &'static str {
 }
 
 fn alignment(npy: &Npy, page_bytes: u64) -> &'static str {
-    match (npy.is_aligned(page_bytes), npy.is_aligned(ALIGNMENT)) {
+    match (npy.is_at_multiple_of(page_bytes), npy.is_aligned()) {
         (Some(true), _) => "page",
         (_, Some(true)) => "64",
         (_, Some(false)) => "no",
@@ -119,7 +119,7 @@ fn lane(row: &Row<'_>) -> Cow<'static, str> {
     }
 }
 
-/// The styles of the cells; what is behind them has that of the last.
+/// The styles of the cells. A note has the style of the last one.
 fn styles(row: &Row<'_>) -> [Style; COLUMNS] {
     let mut styles = [Style::new(); COLUMNS];
     if row.member.problem.is_some() {
@@ -128,7 +128,7 @@ fn styles(row: &Row<'_>) -> [Style; COLUMNS] {
     styles
 }
 
-/// Why a member cannot be read, and where it is shown if that is not by its own name.
+/// Why the member cannot be read, and its path in a mount if that differs from its name.
 fn note(row: &Row<'_>) -> String {
     let problem = row.member.problem.as_ref().map(ToString::to_string);
     let path = row.path.as_ref().map(String::as_bytes);
@@ -138,70 +138,23 @@ fn note(row: &Row<'_>) -> String {
     notes.join("; ")
 }
 
-#[derive(Default)]
-struct Totals {
-    members: u64,
-    directories: u64,
-    hidden: u64,
-    unreadable: u64,
-    size_bytes: u64,
-}
-
-impl Totals {
-    fn add(&mut self, row: &Row<'_>) {
-        self.members += 1;
-        self.size_bytes = self.size_bytes.saturating_add(row.member.size);
-        match row.lane {
-            Some(_) => {}
-            None if row.path.is_none() => self.hidden += 1,
-            None if row.is_directory() => self.directories += 1,
-            None => self.unreadable += 1,
-        }
-    }
-}
-
-impl fmt::Display for Totals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.members == 1 { "" } else { "s" };
-        write!(f, "{} member{plural}", self.members)?;
-        let directories = match self.directories {
-            1 => "directory",
-            _ => "directories",
-        };
-        let counts = [
-            (self.directories, directories),
-            (self.hidden, "hidden"),
-            (self.unreadable, "cannot be read"),
-        ];
-        let mut before = " (";
-        for (count, what) in counts {
-            if count > 0 {
-                write!(f, "{before}{count} {what}")?;
-                before = ", ";
-            }
-        }
-        let after = if before == ", " { ")" } else { "" };
-        write!(f, "{after}, {} in members", Size(self.size_bytes))
-    }
-}
-
 struct Table<'a, W> {
     out: &'a mut W,
     widths: [usize; COLUMNS],
-    /// That of the terminal, if the table goes to one.
+    /// The width of the terminal; `None` if the table does not go to one.
     width: Option<usize>,
 }
 
 impl<W: Write> Table<'_, W> {
-    /// A row, and behind it, or below it on a terminal, a note.
+    /// Writes a row and its note: behind the row, or below it on a terminal.
     fn line(
         &mut self,
         cells: [Cow<'_, str>; COLUMNS],
         styles: [Style; COLUMNS],
         note: &str,
     ) -> Result<(), Error> {
-        // Blanks are written only when something follows.
-        let mut blanks = 0;
+        // Spaces are written only before something else, so that no line ends with them.
+        let mut spaces = 0;
         for (column, cell) in cells.iter().enumerate() {
             let cell = human::shortened(cell, self.widths[column]);
             let missing = self.widths[column].saturating_sub(cell.width());
@@ -214,22 +167,22 @@ impl<W: Write> Table<'_, W> {
             self.write(format_args!(
                 "{:1$}{style}{cell}{style:#}",
                 "",
-                blanks + before
+                spaces + before
             ))?;
-            blanks = after + GAP;
+            spaces = after + GAP;
         }
         if note.is_empty() {
             return self.write(format_args!("\n"));
         }
         let style = styles[COLUMNS - 1];
         if self.width.is_none() {
-            return self.write(format_args!("{:blanks$}{style}{note}{style:#}\n", ""));
+            return self.write(format_args!("{:spaces$}{style}{note}{style:#}\n", ""));
         }
         self.write(format_args!("\n"))?;
         self.paragraph(note, INDENT, style)
     }
 
-    /// Text, broken into lines that fit.
+    /// Writes text, broken between words into lines that fit.
     fn paragraph(&mut self, text: &str, indent: usize, style: Style) -> Result<(), Error> {
         let room = self
             .width
@@ -269,30 +222,12 @@ mod tests {
             assert_eq!(widths[SHORTENED..], [5, 6, 6, 6, 5, 6]);
             [widths[0], widths[1], widths[2]]
         };
-        // The other columns and the blanks take 50.
+        // The other columns and the spaces between columns take 50.
         assert_eq!(fitted(10, 5, 5, 70), [10, 5, 5]);
         assert_eq!(fitted(11, 5, 5, 70), [10, 5, 5]);
         assert_eq!(fitted(60, 40, 5, 80), [13, 12, 5]);
         assert_eq!(fitted(60, 40, 50, 80), [10, 10, 10]);
         assert_eq!(fitted(60, 40, 50, 0), [5, 5, 5]);
-    }
-
-    #[test]
-    fn totals_tell_only_what_there_is() {
-        let mut totals = Totals {
-            members: 1,
-            size_bytes: 1200,
-            ..Totals::default()
-        };
-        assert_eq!(totals.to_string(), "1 member, 1.2 kB in members");
-        totals.hidden = 2;
-        assert_eq!(totals.to_string(), "1 member (2 hidden), 1.2 kB in members");
-        totals.members = 9;
-        totals.unreadable = 3;
-        assert_eq!(
-            totals.to_string(),
-            "9 members (2 hidden, 3 cannot be read), 1.2 kB in members"
-        );
     }
 
     #[test]
