@@ -1,9 +1,9 @@
-//! Whether a member is the array that its npy header tells of.
+//! Checks a member against its npy header.
 
 use super::finding::{Fault, Note};
 use crate::npy::{self, Items, NpyHeader};
 
-/// Checks the npy header of the member `name`, `size` bytes long, which starts with `head`.
+/// Checks the npy header of the member `name`, whose `size` bytes of contents start with `head`.
 pub(super) fn check(name: &[u8], head: &[u8], size: u64) -> Result<Option<Note>, Fault> {
     if !npy::has_magic(head) {
         let is_named = name.ends_with(b".npy");
@@ -20,13 +20,13 @@ pub(super) fn check(name: &[u8], head: &[u8], size: u64) -> Result<Option<Note>,
         _ => {}
     }
     let header = NpyHeader::parse(head).ok_or(Fault::NpyHeader)?;
-    let found = size - header.data_offset;
+    let actual = size - header.data_offset;
     match header.items() {
         None => Err(Fault::Dtype(header.descr)),
         Some(Items::Pickled) => Ok(None),
         Some(Items::Plain(itemsize)) => match header.len_bytes(itemsize) {
-            Some(told) if told == found => Ok(None),
-            told => Err(Fault::ArrayLen { told, found }),
+            Some(declared) if declared == actual => Ok(None),
+            declared => Err(Fault::ArrayLen { declared, actual }),
         },
     }
 }

@@ -1,86 +1,74 @@
-//! The contents of all members, read once, by several threads.
+//! The contents of all members, each read once, by several threads.
+//!
+//! Threads take small stored members in runs, so that one read serves many of them, and long ones in
+//! parts, whose CRCs are combined at the end. A compressed member has to be read by one thread alone;
+//! long ones come first, so that no thread is left with one while the others are done.
 
 use std::cmp::Reverse;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 
 use super::array;
 use super::finding::{Fault, Note};
+use super::findings::Findings;
+use super::part::{Part, PartReader};
 use crate::archive::file::IndexedFile;
 use crate::extent::Extent;
+use crate::sys::sync::lock;
 use crate::ui::progress::Progress;
 use crate::zip::decoder::{self, Decoder};
 use crate::zip::member::{Member, Method};
 
-/// How much is looked at at once, in bytes: what stays in a processor's own cache. Longer npy headers
+/// Bytes to read at once: few enough to stay in a processor's own cache. Npy headers that are longer
 /// are not checked.
 const READ_LEN: usize = 256 << 10;
 
-/// A stored member is shared out to the threads in parts of this length, in bytes.
+/// Length of the parts in which a stored member is read, in bytes.
 const PART_LEN: u64 = 4 << 20;
 
-/// Compressed members at least this long, in bytes, come first: one thread alone has to read each
-/// of them, and should not be the last to end.
+/// Compressed members at least this long, in bytes, are read first.
 const LONG_MIN: u64 = 16 << 20;
 
-/// The contents of all members of an archive, and how far they are read.
+/// The contents of an archive's members, and how much of them threads have taken to read.
 pub(super) struct Contents<'a> {
     archive: &'a IndexedFile,
-    /// The members that can be read, in the order in which that is done.
+    /// The readable members, in the order in which they are read.
     order: Vec<u32>,
-    /// Which one of these is next, and from which byte on.
-    next: Mutex<(usize, u64)>,
+    next: Mutex<Position>,
     progress: Progress,
 }
 
-/// What one thread does next.
+/// The first byte that no thread has taken yet.
+#[derive(Clone, Copy, Default)]
+struct Position {
+    /// Index into [`Contents::order`].
+    place: usize,
+    /// Offset in the contents of that member.
+    offset: u64,
+}
+
+/// What a thread reads next.
 enum Work<'a> {
-    /// Stored members, one after the other, to be read together.
+    /// Several stored members that lie close together.
     Run(&'a [u32]),
-    /// One member, or a part of it.
     Part(Part),
-}
-
-/// A part of the contents of a member: all of it, if it is compressed.
-#[derive(Clone, Copy)]
-struct Part {
-    member: u32,
-    range: Extent,
-}
-
-/// What was found, with the numbers of the members that it is about, in no order.
-#[derive(Default)]
-pub(super) struct Found {
-    pub(super) faults: Vec<(u32, Fault)>,
-    pub(super) notes: Vec<(u32, Note)>,
-    /// The parts of members that were not read as a whole, each with its CRC.
-    parts: Vec<(Part, crc32fast::Hasher)>,
-}
-
-impl Found {
-    fn add(&mut self, at: u32, result: Result<Option<Note>, Fault>) {
-        match result {
-            Ok(note) => self.notes.extend(note.map(|note| (at, note))),
-            Err(fault) => self.faults.push((at, fault)),
-        }
-    }
 }
 
 impl<'a> Contents<'a> {
     pub(super) fn new(archive: &'a IndexedFile, given: &Path) -> Self {
         let members = &archive.index.members;
         let mut order: Vec<u32> = (0..members.len() as u32)
-            .filter(|&at| members[at as usize].problem.is_none())
+            .filter(|&number| members[number as usize].problem.is_none())
             .collect();
-        let total = order.iter().fold(0u64, |total, &at| {
-            total.saturating_add(members[at as usize].size)
+        let total = order.iter().fold(0u64, |total, &number| {
+            total.saturating_add(members[number as usize].size)
         });
-        order.sort_by_key(|&at| {
-            let member = &members[at as usize];
+        order.sort_by_key(|&number| {
+            let member = &members[number as usize];
             let is_long = member.method != Method::STORED && member.size >= LONG_MIN;
             let first = if is_long { member.size } else { 0 };
             (Reverse(first), member.local_header_offset)
@@ -88,159 +76,167 @@ impl<'a> Contents<'a> {
         Self {
             archive,
             order,
-            next: Mutex::new((0, 0)),
+            next: Mutex::default(),
             progress: Progress::new(total, given.as_os_str().as_encoded_bytes()),
         }
     }
 
-    /// Reads everything with `jobs` threads. A member has one fault at most: once its contents are
-    /// wrong, the rest says nothing.
-    pub(super) fn check(self, jobs: usize) -> Found {
+    /// Reads everything with `jobs` threads, this one among them. Returns at most one fault a member:
+    /// if the contents are wrong, what the npy header says about them means nothing.
+    pub(super) fn check(self, jobs: usize) -> Findings {
         let work = || self.work();
         let mut all = thread::scope(|scope| {
-            // This thread is one of them; fewer than wanted do as well.
+            // If the system refuses a thread, fewer do the work.
             let others: Vec<_> = (1..jobs)
                 .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
                 .collect();
             let mut all = work();
             for other in others {
-                let found = other.join().unwrap_or_else(|panic| resume_unwind(panic));
-                all.faults.extend(found.faults);
-                all.notes.extend(found.notes);
-                all.parts.extend(found.parts);
+                all.append(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
             }
             all
         });
-        let mut faults = self.combine(std::mem::take(&mut all.parts));
+        let mut faults = self.combine(std::mem::take(&mut all.part_crcs));
         faults.append(&mut all.faults);
-        // The sort is stable: of a member's faults that of all its contents comes first.
-        faults.sort_by_key(|(at, _)| *at);
-        faults.dedup_by_key(|(at, _)| *at);
-        Found { faults, ..all }
+        // The sort is stable, so a CRC that is wrong precedes the member's other faults.
+        faults.sort_by_key(|(number, _)| *number);
+        faults.dedup_by_key(|(number, _)| *number);
+        Findings { faults, ..all }
     }
 
-    /// Puts the CRCs of members together that were read in parts.
-    fn combine(&self, mut parts: Vec<(Part, crc32fast::Hasher)>) -> Vec<(u32, Fault)> {
-        parts.sort_by_key(|(part, _)| (part.member, part.range.start));
+    /// Combines the CRCs of parts, and returns the members whose CRC is wrong.
+    fn combine(&self, mut part_crcs: Vec<(Part, crc32fast::Hasher)>) -> Vec<(u32, Fault)> {
+        part_crcs.sort_by_key(|(part, _)| (part.member, part.range.start));
         let same_member = |(a, _): &(Part, _), (b, _): &(Part, _)| a.member == b.member;
         let mut faults = Vec::new();
-        for parts in parts.chunk_by(same_member) {
-            let (Part { member: at, .. }, _) = parts[0];
-            let member = self.member(at);
+        for parts in part_crcs.chunk_by(same_member) {
+            let (Part { member: number, .. }, _) = parts[0];
+            let member = self.member(number);
             let read: u64 = parts.iter().map(|(part, _)| part.range.len).sum();
             let mut crc = crc32fast::Hasher::new();
             for (_, part) in parts {
                 crc.combine(part);
             }
-            // Where a part could not be read, that is the fault.
+            // If a part could not be read, that is already a fault of the member.
             if read == member.size
                 && let Err(fault) = check_crc(member, crc)
             {
-                faults.push((at, fault));
+                faults.push((number, fault));
             }
         }
         faults
     }
 
-    fn member(&self, at: u32) -> &'a Member {
-        &self.archive.index.members[at as usize]
+    fn member(&self, number: u32) -> &'a Member {
+        &self.archive.index.members[number as usize]
     }
 
-    /// The next work that nobody has taken.
+    /// Takes the next work, until none is left.
     fn take(&self) -> Option<Work<'_>> {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let (place, start) = *next;
+        let mut next = lock(&self.next);
+        let Position { place, offset } = *next;
         let left = self.order.get(place..)?;
         let run = self.run_len(left);
         if run > 0 {
-            next.0 += run;
+            next.place += run;
             return Some(Work::Run(&left[..run]));
         }
-        let at = *left.first()?;
-        let member = self.member(at);
-        let rest = member.size - start;
+        let number = *left.first()?;
+        let member = self.member(number);
+        let rest = member.size - offset;
         let len = match member.method {
             Method::STORED => rest.min(PART_LEN),
             _ => rest,
         };
         *next = if len < rest {
-            (place, start + len)
+            Position {
+                place,
+                offset: offset + len,
+            }
         } else {
-            (place + 1, 0)
+            Position {
+                place: place + 1,
+                offset: 0,
+            }
         };
-        let range = Extent { start, len };
-        Some(Work::Part(Part { member: at, range }))
+        let range = Extent { start: offset, len };
+        Some(Work::Part(Part {
+            member: number,
+            range,
+        }))
     }
 
-    /// How many of the first members of `order` are stored and can be read together.
+    /// The number of members at the start of `order` that fit into one read.
     fn run_len(&self, order: &[u32]) -> usize {
-        let start = order.first().map_or(0, |&at| self.member(at).extent.start);
-        let fits = |at: &&u32| {
-            let member = self.member(**at);
+        let start = order
+            .first()
+            .map_or(0, |&number| self.member(number).extent.start);
+        let fits = |number: &&u32| {
+            let member = self.member(**number);
             let end = member.extent.start + member.extent.len;
             member.method == Method::STORED && end - start <= READ_LEN as u64
         };
         order.iter().take_while(fits).count()
     }
 
-    fn work(&self) -> Found {
-        let mut found = Found::default();
+    fn work(&self) -> Findings {
+        let mut findings = Findings::default();
         let mut buffer = vec![0; READ_LEN];
         while let Some(work) = self.take() {
             match work {
-                Work::Run(run) => self.read_run(run, &mut buffer, &mut found),
+                Work::Run(run) => self.read_run(run, &mut buffer, &mut findings),
                 Work::Part(part) => {
-                    let result = self.read(part, &mut buffer, &mut found);
-                    found.add(part.member, result);
+                    let result = self.read_part(part, &mut buffer, &mut findings);
+                    findings.add(part.member, result);
                 }
             }
         }
-        found
+        findings
     }
 
-    fn read_run(&self, run: &[u32], buffer: &mut [u8], found: &mut Found) {
-        let extents = run.iter().map(|&at| self.member(at).extent);
+    fn read_run(&self, run: &[u32], buffer: &mut [u8], findings: &mut Findings) {
+        let extents = run.iter().map(|&number| self.member(number).extent);
         let start = extents.clone().next().map_or(0, |first| first.start);
         let end = extents.last().map_or(start, |last| last.start + last.len);
-        let all = &mut buffer[..(end - start) as usize];
-        let read = self.archive.file.read_exact_at(all, start);
+        let bytes = &mut buffer[..(end - start) as usize];
+        let read = self.archive.file.read_exact_at(bytes, start);
         if read.is_ok() {
-            let sizes = run.iter().map(|&at| self.member(at).size);
+            let sizes = run.iter().map(|&number| self.member(number).size);
             self.progress.advance(sizes.sum());
         }
-        for &at in run {
-            let member = self.member(at);
+        for &number in run {
+            let member = self.member(number);
             let Extent { start: data, len } = member.extent;
             let result = if read.is_ok() {
-                let contents = &all[(data - start) as usize..][..len as usize];
+                let contents = &bytes[(data - start) as usize..][..len as usize];
                 let mut crc = crc32fast::Hasher::new();
                 crc.update(contents);
                 check_crc(member, crc).and_then(|()| self.check_array(member, contents))
             } else {
-                // Not all of them need be where the disk is bad.
-                let range = Extent { start: 0, len };
-                self.read(Part { member: at, range }, all, found)
+                // Read one by one, since a bad disk block need not affect them all.
+                let part = Part {
+                    member: number,
+                    range: Extent { start: 0, len },
+                };
+                self.read_part(part, bytes, findings)
             };
-            found.add(at, result);
+            findings.add(number, result);
         }
     }
 
-    fn read(
+    fn read_part(
         &self,
         part: Part,
         buffer: &mut [u8],
-        found: &mut Found,
+        findings: &mut Findings,
     ) -> Result<Option<Note>, Fault> {
         let member = self.member(part.member);
         let file = &self.archive.file;
-        let mut stored = StoredPart {
-            archive: self.archive,
-            rest: Extent {
-                start: member.extent.start + part.range.start,
-                len: part.range.len,
-            },
-            crc: crc32fast::Hasher::new(),
+        let extent = Extent {
+            start: member.extent.start + part.range.start,
+            len: part.range.len,
         };
+        let mut stored = PartReader::new(file, extent);
         let mut decoder = None;
         if member.method != Method::STORED {
             decoder = Some(Decoder::new(file, member)?);
@@ -260,9 +256,9 @@ impl<'a> Contents<'a> {
             }
         }
         if part.range.len < member.size {
-            found.parts.push((part, stored.crc));
+            findings.part_crcs.push((part, stored.into_crc()));
         } else if decoder.is_none() {
-            check_crc(member, stored.crc)?;
+            check_crc(member, stored.into_crc())?;
         }
         array.unwrap_or(Ok(None))
     }
@@ -274,26 +270,7 @@ impl<'a> Contents<'a> {
     }
 }
 
-/// What is stored of a member, and the CRC of what was read of it.
-struct StoredPart<'a> {
-    archive: &'a IndexedFile,
-    rest: Extent,
-    crc: crc32fast::Hasher,
-}
-
-impl Read for StoredPart<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.rest.len.min(buffer.len() as u64) as usize;
-        let buffer = &mut buffer[..len];
-        self.archive.file.read_exact_at(buffer, self.rest.start)?;
-        self.crc.update(buffer);
-        self.rest.start += len as u64;
-        self.rest.len -= len as u64;
-        Ok(len)
-    }
-}
-
-/// Reads until `buffer` is full, or nothing is left.
+/// Reads until `buffer` is full or nothing is left; returns the number of bytes read.
 fn fill(contents: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while len < buffer.len() {

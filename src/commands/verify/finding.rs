@@ -1,38 +1,36 @@
-//! What can be found in an archive that was indexed.
+//! What can be found in an archive that has an index.
 
 use std::fmt;
 use std::io;
 
-use crate::ui::human::Escaped;
-use crate::ui::human::error_text;
+use crate::ui::human::{Escaped, error_text};
 use crate::zip::Gap;
-use crate::zip::decoder;
+use crate::zip::decoder::DecodeError;
 use crate::zip::member::MemberError;
 
-/// What is wrong with a member.
+/// A reason why a mount or NumPy cannot read a member as it was written.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Fault {
-    /// Its headers or its place in the archive are wrong, or nothing can read it.
-    MemberError(MemberError),
-    /// Its contents are not those that were put in.
-    Contents(decoder::DecodeError),
-    /// The archive could not be read there.
+pub(super) enum Fault {
+    /// The headers or the place of the member are wrong, or npzfs cannot read such members.
+    Member(MemberError),
+    /// The contents differ from those that were written.
+    Contents(DecodeError),
+    /// The archive cannot be read at that place.
     Read(io::Error),
-    /// Its data descriptor is missing, or disagrees with the central header.
+    /// The data descriptor is missing or disagrees with the central header.
     Descriptor,
-    /// It is named `.npy` and is none.
+    /// The name ends in `.npy`, but the contents do not start with the magic of npy files.
     NotNpy,
-    /// Its npy header is none that NumPy reads.
+    /// NumPy cannot read the npy header.
     NpyHeader,
-    /// Its dtype is none that NumPy writes.
+    /// NumPy knows no such dtype.
     Dtype(String),
-    /// Its array is not as long as its npy header tells.
+    /// The array's data is shorter or longer than the npy header says.
     ArrayLen {
-        /// As the npy header tells, in bytes; `None` for more than 64 bits can hold.
-        told: Option<u64>,
-        /// How many bytes follow the npy header.
-        found: u64,
+        /// The length that dtype and shape give, in bytes; `None` if it exceeds 64 bits.
+        declared: Option<u64>,
+        /// The number of bytes behind the npy header.
+        actual: u64,
     },
 }
 
@@ -48,13 +46,11 @@ impl From<io::Error> for Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MemberError(MemberError::Encrypted) => {
-                f.write_str("encrypted: cannot be checked")
-            }
-            Self::MemberError(MemberError::Method(method)) => {
+            Self::Member(MemberError::Encrypted) => f.write_str("encrypted: cannot be checked"),
+            Self::Member(MemberError::Method(method)) => {
                 write!(f, "compressed ({method}): cannot be checked")
             }
-            Self::MemberError(problem) => problem.fmt(f),
+            Self::Member(problem) => problem.fmt(f),
             Self::Contents(fault) => fault.fmt(f),
             Self::Read(error) => write!(f, "cannot be read: {}", error_text(error)),
             Self::Descriptor => {
@@ -63,36 +59,29 @@ impl fmt::Display for Fault {
             Self::NotNpy => f.write_str("named .npy, but has no npy header"),
             Self::NpyHeader => f.write_str("npy header is damaged or of an unknown version"),
             Self::Dtype(descr) => {
-                write!(
-                    f,
-                    "npy header has an unknown dtype: {}",
-                    Escaped(descr.as_bytes())
-                )
+                let descr = Escaped(descr.as_bytes());
+                write!(f, "npy header has an unknown dtype: {descr}")
             }
-            Self::ArrayLen { told, found } => {
-                match told {
-                    Some(told) => write!(f, "npy header tells of {told} bytes of data")?,
+            Self::ArrayLen { declared, actual } => {
+                match declared {
+                    Some(declared) => write!(f, "npy header tells of {declared} bytes of data")?,
                     None => f.write_str("npy header tells of over 2^64 bytes of data")?,
                 }
-                write!(f, ", but {found} follow it")
+                write!(f, ", but {actual} follow it")
             }
         }
     }
 }
 
-/// What is worth knowing of an archive, though it is sound.
+/// Something that is sound but may still surprise.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Note {
-    /// Bytes that no member claims.
+pub(super) enum Note {
+    /// Bytes that belong to no member.
     Gap(Gap),
     /// A later member has the same name.
     Repeated,
-    /// The npy header is so long that what it says was not checked.
-    LongNpyHeader {
-        /// Its length in bytes.
-        len_bytes: u64,
-    },
+    /// The npy header was too long to be checked.
+    LongNpyHeader { len_bytes: u64 },
 }
 
 impl fmt::Display for Note {
