@@ -18,7 +18,7 @@ Example:
     after_help = format!("{EXAMPLE}\n\n{EXIT_STATUS}")
 )]
 pub struct ListArgs {
-    /// Write one line of JSON for each archive, in place of a table
+    /// Write a line of JSON for each archive instead of a table
     #[arg(long)]
     pub json: bool,
 

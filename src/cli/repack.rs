@@ -15,7 +15,7 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLE}\n\n{EXIT_STATUS}"))]
 pub struct RepackArgs {
-    /// The archive, or a directory of files, to pack
+    /// The archive or the directory to pack
     pub input: PathBuf,
 
     /// The archive to write
@@ -29,7 +29,7 @@ pub struct RepackArgs {
     #[arg(long, conflicts_with = "align")]
     pub no_align: bool,
 
-    /// Read the result again and compare it, before OUTPUT appears
+    /// Read the result back and compare it before OUTPUT appears
     #[arg(long)]
     pub verify: bool,
 
@@ -37,11 +37,11 @@ pub struct RepackArgs {
     #[arg(short, long)]
     pub force: bool,
 
-    /// How many threads read and write members [default: the processors, at most 64]
+    /// Number of threads that read and write [default: one per processor, at most 64]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: Option<u8>,
 
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -50,5 +50,5 @@ fn alignment(text: &str) -> Result<u64, String> {
     text.parse()
         .ok()
         .filter(|bytes: &u64| bytes.is_power_of_two() && (64..=2 << 20).contains(bytes))
-        .ok_or_else(|| "a power of two from 64 to 2097152 is wanted".to_owned())
+        .ok_or_else(|| "must be a power of two from 64 to 2097152".to_owned())
 }

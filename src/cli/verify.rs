@@ -22,7 +22,7 @@ pub struct VerifyArgs {
     #[arg(value_name = "ARCHIVE", required = true)]
     pub archives: Vec<PathBuf>,
 
-    /// How many threads read and check [default: the processors]
+    /// Number of threads that read and check [default: one per processor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::archive::file;
-use crate::commands::repack;
+use crate::commands::repack::error::RepackError;
 use crate::exit_status;
 use crate::mount::holders::Holder;
 use crate::ui::human::{Escaped, Size, error_text};
@@ -80,7 +80,7 @@ pub enum Error {
         error: io::Error,
     },
     /// An archive was not repacked.
-    Repack(repack::RepackError),
+    Repack(RepackError),
     /// The log file cannot be opened.
     Log {
         /// As given on the command line.
@@ -239,8 +239,8 @@ impl Error {
     }
 }
 
-impl From<repack::RepackError> for Error {
-    fn from(failure: repack::RepackError) -> Self {
+impl From<RepackError> for Error {
+    fn from(failure: RepackError) -> Self {
         Self::Repack(failure)
     }
 }

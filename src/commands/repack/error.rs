@@ -1,44 +1,44 @@
-//! Why a repack failed, where no other command fails so.
+//! Why a repack failed.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use crate::exit_status;
-use crate::ui::human::Escaped;
-use crate::ui::human::error_text;
+use crate::ui::human::{Escaped, error_text};
 use crate::zip::decoder::DecodeError;
 
-/// Why a repack failed. Nothing is left of it.
+/// Why a repack failed. Nothing is left of its result.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RepackError {
-    /// The contents of a member cannot be had.
+    /// The contents of a member cannot be read.
     Contents {
         /// The archive as given on the command line.
         archive: PathBuf,
-        /// The member, as the archive names it.
+        /// The member's name in the archive.
         member: Vec<u8>,
-        /// The cause; `InvalidData` with a [`DecodeError`] where it is the archive's.
+        /// The cause: `InvalidData` with a [`DecodeError`] if the archive is damaged.
         error: io::Error,
     },
     /// A file or a directory cannot be read.
     Read {
-        /// Which one.
+        /// The path of the file or directory.
         path: PathBuf,
         /// The cause.
         error: io::Error,
     },
-    /// What is to be packed changed meanwhile.
+    /// The input changed while it was read.
     Changed {
-        /// The file.
+        /// The path of the file that changed.
         path: PathBuf,
     },
-    /// What is to be packed has something in it that an archive cannot hold.
+    /// The input has something in it that an archive cannot hold.
     NoFile {
-        /// Which one.
+        /// Its path.
         path: PathBuf,
-        /// What it is.
+        /// Its kind, such as "a FIFO".
         what: &'static str,
     },
     /// A path is longer than the name of a member can be.
@@ -46,41 +46,41 @@ pub enum RepackError {
         /// The path.
         name: Vec<u8>,
     },
-    /// The result exists already.
+    /// The output already exists.
     Exists {
-        /// As given on the command line.
+        /// The path as given on the command line.
         output: PathBuf,
     },
-    /// What has the name of the result is no regular file, and so is not replaced.
+    /// The output exists and is not a regular file, so it is not replaced.
     NotReplaced {
-        /// As given on the command line.
+        /// The path as given on the command line.
         output: PathBuf,
-        /// What it is.
+        /// Its kind, such as "a FIFO".
         what: &'static str,
     },
-    /// The result would be in the directory that is packed.
+    /// The output would lie in the directory that is packed.
     Inside {
-        /// As given on the command line.
+        /// The path as given on the command line.
         output: PathBuf,
     },
-    /// The result cannot be written.
+    /// The output cannot be written.
     Write {
-        /// As given on the command line.
+        /// The path as given on the command line.
         output: PathBuf,
         /// The cause.
         error: io::Error,
     },
-    /// What was written is not what is read back.
+    /// The result differs from the input when it is read back.
     Verify {
-        /// As given on the command line.
+        /// The path as given on the command line.
         output: PathBuf,
-        /// What is wrong with it.
+        /// The difference.
         what: String,
     },
 }
 
 impl RepackError {
-    /// The exit status for this failure.
+    /// Returns the exit status for this error.
     pub fn status(&self) -> u8 {
         match self {
             Self::Contents { error, .. } if is_fault(error) => exit_status::DAMAGED,
@@ -179,6 +179,23 @@ impl fmt::Display for RepackError {
                 "{}: not written: what was read back differs: {what}",
                 Escaped::path(output)
             ),
+        }
+    }
+}
+
+impl Error for RepackError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Contents { error, .. } | Self::Read { error, .. } | Self::Write { error, .. } => {
+                Some(error)
+            }
+            Self::Changed { .. }
+            | Self::NoFile { .. }
+            | Self::LongName { .. }
+            | Self::Exists { .. }
+            | Self::NotReplaced { .. }
+            | Self::Inside { .. }
+            | Self::Verify { .. } => None,
         }
     }
 }

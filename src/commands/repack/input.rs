@@ -1,4 +1,4 @@
-//! What is packed: the members of an archive as a mount shows them, or the files of a directory.
+//! The input of a repack: the members of an archive as a mount shows them, or the files of a directory.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -19,52 +19,50 @@ use crate::zip::decoder::Decoder;
 use crate::zip::member::{Method, Stamp};
 use crate::zip::{ArchiveError, Record};
 
-/// Something to be packed.
-pub struct Item {
-    /// What its headers will tell.
-    pub record: Record,
-    /// What a mount of the archive would number it; the root where the contents are no member's.
+/// A file or a directory to be packed.
+pub(super) struct Item {
+    /// Its headers in the result.
+    pub(super) record: Record,
+    /// Its inode in a mount of the input; the root if the input is a directory.
     ino: Ino,
 }
 
-/// Where items come from.
-pub enum Input {
-    /// An archive.
+/// The source of items.
+pub(super) enum Input {
     Archive(Box<Archive>),
     /// A directory, as given on the command line.
     Directory(PathBuf),
 }
 
-/// An archive that items come from.
-pub struct Archive {
-    /// As given on the command line.
+/// An archive to be packed anew.
+pub(super) struct Archive {
+    /// The path as given on the command line.
     given: PathBuf,
     file: Arc<File>,
-    /// What the file was like before it was indexed.
-    pub metadata: Metadata,
+    /// The state of the file before it was indexed.
+    pub(super) metadata: Metadata,
     tree: Tree,
 }
 
 /// The contents of an item.
-pub struct Contents<'a> {
-    /// Gives the bytes; where they come from an archive, the end is only reached if all of them were
-    /// right.
-    pub bytes: Box<dyn Read + 'a>,
-    /// Their CRC-32, if it is known.
-    pub crc32: Option<u32>,
-    /// A file that has the same bytes as they are, and where.
-    pub stored: Option<(Arc<File>, Extent)>,
-    /// What a file of its own was like before it was read.
+pub(super) struct Contents<'a> {
+    /// The bytes. Those of a member end with an error if their CRC-32 is wrong.
+    pub(super) bytes: Box<dyn Read + 'a>,
+    /// The CRC-32, if it is known.
+    pub(super) crc32: Option<u32>,
+    /// A file that has the same bytes as they are, and the extent in which they lie.
+    pub(super) stored: Option<(Arc<File>, Extent)>,
+    /// The state of the file before it was read; `None` if it is a member.
     before: Option<Metadata>,
 }
 
 impl Input {
-    /// Opens `given` and tells what is in it, in the order in which it is to be packed.
+    /// Opens `given` and returns its items in the order in which they are packed.
     ///
     /// # Errors
-    /// Those of [`IndexedFile::open`]; [`Error::Unreadable`] for a member that cannot be read; a
-    /// [`RepackError`] for what an archive cannot hold.
-    pub fn open(given: &Path) -> Result<(Self, Vec<Item>), Error> {
+    /// Those of [`IndexedFile::open`]; [`Error::Unreadable`] for a member that cannot be read;
+    /// [`RepackError::NoFile`] or [`RepackError::LongName`] for a file that an archive cannot hold.
+    pub(super) fn open(given: &Path) -> Result<(Self, Vec<Item>), Error> {
         if fs::metadata(given).is_ok_and(|metadata| metadata.is_dir()) {
             return Ok((Self::Directory(given.to_owned()), files_below(given)?));
         }
@@ -89,7 +87,7 @@ impl Input {
     ///
     /// # Errors
     /// Those of opening a file, and of [`Decoder::new`].
-    pub fn contents(&self, item: &Item) -> io::Result<Contents<'_>> {
+    pub(super) fn contents(&self, item: &Item) -> io::Result<Contents<'_>> {
         match self {
             Self::Archive(archive) => match archive.tree.member(item.ino) {
                 Some(member) => {
@@ -120,8 +118,8 @@ impl Input {
         }
     }
 
-    /// What it means that the contents of an item cannot be read.
-    pub fn unreadable(&self, item: &Item, error: io::Error) -> RepackError {
+    /// The error for an item whose contents cannot be read.
+    pub(super) fn unreadable(&self, item: &Item, error: io::Error) -> RepackError {
         match self {
             Self::Archive(archive) => {
                 let tree = &archive.tree;
@@ -139,8 +137,8 @@ impl Input {
         }
     }
 
-    /// What it means that an item has become longer or shorter.
-    pub fn changed(&self, item: &Item) -> RepackError {
+    /// The error for an item that has become longer or shorter.
+    pub(super) fn changed(&self, item: &Item) -> RepackError {
         let path = match self {
             Self::Archive(archive) => archive.given.clone(),
             Self::Directory(given) => path_of(given, item),
@@ -148,17 +146,17 @@ impl Input {
         RepackError::Changed { path }
     }
 
-    /// Makes sure that an archive is still what it was when it was indexed.
+    /// Checks that an archive is still as it was when it was indexed.
     ///
     /// # Errors
     /// [`RepackError::Changed`].
-    pub fn check_unchanged(&self) -> Result<(), RepackError> {
+    pub(super) fn check_unchanged(&self) -> Result<(), RepackError> {
         let Self::Archive(archive) = self else {
             return Ok(());
         };
         let path = archive.given.clone();
         match archive.file.metadata() {
-            Ok(now) if is_changed(&archive.metadata, &now) => Err(RepackError::Changed { path }),
+            Ok(now) if has_changed(&archive.metadata, &now) => Err(RepackError::Changed { path }),
             Ok(_) => Ok(()),
             Err(error) => Err(RepackError::Read { path, error }),
         }
@@ -175,24 +173,24 @@ impl Contents<'_> {
         }
     }
 
-    /// Whether a file of its own has changed since it was opened.
+    /// Whether the file has changed since it was opened; always false for a member.
     ///
     /// # Errors
     /// Those of fstat(2).
-    pub fn is_changed(&self) -> io::Result<bool> {
+    pub(super) fn has_changed(&self) -> io::Result<bool> {
         match (&self.before, &self.stored) {
-            (Some(before), Some((file, _))) => Ok(is_changed(before, &file.metadata()?)),
+            (Some(before), Some((file, _))) => Ok(has_changed(before, &file.metadata()?)),
             _ => Ok(false),
         }
     }
 }
 
-fn is_changed(before: &Metadata, now: &Metadata) -> bool {
+fn has_changed(before: &Metadata, now: &Metadata) -> bool {
     let state = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
     state(before) != state(now)
 }
 
-/// The members of an archive that a mount shows, under the names that it shows them by.
+/// The members that a mount of the archive shows, under the names that it gives them.
 fn shown_members(archive: &Path, tree: &Tree) -> Result<Vec<Item>, Error> {
     let mut items = Vec::new();
     let mut directories = HashSet::new();
@@ -222,7 +220,7 @@ fn shown_members(archive: &Path, tree: &Tree) -> Result<Vec<Item>, Error> {
     Ok(items)
 }
 
-/// The files below a directory, and the directories without any, sorted by name.
+/// The files and the empty directories below a directory, sorted by name.
 fn files_below(root: &Path) -> Result<Vec<Item>, Error> {
     let mut items = Vec::new();
     let mut directories = vec![Vec::new()];
@@ -291,8 +289,8 @@ fn path_of(root: &Path, item: &Item) -> PathBuf {
     root.join(OsStr::from_bytes(&item.record.name))
 }
 
-/// The MS-DOS time for a time in seconds since 1970 (UTC), or the one closest to it: there is none
-/// before 1980 or after 2107, and no odd second.
+/// The MS-DOS time closest to a time in seconds since 1970 (UTC). There is none before 1980 or after
+/// 2107, and seconds are even.
 fn stamp_of(modified: i64) -> Stamp {
     let [year, month, day, hour, minute, second] = match sys::local_time(modified) {
         Some(time @ [1980..=2107, ..]) => time.map(|number| number as u16),
@@ -302,7 +300,7 @@ fn stamp_of(modified: i64) -> Stamp {
     };
     Stamp {
         date: (year - 1980) << 9 | month << 5 | day,
-        // A leap second would not fit.
+        // The field has no room for a leap second.
         time: hour << 11 | minute << 5 | (second.min(59) / 2),
         is_extended: true,
     }
@@ -313,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_that_msdos_does_not_have_becomes_the_closest_one() {
+    fn times_out_of_range_become_the_closest_dos_time() {
         let parts = |modified| {
             let Stamp { date, time, .. } = stamp_of(modified);
             let date = (1980 + (date >> 9), date >> 5 & 15, date & 31);

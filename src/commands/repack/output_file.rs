@@ -1,11 +1,15 @@
 //! A file that appears under its name only when it is complete.
+//!
+//! O_TMPFILE gives a file without a name, which the kernel removes with the process, however that ends;
+//! link(2) then publishes it. Where a file system has no such files, and for the moment in which one
+//! takes the place of another, the file has a temporary name, which signals remove.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -13,27 +17,24 @@ use nix::sys::signal::{SigSet, raise};
 use nix::unistd::linkat;
 
 use crate::sys;
+use crate::sys::sync::lock;
 
-/// A file that is being written.
-///
-/// Until it is published it has no name, so that the kernel takes it away with the process, however
-/// that ends. File systems that cannot do this give it a name of its own, which is removed when this
-/// is dropped, and by the signals that end the process.
+/// A file that is being written. Dropped unpublished, it leaves nothing behind.
 #[derive(Debug)]
-pub struct OutputFile {
+pub(super) struct OutputFile {
     file: File,
     directory: PathBuf,
     target: PathBuf,
-    /// The name to remove, if the file has one.
+    /// The temporary name, as long as the file has one.
     temporary: Arc<Mutex<Option<PathBuf>>>,
 }
 
 impl OutputFile {
-    /// Begins a file that is to become `target`, with the permissions `mode` less the umask.
+    /// Creates a file to be published as `target`, with the permissions `mode` less the umask.
     ///
     /// # Errors
     /// Those of open(2).
-    pub fn create(target: PathBuf, mode: u32) -> io::Result<Self> {
+    pub(super) fn create(target: PathBuf, mode: u32) -> io::Result<Self> {
         let directory = match target.parent() {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
             _ => PathBuf::from("."),
@@ -47,8 +48,7 @@ impl OutputFile {
             .custom_flags(libc::O_TMPFILE)
             .open(&directory);
         let file = match unnamed {
-            // A kernel or a file system without O_TMPFILE takes it for an attempt to write to the
-            // directory.
+            // EISDIR: a kernel or file system without O_TMPFILE sees an open of the directory.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
                 let mut temporary = lock(&temporary);
                 let (name, file) =
@@ -67,29 +67,28 @@ impl OutputFile {
     }
 
     /// The file, open for reading and writing.
-    pub fn file(&self) -> &File {
+    pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Gives the complete file its name. Whatever has the name already is replaced or, without
-    /// `replace`, an error. All of it is on disk when this returns.
+    /// Gives the complete file its name, and returns once it is on disk. With `replace`, it takes the
+    /// place of an existing file.
     ///
     /// # Errors
-    /// Those of fsync(2), link(2) and rename(2); `AlreadyExists`.
-    pub fn publish(self, replace: bool) -> io::Result<()> {
+    /// Those of fsync(2), link(2) and rename(2); `AlreadyExists` without `replace`.
+    pub(super) fn publish(self, replace: bool) -> io::Result<()> {
         self.file.sync_all()?;
-        // From here to the end signals wait.
+        // As long as this is locked, the thread that handles signals waits.
         let mut temporary = lock(&self.temporary);
         let unnamed = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
         let linked = link(temporary.as_deref().unwrap_or(&unnamed), &self.target);
         let name = match linked.as_ref().map_err(io::Error::raw_os_error) {
-            // Only what has a name can take the place of another. Killed before it does, the process
-            // leaves that name.
+            // Only a file that has a name can replace another. SIGKILL before it does leaves that name.
             Err(Some(libc::EEXIST)) if replace => match temporary.take() {
                 None => Some(first_free(&self.directory, |name| link(&unnamed, name))?.0),
                 name => name,
             },
-            // A file system without links.
+            // The file system has no hard links.
             Err(Some(libc::EPERM)) => temporary.take(),
             _ => None,
         };
@@ -121,7 +120,7 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     )?)
 }
 
-/// Makes something under the first name that is free.
+/// Calls `make` with temporary names until one is free.
 fn first_free<T>(
     directory: &Path,
     mut make: impl FnMut(&Path) -> io::Result<T>,
@@ -136,21 +135,16 @@ fn first_free<T>(
     }
 }
 
-/// Whoever held the lock and panicked did not leave a wrong name behind.
-fn lock(temporary: &Mutex<Option<PathBuf>>) -> MutexGuard<'_, Option<PathBuf>> {
-    temporary.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn remove(temporary: &mut Option<PathBuf>) {
     if let Some(name) = temporary.take() {
-        // There is nothing more to be done about it.
+        // If this fails, there is nothing left to try.
         let _ = fs::remove_file(name);
     }
 }
 
-/// Has signals remove the file before they end this process as they always do.
+/// Starts a thread that removes the file when a signal is about to end this process.
 fn remove_on_signal(temporary: Arc<Mutex<Option<PathBuf>>>) -> io::Result<()> {
-    // nohup(1) lets its command ignore SIGHUP, and so do shells with SIGINT for background jobs.
+    // nohup(1) has its command ignore SIGHUP, and shells have background jobs ignore SIGINT.
     let ending = sys::ENDING
         .into_iter()
         .filter(|&signal| !sys::is_ignored(signal));
