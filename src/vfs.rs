@@ -1,25 +1,28 @@
-//! What is mounted, from its root down to the members of each archive.
+//! Everything that is mounted, from the root down to the members of each archive, without FUSE.
 //!
-//! A mount is made of units: archives, folders that hold archives, and the list of what the command
-//! line names. Each unit numbers its own inodes, and an inode of the mount is both numbers together.
-//! The root is unit 0, so that the inodes of a single archive are those of its tree.
+//! A mount is made of subtrees: archives, folders that hold archives, and the list of several sources
+//! on the command line. Each numbers its own inodes, and an inode of the mount is the subtree's id and
+//! the inode there together. The root is subtree 0, so that the inodes of a mount of one archive are
+//! those of its tree.
 //!
-//! The archives of a folder, and those inside other archives, are opened when somebody first looks
-//! inside, and closed again when descriptors run short and nobody uses them.
+//! Archives in folders and inside other archives are opened on first use, and closed again when
+//! descriptors or memory run short and no request uses them. So a folder of ten thousand archives
+//! costs nothing until it is read, at the price of indexing an archive anew after it was closed.
 
 mod config;
 mod entry;
+mod error;
 mod folder;
 mod inode;
 mod open_archives;
 mod root;
 mod slot;
 pub mod sources;
-mod status;
+pub mod status;
 mod subtree;
+mod subtrees;
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,155 +32,146 @@ use std::time::Duration;
 use crate::archive::Archive;
 use crate::archive::watch::Watch;
 use crate::inflate::{Inflated, Inflater};
-use crate::tree::Ino;
-pub use config::Options;
+use crate::tree::{Attr, Ino};
+pub use config::VfsConfig;
 use entry::FOLDER_TTL;
 pub use entry::{Entry, STATIC_TTL};
+pub use error::VfsError;
 pub use folder::Folder;
+use folder::FolderEntry;
 use inode::Inode;
 use open_archives::OpenArchives;
 pub use root::{Named, Root};
-pub use status::Open;
-use subtree::{Key, Subtree, SubtreeKind, Subtrees};
+use subtree::{MountedArchive, Origin, Subtree, SubtreeKind};
+use subtrees::{Key, Subtrees};
 
-/// Why nothing can be said of an inode.
-#[derive(Debug)]
-pub enum VfsError {
-    /// There is none of that number, any more.
-    Gone,
-    /// It is a file, and not a directory.
-    NotADirectory,
-    /// The archive cannot be opened; the log says why.
-    Archive,
-    /// The folder cannot be read.
-    Folder(io::Error),
-}
+/// The maximum depth of archives inside archives.
+const DEPTH_MAX: u8 = 8;
 
-/// All that is mounted.
+/// Everything that is mounted.
 #[derive(Debug)]
 pub struct Vfs {
-    options: Options,
+    config: VfsConfig,
     root: Arc<Subtree>,
-    units: Subtrees,
-    shelf: OpenArchives,
-    /// Whether the kernel may be given files that it reads by itself.
-    passes: AtomicBool,
+    subtrees: Subtrees,
+    archives: OpenArchives,
+    passthrough_enabled: AtomicBool,
 }
 
 impl Vfs {
-    /// The catalog of `root`, whose archives are watched by `watch`.
-    pub fn new(root: Root, options: Options, inflater: Inflater, watch: Watch) -> Self {
-        let units = Subtrees::default();
-        let what = match root {
+    /// Returns the file system below `root`, whose archives `watch` watches.
+    pub fn new(root: Root, config: VfsConfig, inflater: Inflater, watch: Watch) -> Self {
+        let subtrees = Subtrees::default();
+        let kind = match root {
             Root::One(named) => named.into(),
             Root::Several(several) => {
                 let add = |(name, named): (OsString, Named)| {
-                    Some((name, units.add(Ino::ROOT, named.into())?))
+                    Some((name, subtrees.add(Ino::ROOT, named.into())?))
                 };
-                SubtreeKind::Named(several.into_iter().filter_map(add).collect())
+                SubtreeKind::Sources(several.into_iter().filter_map(add).collect())
             }
         };
         Self {
-            shelf: OpenArchives::new(&options, inflater, watch),
-            options,
-            passes: AtomicBool::new(false),
-            root: Arc::new(Subtree::root(what)),
-            units,
+            archives: OpenArchives::new(&config, inflater, watch),
+            config,
+            root: Arc::new(Subtree::root(kind)),
+            subtrees,
+            passthrough_enabled: AtomicBool::new(false),
         }
     }
 
-    /// What is in directory `parent` under `name`. The kernel holds it from now on, until it is
-    /// [forgotten](Self::forget).
+    /// Looks up `name` in the directory `parent`. An entry that is found gets one more lookup, which
+    /// [`forget`](Self::forget) takes off.
     ///
     /// # Errors
     /// [`VfsError`].
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Option<Entry>, VfsError> {
         let inode = Inode::of(parent);
-        let unit = self.unit(inode)?;
-        match &unit.what {
-            SubtreeKind::Named(named) => named
+        let subtree = self.subtree(inode)?;
+        match &subtree.kind {
+            SubtreeKind::Sources(sources) => sources
                 .get(OsStr::from_bytes(name))
                 .map(|child| {
-                    child.hold();
-                    self.of_held_unit(child)
+                    child.add_lookup();
+                    self.looked_up(child)
                 })
                 .transpose(),
             SubtreeKind::Folder(folder) => {
-                let seen = folder.find(OsStr::from_bytes(name), &self.options);
-                let seen = seen.map_err(VfsError::Folder)?;
-                let key = Key::Name(unit.number, name.into());
-                if let Some(known) = self.units.by_key(&key)
-                    && !seen.as_ref().is_some_and(|seen| known.what.is(seen))
+                let found = folder.find(OsStr::from_bytes(name), &self.config);
+                let found = found.map_err(VfsError::Folder)?;
+                let key = Key::Name(subtree.id, name.into());
+                if let Some(known) = self.subtrees.find(&key)
+                    && !found.as_ref().is_some_and(|it| known.kind.matches(it))
                 {
-                    self.shelf.close_with_inner(&known);
+                    self.archives.close_with_inner(&known);
                 }
-                seen.map(|seen| self.in_folder(&unit, key, seen))
+                found
+                    .map(|found| self.look_up_in_folder(&subtree, key, found))
                     .transpose()
             }
             SubtreeKind::Archive(_) => {
-                let volume = self.volume(&unit)?;
-                let found = volume.tree.lookup(inode.local, name);
-                found
-                    .map(|attr| self.in_archive(&unit, &volume, attr))
+                let archive = self.archives.get(&subtree)?;
+                let attr = archive.tree.lookup(inode.local, name);
+                attr.map(|attr| self.look_up_in_archive(&subtree, &archive, attr))
                     .transpose()
             }
         }
     }
 
-    /// The attributes of an inode.
+    /// Returns the attributes of an inode.
     ///
     /// # Errors
     /// [`VfsError`].
     pub fn attr(&self, ino: Ino) -> Result<Entry, VfsError> {
         let inode = Inode::of(ino);
-        let unit = self.unit(inode)?;
+        let subtree = self.subtree(inode)?;
         if inode.local == Ino::ROOT {
-            return self.of_unit(&unit);
+            return Entry::of_subtree(&subtree, self.config.recursive);
         }
-        let attr = self.volume(&unit)?.tree.attr(inode.local);
-        attr.map(|attr| self.of_member(&unit, attr))
+        let attr = self.archives.get(&subtree)?.tree.attr(inode.local);
+        attr.map(|attr| Entry::of_member(&subtree, attr, self.config.recursive))
             .ok_or(VfsError::Gone)
     }
 
-    /// How long the kernel may rely on there being nothing under a name in a directory.
-    pub fn ttl_of_nothing(&self, parent: Ino) -> Duration {
-        match self.unit(Inode::of(parent)) {
-            Ok(unit) if !matches!(unit.what, SubtreeKind::Folder(_)) => STATIC_TTL,
+    /// Returns the TTL of a name that does not exist in a directory.
+    pub fn negative_ttl(&self, parent: Ino) -> Duration {
+        match self.subtree(Inode::of(parent)) {
+            Ok(subtree) if !matches!(subtree.kind, SubtreeKind::Folder(_)) => STATIC_TTL,
             _ => FOLDER_TTL,
         }
     }
 
-    /// The directory that a directory is in; the root's is the root.
+    /// Returns the directory above a directory; the root's is the root.
     ///
     /// # Errors
     /// [`VfsError`].
     pub fn parent(&self, ino: Ino) -> Result<Ino, VfsError> {
         let inode = Inode::of(ino);
-        let unit = self.unit(inode)?;
+        let subtree = self.subtree(inode)?;
         if inode.local == Ino::ROOT {
-            return Ok(unit.parent);
+            return Ok(subtree.parent);
         }
-        let local = self.volume(&unit)?.tree.parent(inode.local);
+        let local = self.archives.get(&subtree)?.tree.parent(inode.local);
         let local = local.ok_or(VfsError::Gone)?;
-        Ok(Inode { local, ..inode }.number())
+        Ok(Inode { local, ..inode }.ino())
     }
 
-    /// The names in a folder; `None` for what is no folder.
+    /// Returns the names in a folder; `None` if the inode is no folder.
     ///
     /// # Errors
     /// [`VfsError`].
     pub fn folder_names(&self, ino: Ino) -> Result<Option<Vec<OsString>>, VfsError> {
-        match &self.unit(Inode::of(ino))?.what {
+        match &self.subtree(Inode::of(ino))?.kind {
             SubtreeKind::Folder(folder) => folder
-                .names(&self.options)
+                .names(&self.config)
                 .map(Some)
                 .map_err(VfsError::Folder),
-            SubtreeKind::Named(_) | SubtreeKind::Archive(_) => Ok(None),
+            SubtreeKind::Sources(_) | SubtreeKind::Archive(_) => Ok(None),
         }
     }
 
-    /// Gives `take` the entries of a directory that is no folder, from the `skip`th on and without
-    /// `.` and `..`, until it takes one no more. The kernel holds what was taken.
+    /// Passes the entries of a directory that is no folder to `take`, without `.` and `..` and after
+    /// the first `skip` of them, until it returns `false`. Each entry taken gets one more lookup.
     ///
     /// # Errors
     /// [`VfsError`].
@@ -188,159 +182,227 @@ impl Vfs {
         mut take: impl FnMut(&[u8], Entry) -> bool,
     ) -> Result<(), VfsError> {
         let inode = Inode::of(ino);
-        let unit = self.unit(inode)?;
-        let mut offer = |name: &[u8], found: Entry| {
-            let is_taken = take(name, found);
+        let subtree = self.subtree(inode)?;
+        let mut offer = |name: &[u8], entry: Entry| {
+            let is_taken = take(name, entry);
             if !is_taken {
-                self.forget(found.attr.ino, 1);
+                self.forget(entry.attr.ino, 1);
             }
             is_taken
         };
-        if let SubtreeKind::Named(named) = &unit.what {
-            for (name, child) in named.iter().skip(skip) {
-                child.hold();
-                if !offer(name.as_bytes(), self.of_held_unit(child)?) {
+        if let SubtreeKind::Sources(sources) = &subtree.kind {
+            for (name, child) in sources.iter().skip(skip) {
+                child.add_lookup();
+                if !offer(name.as_bytes(), self.looked_up(child)?) {
                     break;
                 }
             }
             return Ok(());
         }
-        let volume = self.volume(&unit)?;
-        let entries = volume.tree.entries(inode.local, skip);
+        let archive = self.archives.get(&subtree)?;
+        let entries = archive.tree.entries(inode.local, skip);
         for entry in entries.ok_or(VfsError::NotADirectory)? {
-            if !offer(entry.name, self.in_archive(&unit, &volume, entry.attr)?) {
+            let found = self.look_up_in_archive(&subtree, &archive, entry.attr)?;
+            if !offer(entry.name, found) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Sees to it that a directory that is no folder can be listed.
+    /// Opens the archive that a directory belongs to, so that it can be listed.
     ///
     /// # Errors
     /// [`VfsError`].
     pub fn open_directory(&self, ino: Ino) -> Result<(), VfsError> {
-        let unit = self.unit(Inode::of(ino))?;
-        match &unit.what {
-            SubtreeKind::Archive(_) => self.volume(&unit).map(drop),
-            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => Ok(()),
+        let subtree = self.subtree(Inode::of(ino))?;
+        match &subtree.kind {
+            SubtreeKind::Archive(_) => self.archives.get(&subtree).map(drop),
+            SubtreeKind::Folder(_) | SubtreeKind::Sources(_) => Ok(()),
         }
     }
 
-    /// The archive or folder whose root an inode is, by its path.
+    /// Returns the path of the archive or folder whose root directory the inode is.
     ///
     /// # Errors
     /// [`VfsError`].
-    pub fn path_of_root(&self, ino: Ino) -> Result<Option<PathBuf>, VfsError> {
+    pub fn source_path(&self, ino: Ino) -> Result<Option<PathBuf>, VfsError> {
         let inode = Inode::of(ino);
         if inode.local != Ino::ROOT {
             return Ok(None);
         }
-        let unit = self.unit(inode)?;
-        match &unit.what {
-            SubtreeKind::Archive(_) => Ok(Some(self.volume(&unit)?.path.clone())),
+        let subtree = self.subtree(inode)?;
+        match &subtree.kind {
+            SubtreeKind::Archive(_) => Ok(Some(self.archives.get(&subtree)?.path.clone())),
             SubtreeKind::Folder(folder) => Ok(Some(folder.shown_path())),
-            SubtreeKind::Named(_) => Ok(None),
+            SubtreeKind::Sources(_) => Ok(None),
         }
     }
 
-    /// Whether the root is an archive.
-    pub fn is_archive(&self) -> bool {
-        matches!(self.root.what, SubtreeKind::Archive(_))
+    /// Returns whether the root is an archive.
+    pub fn is_single_archive(&self) -> bool {
+        matches!(self.root.kind, SubtreeKind::Archive(_))
     }
 
-    /// Whether every file there will ever be can be read right from the archive, which is open.
+    /// Returns whether each file of the mount, now and later, is a stored member of an archive that
+    /// stays open.
     pub fn is_all_stored(&self) -> bool {
-        match &self.root.what {
-            SubtreeKind::Archive(archive) => {
-                !self.options.recursive
-                    && archive
-                        .if_open()
-                        .is_some_and(|volume| volume.is_all_stored())
-            }
-            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => false,
-        }
+        !self.config.recursive
+            && self
+                .root_archive()
+                .is_some_and(|archive| archive.is_all_stored())
     }
 
-    /// Whether the root is an archive of which members are cloned, if the kernel takes them.
+    /// Returns whether the root is an archive with members that are cloned if the kernel takes them.
     pub fn has_clones(&self) -> bool {
-        match &self.root.what {
-            SubtreeKind::Archive(archive) => archive.if_open().is_some_and(|volume| {
-                let mut files = volume.tree.files();
-                files.any(|member| volume.is_reflinked(member))
-            }),
-            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => false,
-        }
+        self.root_archive().is_some_and(|archive| {
+            let mut files = archive.tree.files();
+            files.any(|member| archive.is_reflinked(member))
+        })
     }
 
-    /// How many files there may be of a kind, because each is open.
+    /// Returns the maximum number of archives, and of clones, that may be open.
     pub fn max_open(&self) -> usize {
-        self.options.max_open
+        self.config.max_open
     }
 
-    /// Whether the kernel may be given files that it reads by itself.
-    pub fn passes(&self) -> bool {
-        self.passes.load(Ordering::Relaxed)
+    /// Returns whether files are passed through to the kernel.
+    pub fn passthrough_enabled(&self) -> bool {
+        self.passthrough_enabled.load(Ordering::Relaxed)
     }
 
-    /// Says whether it may, before anything is opened.
-    pub fn set_passes(&self, passes: bool) {
-        self.passes.store(passes, Ordering::Relaxed);
+    /// Enables or disables passthrough, before any file is opened.
+    pub fn set_passthrough_enabled(&self, enabled: bool) {
+        self.passthrough_enabled.store(enabled, Ordering::Relaxed);
     }
 
-    /// The archive that an inode belongs to, and its number there.
+    /// Returns the archive that an inode belongs to, and the inode number there.
     ///
     /// # Errors
     /// [`VfsError`].
     pub fn archive_of(&self, ino: Ino) -> Result<(Arc<Archive>, Ino), VfsError> {
         let inode = Inode::of(ino);
-        let volume = self.volume(&self.unit(inode)?)?;
-        Ok((volume, inode.local))
+        let archive = self.archives.get(&self.subtree(inode)?)?;
+        Ok((archive, inode.local))
     }
 
-    /// Has `then` called with what the member `ino` of `volume` is inflated to: now, or by another
-    /// thread once that is done.
+    /// Inflates the member `ino` of `archive` and passes the contents to `then`: in this thread if they
+    /// are cached, otherwise in another one.
     pub fn inflate(
         &self,
         ino: Ino,
-        volume: &Arc<Archive>,
+        archive: &Arc<Archive>,
         then: impl FnOnce(Inflated) + Send + 'static,
     ) {
         let inode = Inode::of(ino);
-        let key = (inode.unit, inode.local);
-        self.shelf.inflater.request(key, volume.clone(), then);
+        let key = (inode.subtree, inode.local);
+        self.archives.inflater.request(key, archive.clone(), then);
     }
 
-    /// Whether what is asked of an inode can be told without waiting for a disk.
-    pub fn is_at_hand(&self, ino: Ino) -> bool {
-        match self.unit(Inode::of(ino)).as_deref() {
+    /// Returns whether requests for an inode are answered without waiting for a disk.
+    pub fn is_loaded(&self, ino: Ino) -> bool {
+        match self.subtree(Inode::of(ino)).as_deref() {
             Ok(Subtree {
-                what: SubtreeKind::Archive(archive),
+                kind: SubtreeKind::Archive(archive),
                 ..
-            }) => archive.if_open().is_some(),
+            }) => archive.slot.if_open().is_some(),
             Ok(_) => false,
             Err(_) => true,
         }
     }
 
-    /// The kernel has let go of an inode `count` times.
+    /// Takes `count` lookups off an inode, as FUSE_FORGET asks for.
     pub fn forget(&self, ino: Ino, count: u64) {
-        let number = Inode::of(ino).unit;
-        if number != 0
-            && let Some(unit) = self.units.forget(number, count)
+        let id = Inode::of(ino).subtree;
+        if id != 0
+            && let Some(subtree) = self.subtrees.forget(id, count)
         {
-            self.shelf.close(&unit);
+            self.archives.close(&subtree);
         }
     }
 
-    fn unit(&self, inode: Inode) -> Result<Arc<Subtree>, VfsError> {
-        if inode.unit == 0 {
+    /// Looks up `found`, which the folder `subtree` has under the name in `key`.
+    fn look_up_in_folder(
+        &self,
+        subtree: &Subtree,
+        key: Key,
+        found: FolderEntry,
+    ) -> Result<Entry, VfsError> {
+        let parent = Inode::root_of(subtree.id).ino();
+        let make = || {
+            let kind = match found.clone() {
+                FolderEntry::Folder(folder) => SubtreeKind::Folder(folder),
+                FolderEntry::Archive(stat) => {
+                    let modified = stat.modified;
+                    SubtreeKind::Archive(MountedArchive::closed(Origin::File(stat), modified))
+                }
+            };
+            (parent, 0, kind)
+        };
+        let is_current = |kind: &SubtreeKind| kind.matches(&found);
+        let child = self.subtrees.look_up(key, is_current, make);
+        self.looked_up(&*child.ok_or(VfsError::Gone)?)
+    }
+
+    /// Looks up the inode of `archive`, the one of `subtree`, that has the attributes `attr`. In a
+    /// recursive mount it may be an archive itself.
+    fn look_up_in_archive(
+        &self,
+        subtree: &Arc<Subtree>,
+        archive: &Archive,
+        attr: Attr,
+    ) -> Result<Entry, VfsError> {
+        let is_archive = self.config.recursive
+            && subtree.depth < DEPTH_MAX
+            && archive.tree.member(attr.ino).is_some_and(|member| {
+                member.problem.is_none() && has_archive_name(archive.tree.name_of(member))
+            });
+        if !is_archive {
+            subtree.add_lookup();
+            return Ok(Entry::of_member(subtree, attr, self.config.recursive));
+        }
+        let make = || {
+            let parent = Inode {
+                subtree: subtree.id,
+                local: archive.tree.parent(attr.ino).unwrap_or(Ino::ROOT),
+            };
+            let origin = Origin::Member {
+                outer: subtree.clone(),
+                ino: attr.ino,
+            };
+            let kind = SubtreeKind::Archive(MountedArchive::closed(origin, attr.modified));
+            (parent.ino(), subtree.depth + 1, kind)
+        };
+        let key = Key::Member(subtree.id, attr.ino);
+        let child = self.subtrees.look_up(key, |_| true, make);
+        self.looked_up(&*child.ok_or(VfsError::Gone)?)
+    }
+
+    /// Returns the entry of a subtree that has just been given one more lookup, which it loses again if
+    /// this fails.
+    fn looked_up(&self, subtree: &Subtree) -> Result<Entry, VfsError> {
+        Entry::of_subtree(subtree, self.config.recursive)
+            .inspect_err(|_| self.forget(Inode::root_of(subtree.id).ino(), 1))
+    }
+
+    fn root_archive(&self) -> Option<Arc<Archive>> {
+        match &self.root.kind {
+            SubtreeKind::Archive(archive) => archive.slot.if_open(),
+            SubtreeKind::Folder(_) | SubtreeKind::Sources(_) => None,
+        }
+    }
+
+    fn subtree(&self, inode: Inode) -> Result<Arc<Subtree>, VfsError> {
+        if inode.subtree == 0 {
             return Ok(self.root.clone());
         }
-        self.units.by_number(inode.unit).ok_or(VfsError::Gone)
+        self.subtrees.get(inode.subtree).ok_or(VfsError::Gone)
     }
+}
 
-    fn volume(&self, unit: &Arc<Subtree>) -> Result<Arc<Archive>, VfsError> {
-        self.shelf.volume(unit)
-    }
+/// Returns whether the name of a member has the extension of an archive.
+fn has_archive_name(name: &[u8]) -> bool {
+    [&b".npz"[..], b".zip"].iter().any(|suffix| {
+        name.len() > suffix.len() && name[name.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
+    })
 }

@@ -147,7 +147,7 @@ pub fn mount_here(
     };
     watch.start().map_err(system("start a thread"))?;
     let Sources { root, summary, .. } = sources;
-    let catalog = Arc::new(Vfs::new(root, config::showing(options), inflater, watch));
+    let catalog = Arc::new(Vfs::new(root, config::vfs_config(options), inflater, watch));
     let weak_catalog = Arc::downgrade(&catalog);
     let another = || connection.try_clone().map_err(system("open a descriptor"));
     let connection_again = another()?;
@@ -156,19 +156,19 @@ pub fn mount_here(
     config.n_threads = Some(threads);
     // Each thread opens the device anew, which those who mount by fusermount3 may not be able to.
     config.clone_fd = attach::open_device().is_ok();
-    let patience = config::poll_patience(options);
-    let poll = |patience| another().map(|device| PollConfig { device, patience });
+    let poll_timeout = config::poll_timeout(options);
+    let poll = |timeout| another().map(|device| PollConfig { device, timeout });
     let prefetches = options.prefetch == Prefetching::On
         && own.is_some()
-        && catalog.is_archive()
+        && catalog.is_single_archive()
         && !options.recursive;
     let serving = FuseConfig {
         ownership: config::ownership(options),
-        may_pass: options.passthrough != Passthrough::Off,
+        passthrough_allowed: options.passthrough != Passthrough::Off,
         may_be_writable: own.is_none(),
         threads,
-        polling: patience.map(poll).transpose()?,
-        prefetches,
+        poll: poll_timeout.map(poll).transpose()?,
+        prefetch_enabled: prefetches,
     };
     let ahead = prefetches.then(another).transpose()?;
     let ahead = ahead.zip(catalog.archive_of(Ino::ROOT).ok());
@@ -225,12 +225,12 @@ fn try_passthrough(options: &MountOptions, device: OwnedFd, catalog: &Weak<Vfs>)
         return Ok(());
     };
     let wanted = options.passthrough == Passthrough::On;
-    if !wanted && !catalog.passes() {
+    if !wanted && !catalog.passthrough_enabled() {
         return Ok(());
     }
     let taken = inflate::memory_file().and_then(|file| fuse::try_passthrough(device, file));
     taken.or_else(|error| {
-        catalog.set_passes(false);
+        catalog.set_passthrough_enabled(false);
         debug!("files are not passed through to the kernel: {error}");
         if wanted { Err(error) } else { Ok(()) }
     })

@@ -1,4 +1,8 @@
-//! How the kernel reads files: by asking for their bytes, or by itself.
+//! How the kernel reads each open file: through this server, or from a backing file of its own.
+//!
+//! While a file is open, the kernel accepts only one way for it, whoever else opens it, and one
+//! backing id. So the choice is made once, under a lock of the inode, and shared by all who open the
+//! file meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
@@ -8,28 +12,28 @@ use fuser::BackingId;
 use crate::sys::sync::lock;
 use crate::tree::Ino;
 
-/// How the kernel reads a file. While a file is open it does so in one way, whoever else opens it.
+/// The way in which the kernel reads a file.
 #[derive(Debug)]
 pub(super) enum Backing {
-    /// From a file of its own, without asking.
+    /// From a backing file, without this server.
     Passthrough(BackingId),
-    /// By asking, and then from its cache.
+    /// By READ, and then from its page cache.
     Server,
 }
 
-/// What becomes of what was passed when nobody has it open any more.
+/// What happens to a backing file once no client has it open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retention {
-    /// It stays for the next one who opens it, as long as there is room.
+    /// It is kept for the next open, as long as there is room.
     Keep,
-    /// It goes.
+    /// It is closed.
     Drop,
 }
 
-/// How files are read between which there is a choice, by inode of the mount.
+/// The backing of each open file, by inode of the mount, and an LRU cache of backing files.
 #[derive(Debug)]
 pub(super) struct BackingFiles {
-    /// How many may stay.
+    /// The maximum number of backing files that are kept.
     max: usize,
     state: Mutex<State>,
 }
@@ -37,24 +41,31 @@ pub(super) struct BackingFiles {
 #[derive(Debug, Default)]
 struct State {
     files: HashMap<Ino, Entry>,
-    /// Those that stay, least recently used first.
+    /// The files that are kept, least recently used first.
     by_use: BTreeMap<u64, Ino>,
     clock: u64,
-    /// How many files there may be before those are looked for that nobody has open any more.
+    /// The number of entries above which those of closed files are removed.
     limit: usize,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// Is locked by who chooses: nobody else may do so meanwhile.
-    turn: Arc<Mutex<()>>,
-    access: Weak<Backing>,
-    /// The same, if it stays, and when it was last used: its key in `State::by_use`.
-    stays: Option<(Arc<Backing>, u64)>,
+    /// Locked while a thread chooses.
+    choosing: Arc<Mutex<()>>,
+    backing: Weak<Backing>,
+    kept: Option<Kept>,
+}
+
+/// A backing that is kept while no client has the file open.
+#[derive(Debug)]
+struct Kept {
+    backing: Arc<Backing>,
+    /// The time of the last use: the key in `State::by_use`.
+    used: u64,
 }
 
 impl BackingFiles {
-    /// No files yet, of which `max` may stay.
+    /// Returns an empty table that keeps up to `max` backing files.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -62,90 +73,93 @@ impl BackingFiles {
         }
     }
 
-    /// How many stay.
+    /// Returns the number of backing files that are kept.
     pub(super) fn len(&self) -> usize {
         lock(&self.state).by_use.len()
     }
 
-    /// How a file is read already.
+    /// Returns the backing of a file that is open or kept.
     pub(super) fn find(&self, ino: Ino) -> Option<Arc<Backing>> {
         let mut state = lock(&self.state);
-        let access = state.files.get(&ino)?.access.upgrade()?;
+        let backing = state.files.get(&ino)?.backing.upgrade()?;
         state.touch(ino);
-        Some(access)
+        Some(backing)
     }
 
-    /// How a file is read: as it is already, or else as `choose` says, which is told whether there
-    /// is room for one more.
+    /// Returns the backing of a file that is open or kept, or else the one that `choose` returns. Its
+    /// argument says whether there is room for one more backing file.
     pub(super) fn find_or_choose(
         &self,
         ino: Ino,
-        unused: Retention,
+        retention: Retention,
         choose: impl FnOnce(bool) -> Backing,
     ) -> Arc<Backing> {
         let mut state = lock(&self.state);
-        state.clean();
-        let turn = state.files.entry(ino).or_default().turn.clone();
+        state.remove_closed();
+        let choosing = state.files.entry(ino).or_default().choosing.clone();
         drop(state);
-        let _turn = lock(&turn);
-        if let Some(access) = self.find(ino) {
-            return access;
+        let _choosing = lock(&choosing);
+        if let Some(backing) = self.find(ino) {
+            return backing;
         }
-        let (has_room, dropped) = match unused {
+        let (has_room, evicted) = match retention {
             Retention::Keep => lock(&self.state).make_room(self.max),
             Retention::Drop => (true, None),
         };
-        drop(dropped);
-        let access = Arc::new(choose(has_room));
+        drop(evicted);
+        let backing = Arc::new(choose(has_room));
         let mut state = lock(&self.state);
         let entry = state.files.entry(ino).or_default();
-        entry.access = Arc::downgrade(&access);
-        if unused == Retention::Keep && matches!(*access, Backing::Passthrough(_)) {
-            entry.stays = Some((access.clone(), 0));
+        entry.backing = Arc::downgrade(&backing);
+        if retention == Retention::Keep && matches!(*backing, Backing::Passthrough(_)) {
+            entry.kept = Some(Kept {
+                backing: backing.clone(),
+                used: 0,
+            });
             state.touch(ino);
         }
-        access
+        backing
     }
 }
 
 impl State {
-    /// Marks what stays as used just now.
+    /// Marks a file as the most recently used one, if it is kept.
     fn touch(&mut self, ino: Ino) {
-        let stays = self.files.get_mut(&ino).and_then(|it| it.stays.as_mut());
-        if let Some((_, used)) = stays {
+        let kept = self.files.get_mut(&ino).and_then(|it| it.kept.as_mut());
+        if let Some(kept) = kept {
             self.clock += 1;
-            self.by_use.remove(used);
-            *used = self.clock;
+            self.by_use.remove(&kept.used);
+            kept.used = self.clock;
             self.by_use.insert(self.clock, ino);
         }
     }
 
-    /// Makes room for one more that stays, if need be by letting go of the one that was not used for
-    /// longest; that is to be dropped when nothing is locked.
+    /// Makes room for one more file to keep, if need be by evicting the least recently used one that
+    /// no client has open. The caller drops that one when nothing is locked.
     fn make_room(&mut self, max: usize) -> (bool, Option<Arc<Backing>>) {
         if self.by_use.len() < max {
             return (true, None);
         }
-        let is_idle = |ino: &Ino| {
-            let stays = self.files.get(ino).and_then(|it| it.stays.as_ref());
-            stays.is_some_and(|(access, _)| Arc::strong_count(access) == 1)
+        let is_unused = |ino: &Ino| {
+            let kept = self.files.get(ino).and_then(|it| it.kept.as_ref());
+            kept.is_some_and(|kept| Arc::strong_count(&kept.backing) == 1)
         };
-        let oldest = self.by_use.iter().find(|(_, ino)| is_idle(ino));
+        let oldest = self.by_use.iter().find(|(_, ino)| is_unused(ino));
         let Some((&used, &ino)) = oldest else {
             return (false, None);
         };
         self.by_use.remove(&used);
         let entry = self.files.get_mut(&ino);
-        let stayed = entry.and_then(|entry| entry.stays.take());
-        (true, stayed.map(|(access, _)| access))
+        let evicted = entry.and_then(|entry| entry.kept.take());
+        (true, evicted.map(|kept| kept.backing))
     }
 
-    /// Removes what is left of files that nobody has open, now and then; not where somebody has a
-    /// turn.
-    fn clean(&mut self) {
+    /// Removes the entries of files that are neither open, kept nor about to be opened, once there are
+    /// twice as many entries as after the last time.
+    fn remove_closed(&mut self) {
         if self.files.len() > self.limit {
             self.files.retain(|_, entry| {
-                entry.access.strong_count() > 0 || Arc::strong_count(&entry.turn) > 1
+                entry.backing.strong_count() > 0 || Arc::strong_count(&entry.choosing) > 1
             });
             self.limit = 2 * self.files.len() + 16;
         }
@@ -156,28 +170,28 @@ impl State {
 mod tests {
     use super::*;
 
-    fn choose(accesses: &BackingFiles, ino: u64) -> Arc<Backing> {
-        accesses.find_or_choose(Ino(ino), Retention::Drop, |_| Backing::Server)
+    fn open(files: &BackingFiles, ino: u64) -> Arc<Backing> {
+        files.find_or_choose(Ino(ino), Retention::Drop, |_| Backing::Server)
     }
 
     #[test]
-    fn all_who_have_a_file_open_read_it_in_the_same_way() {
-        let accesses = BackingFiles::new(16);
-        let again = || accesses.find_or_choose(Ino(2), Retention::Keep, |_| unreachable!());
-        let first = choose(&accesses, 2);
-        let second = again();
+    fn all_who_have_a_file_open_share_its_backing() {
+        let files = BackingFiles::new(16);
+        let reopen = || files.find_or_choose(Ino(2), Retention::Keep, |_| unreachable!());
+        let first = open(&files, 2);
+        let second = reopen();
         assert!(Arc::ptr_eq(&first, &second));
         drop(first);
-        let third = again();
+        let third = reopen();
         drop((second, third));
-        assert!(accesses.find(Ino(2)).is_none());
+        assert!(files.find(Ino(2)).is_none());
     }
 
     #[test]
-    fn files_that_nobody_has_open_are_forgotten() {
-        let accesses = BackingFiles::new(16);
-        (0..1000).for_each(|ino| drop(choose(&accesses, ino)));
-        assert!(lock(&accesses.state).files.len() < 20);
-        assert_eq!(accesses.len(), 0);
+    fn entries_of_closed_files_are_removed() {
+        let files = BackingFiles::new(16);
+        (0..1000).for_each(|ino| drop(open(&files, ino)));
+        assert!(lock(&files.state).files.len() < 20);
+        assert_eq!(files.len(), 0);
     }
 }

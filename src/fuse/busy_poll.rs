@@ -19,7 +19,7 @@ use crate::tree::Ino;
 /// How many requests must have come soon after one another before the next one is looked out for.
 const SOON_MIN: u64 = 4;
 
-/// Requests that come less often than this many times within [`PollConfig::patience`] are not worth a
+/// Requests that come less often than this many times within [`PollConfig::timeout`] are not worth a
 /// processor.
 const SOON_PART: u64 = 4;
 
@@ -52,7 +52,7 @@ pub struct PollConfig {
     /// The connection to the kernel.
     pub device: OwnedFd,
     /// How long it is looked at in vain before the thread sleeps.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// The threads that wait for requests.
@@ -113,11 +113,11 @@ impl BusyPoll {
     /// A thread has a request.
     pub(super) fn begin(&self) {
         if let Some(polling) = &self.polling {
-            let now = self.come(polling);
+            let now = self.record_arrival(polling);
             if now.saturating_sub(self.answered.load(Ordering::Relaxed)) > AT_ONCE {
                 self.queued.store(0, Ordering::Relaxed);
             } else if self.queued.fetch_add(1, Ordering::Relaxed) > QUEUED_MAX {
-                self.let_all_serve();
+                self.suspend();
             }
         }
     }
@@ -128,11 +128,11 @@ impl BusyPoll {
             return self.begin();
         }
         if let Some(polling) = &self.polling {
-            self.come(polling);
+            self.record_arrival(polling);
             let last = self.long[0].swap(ino.0, Ordering::Relaxed);
             // There and back again: these are two readers, or more.
             if last != ino.0 && self.long[1].swap(last, Ordering::Relaxed) == ino.0 {
-                self.let_all_serve();
+                self.suspend();
             }
         }
     }
@@ -145,15 +145,15 @@ impl BusyPoll {
 
     /// For a while all threads serve: one is too few, or the answers wait for a disk, and it would
     /// be in vain to look out for the next request meanwhile.
-    pub(super) fn let_all_serve(&self) {
+    pub(super) fn suspend(&self) {
         self.pause_ends
             .fetch_max(self.now() + CROWDED, Ordering::Relaxed);
     }
 
-    fn come(&self, polling: &PollConfig) -> u64 {
+    fn record_arrival(&self, polling: &PollConfig) -> u64 {
         let now = self.now();
         let gap = now.saturating_sub(self.came.swap(now, Ordering::Relaxed));
-        if gap <= polling.patience_nanos() / SOON_PART {
+        if gap <= polling.timeout_nanos() / SOON_PART {
             self.soon.fetch_add(1, Ordering::Relaxed);
         } else {
             self.soon.store(0, Ordering::Relaxed);
@@ -168,13 +168,13 @@ impl BusyPoll {
 
     /// A thread has nothing more to do. Returns when it is to wait for a request: whether one has
     /// come meanwhile that it has looked out for.
-    pub(super) fn look_out(&self) -> bool {
-        let Some(polling) = self.polling.as_ref().filter(|it| self.keeps_coming(it)) else {
+    pub(super) fn poll_next(&self) -> bool {
+        let Some(polling) = self.polling.as_ref().filter(|it| self.is_worthwhile(it)) else {
             return false;
         };
         let state = lock(&self.state);
         if state.away + 1 < self.threads {
-            self.stay_away(polling, state);
+            self.park(polling, state);
             return false;
         }
         drop(state);
@@ -183,9 +183,9 @@ impl BusyPoll {
             thread::yield_now();
             let after = self.now();
             if after - before > SHARED_MIN {
-                self.give_way(after);
+                self.back_off(after);
             }
-            if !self.keeps_coming(polling) {
+            if !self.is_worthwhile(polling) {
                 end(&mut lock(&self.state), &self.ended);
                 return false;
             }
@@ -195,7 +195,7 @@ impl BusyPoll {
 
     /// Somebody else needs the processor: whoever sleeps until a request comes is preferred to them
     /// then, and who looks out is not. If that is so again soon after a pause, the next one is longer.
-    fn give_way(&self, now: u64) {
+    fn back_off(&self, now: u64) {
         let last = self.pause.load(Ordering::Relaxed);
         let is_again = now < self.pause_ends.load(Ordering::Relaxed) + 2 * last;
         let pause = if is_again {
@@ -208,17 +208,17 @@ impl BusyPoll {
     }
 
     /// Whether it pays to look out for the next request, and one thread is enough for that.
-    fn keeps_coming(&self, polling: &PollConfig) -> bool {
+    fn is_worthwhile(&self, polling: &PollConfig) -> bool {
         let now = self.now();
         self.soon.load(Ordering::Relaxed) >= SOON_MIN
-            && now.saturating_sub(self.came.load(Ordering::Relaxed)) <= polling.patience_nanos()
+            && now.saturating_sub(self.came.load(Ordering::Relaxed)) <= polling.timeout_nanos()
             && now >= self.pause_ends.load(Ordering::Relaxed)
     }
 
     /// Keeps this thread from waiting for requests until polling ends. The one that looks out may be
     /// held up with a request, so one of those that stay away sees to that, too: not the first of all,
     /// since some may not have come back yet from the time before.
-    fn stay_away(&self, polling: &PollConfig, mut state: MutexGuard<'_, State>) {
+    fn park(&self, polling: &PollConfig, mut state: MutexGuard<'_, State>) {
         let watches = !state.is_watched;
         state.is_watched = true;
         let ends = state.ends;
@@ -226,8 +226,8 @@ impl BusyPoll {
         while state.ends == ends {
             if !watches {
                 state = unpoisoned(self.ended.wait(state));
-            } else if self.keeps_coming(polling) {
-                state = unpoisoned(self.ended.wait_timeout(state, polling.patience)).0;
+            } else if self.is_worthwhile(polling) {
+                state = unpoisoned(self.ended.wait_timeout(state, polling.timeout)).0;
             } else {
                 end(&mut state, &self.ended);
             }
@@ -241,8 +241,8 @@ impl BusyPoll {
 }
 
 impl PollConfig {
-    fn patience_nanos(&self) -> u64 {
-        self.patience.as_nanos() as u64
+    fn timeout_nanos(&self) -> u64 {
+        self.timeout.as_nanos() as u64
     }
 }
 
@@ -267,13 +267,13 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(1);
+    const TIMEOUT: Duration = Duration::from_secs(1);
     const LONG: u32 = 128 << 10;
 
     fn turns_on(device: impl Into<OwnedFd>) -> BusyPoll {
         let polling = PollConfig {
             device: device.into(),
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         };
         BusyPoll::new(1, Some(polling))
     }
@@ -282,8 +282,8 @@ mod tests {
         turns_on(File::open("/dev/null").unwrap())
     }
 
-    fn keeps_coming(turns: &BusyPoll) -> bool {
-        turns.keeps_coming(turns.polling.as_ref().unwrap())
+    fn is_worthwhile(turns: &BusyPoll) -> bool {
+        turns.is_worthwhile(turns.polling.as_ref().unwrap())
     }
 
     /// Lets a client take its time between two requests.
@@ -299,27 +299,27 @@ mod tests {
     fn a_few_requests_soon_after_one_another_tell_that_more_will_come() {
         let turns = turns();
         come(&turns, 3);
-        assert!(!keeps_coming(&turns));
+        assert!(!is_worthwhile(&turns));
         come(&turns, 1);
-        assert!(keeps_coming(&turns));
+        assert!(is_worthwhile(&turns));
     }
 
     #[test]
     fn one_request_that_is_late_starts_the_count_anew() {
         let turns = turns();
         come(&turns, 10);
-        thread::sleep(PATIENCE / 2);
-        assert!(keeps_coming(&turns));
+        thread::sleep(TIMEOUT / 2);
+        assert!(is_worthwhile(&turns));
         come(&turns, 1);
-        assert!(!keeps_coming(&turns));
+        assert!(!is_worthwhile(&turns));
     }
 
     #[test]
     fn nothing_keeps_coming_after_a_silence() {
         let turns = turns();
         come(&turns, 10);
-        thread::sleep(PATIENCE + Duration::from_millis(1));
-        assert!(!keeps_coming(&turns));
+        thread::sleep(TIMEOUT + Duration::from_millis(1));
+        assert!(!is_worthwhile(&turns));
     }
 
     #[test]
@@ -329,9 +329,9 @@ mod tests {
         for ino in [1, 1, 2, 2, 3] {
             turns.begin_read(Ino(ino), LONG);
         }
-        assert!(keeps_coming(&turns));
+        assert!(is_worthwhile(&turns));
         turns.begin_read(Ino(2), LONG);
-        assert!(!keeps_coming(&turns));
+        assert!(!is_worthwhile(&turns));
     }
 
     #[test]
@@ -341,17 +341,17 @@ mod tests {
         for ino in [1, 2, 1, 2] {
             turns.begin_read(Ino(ino), LONG_MIN - 1);
         }
-        assert!(keeps_coming(&turns));
+        assert!(is_worthwhile(&turns));
     }
 
     #[test]
     fn all_threads_serve_while_answers_wait_for_a_disk() {
         let turns = turns();
         come(&turns, 10);
-        turns.let_all_serve();
-        assert!(!keeps_coming(&turns));
+        turns.suspend();
+        assert!(!is_worthwhile(&turns));
         thread::sleep(Duration::from_nanos(CROWDED) + Duration::from_millis(1));
-        assert!(keeps_coming(&turns));
+        assert!(is_worthwhile(&turns));
     }
 
     #[test]
@@ -364,7 +364,7 @@ mod tests {
             let found = scope.spawn(|| {
                 (0..100_000).any(|_| {
                     come(&turns, 1);
-                    turns.look_out()
+                    turns.poll_next()
                 })
             });
             thread::sleep(Duration::from_millis(10));
@@ -378,10 +378,10 @@ mod tests {
         let (device, _requests) = io::pipe().unwrap();
         let turns = turns_on(device);
         come(&turns, 10);
-        assert!(!turns.look_out());
+        assert!(!turns.poll_next());
         let began = Instant::now();
-        assert!(!keeps_coming(&turns) && !turns.look_out());
-        assert!(began.elapsed() < PATIENCE / 2);
+        assert!(!is_worthwhile(&turns) && !turns.poll_next());
+        assert!(began.elapsed() < TIMEOUT / 2);
     }
 
     #[test]
@@ -389,7 +389,7 @@ mod tests {
         let turns = turns();
         come(&turns, 10);
         let pause_from = |now| {
-            turns.give_way(now);
+            turns.back_off(now);
             turns.pause_ends.load(Ordering::Relaxed) - now
         };
         let mut now = 1_000_000_000;
@@ -399,14 +399,14 @@ mod tests {
             now += pause + 1;
         }
         assert_eq!(pause_from(now + 1_000_000_000), PAUSE.0);
-        assert!(!keeps_coming(&turns));
+        assert!(!is_worthwhile(&turns));
     }
 
     #[test]
     fn whoever_stays_away_comes_back() {
         let polling = PollConfig {
             device: File::open("/dev/null").unwrap().into(),
-            patience: Duration::from_micros(200),
+            timeout: Duration::from_micros(200),
         };
         let turns = BusyPoll::new(8, Some(polling));
         let (done, wait) = mpsc::channel();
@@ -417,7 +417,7 @@ mod tests {
                     for _ in 0..2000 {
                         turns.begin();
                         turns.answered();
-                        turns.look_out();
+                        turns.poll_next();
                         thread::sleep(Duration::from_micros(5));
                     }
                     done.send(()).unwrap();
@@ -436,6 +436,6 @@ mod tests {
             turns.begin();
             turns.answered();
         }
-        assert!(!keeps_coming(&turns));
+        assert!(!is_worthwhile(&turns));
     }
 }

@@ -1,31 +1,31 @@
-//! How a mount is served.
+//! The settings of a FUSE server.
 
 use super::busy_poll::PollConfig;
 
-/// Who owns the files of a mount and what the modes leave out.
+/// The owner, the group and the umask of all files and directories.
 #[derive(Debug, Clone, Copy)]
 pub struct Ownership {
-    /// Owner of every file and directory.
+    /// The owner.
     pub uid: u32,
-    /// Group of every file and directory.
+    /// The group.
     pub gid: u32,
-    /// Permissions that are taken away from 0444 and 0555.
+    /// The permissions taken away from 0444 and 0555.
     pub umask: u16,
 }
 
-/// How a mount is served.
+/// The settings of a FUSE server.
 #[derive(Debug)]
 pub struct FuseConfig {
-    /// Who owns what.
+    /// The owner of everything.
     pub ownership: Ownership,
-    /// Whether the kernel may be given files that it reads by itself, as far as the user goes.
-    pub may_pass: bool,
-    /// Whether the kernel may take the mount for one that can be written to.
+    /// Pass files through to the kernel, where it can.
+    pub passthrough_allowed: bool,
+    /// The mount may not be read-only, since another program has made it.
     pub may_be_writable: bool,
-    /// How many threads answer requests.
+    /// The number of worker threads, which answer requests.
     pub threads: usize,
-    /// How the next request is looked out for; `None` to sleep until it comes.
-    pub polling: Option<PollConfig>,
-    /// Whether files are prefetched for whoever reads one after the other.
-    pub prefetches: bool,
+    /// Poll for the next request; `None` to sleep until it comes.
+    pub poll: Option<PollConfig>,
+    /// Preload the next files of a sequential read into the page cache.
+    pub prefetch_enabled: bool,
 }

@@ -1,4 +1,4 @@
-//! By whom a request is answered, and what is done when it is.
+//! The threads that a request runs on, and what a worker thread does once it has answered.
 
 use std::sync::Arc;
 
@@ -7,81 +7,80 @@ use fuser::INodeNo;
 use super::filesystem::Npzfs;
 use super::prefetch::WarmUp;
 use super::server::Server;
-use crate::fuse::stats::Request;
+use super::stats::RequestType;
 use crate::tree::Ino;
 
-/// The time in which a thread has a request: first it is answered, then, while no other one waits,
-/// something is prefetched, and last the next one is looked out for.
+/// A request that a worker thread has taken. When it is dropped, the request has been answered or
+/// handed to a pool; then the worker prefetches until another request comes, and polls for that.
 pub(super) struct RequestGuard<'a>(&'a Server);
 
 impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         let server = self.0;
-        server.turns.answered();
+        server.busy_poll.answered();
         server.prefetch.go_on(&server.stats);
-        if server.turns.look_out() {
+        if server.busy_poll.poll_next() {
             server.stats.count_polled();
         }
     }
 }
 
 impl Npzfs {
-    /// Does `work`, here if all that it needs to know of `number` is at hand, otherwise where it may
-    /// wait.
-    pub(super) fn answer(
-        &self,
-        number: INodeNo,
-        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
-    ) {
-        let ino = Ino(number.0);
-        if self.server.catalog.is_at_hand(ino) {
-            return work(&self.server, ino);
-        }
-        let server = self.server.clone();
-        self.openers.run(move || work(&server, ino));
+    /// Begins a request.
+    pub(super) fn begin(&self, request: RequestType) -> RequestGuard<'_> {
+        self.server.busy_poll.begin();
+        self.begin_uncounted(request)
     }
 
-    /// Does `work` where it may wait, whatever is at hand.
-    pub(super) fn answer_elsewhere(
-        &self,
-        number: INodeNo,
-        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
-    ) {
-        let server = self.server.clone();
-        self.server
-            .readers
-            .run(move || work(&server, Ino(number.0)));
+    /// Like `begin`, for a READ of `size` bytes.
+    pub(super) fn begin_read(&self, ino: INodeNo, size: u32) -> RequestGuard<'_> {
+        self.server.busy_poll.begin_read(Ino(ino.0), size);
+        self.begin_uncounted(RequestType::Read)
     }
 
-    /// A request has come, and is answered when what is returned is dropped.
-    pub(super) fn begin(&self, request: Request) -> RequestGuard<'_> {
-        self.server.turns.begin();
-        self.begin_aside(request)
-    }
-
-    /// The same for a READ of `size` bytes.
-    pub(super) fn begin_read(&self, number: INodeNo, size: u32) -> RequestGuard<'_> {
-        self.server.turns.begin_read(Ino(number.0), size);
-        self.begin_aside(Request::Read)
-    }
-
-    /// The same for a request that tells nothing of what will come: nobody waits for its answer, or
-    /// only this process.
-    pub(super) fn begin_aside(&self, request: Request) -> RequestGuard<'_> {
+    /// Like `begin`, but not counted by the busy-poll heuristic: FORGET, RELEASE and our own listing
+    /// say nothing about the client's next request.
+    pub(super) fn begin_uncounted(&self, request: RequestType) -> RequestGuard<'_> {
         self.server.stats.count(request);
         RequestGuard(&self.server)
     }
 
-    /// Does `work` when the scout is back.
-    pub(super) fn answer_after(
+    /// Runs `work` in this thread if it needs no disk, or if workers can be spared; otherwise in the
+    /// open pool.
+    pub(super) fn run_inline_or_open_pool(
         &self,
-        scout: WarmUp,
-        number: INodeNo,
+        ino: INodeNo,
         work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
     ) {
-        self.answer_elsewhere(number, |server, ino| {
-            scout.wait();
-            server.turns.resume();
+        let ino = Ino(ino.0);
+        if self.server.vfs.is_loaded(ino) {
+            return work(&self.server, ino);
+        }
+        let server = self.server.clone();
+        self.open_pool.run(move || work(&server, ino));
+    }
+
+    /// Runs `work` in the reader pool.
+    pub(super) fn run_in_reader_pool(
+        &self,
+        ino: INodeNo,
+        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
+    ) {
+        let server = self.server.clone();
+        let work = move || work(&server, Ino(ino.0));
+        self.server.reader_pool.run(work);
+    }
+
+    /// Runs `work` in the reader pool when the warm-up is over.
+    pub(super) fn run_after_warm_up(
+        &self,
+        warm_up: WarmUp,
+        ino: INodeNo,
+        work: impl FnOnce(&Arc<Server>, Ino) + Send + 'static,
+    ) {
+        self.run_in_reader_pool(ino, |server, ino| {
+            warm_up.wait();
+            server.busy_poll.resume();
             work(server, ino);
         });
     }

@@ -1,8 +1,5 @@
-//! The FUSE side of a mount: each request is decoded, put to the catalog, and answered.
-//!
-//! Nothing here may panic, and no lock is held while a reply is sent. Requests that would change
-//! something come only where somebody else has mounted, and not read-only: else the kernel itself
-//! answers them with EROFS.
+//! The adapter to fuser: each request is decoded, dispatched, and answered by the
+//! [`Server`](super::server).
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,174 +10,172 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BackingId, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyXattr,
+    BackingId, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs,
+    ReplyXattr, Request,
 };
 
+use super::attr::BLOCK_SIZE;
 use super::backing::BackingFiles;
 use super::busy_poll::BusyPoll;
 use super::config::FuseConfig;
+use super::errno;
 use super::handles::{self, Handles};
 use super::open_pool::OpenPool;
 use super::prefetch::Prefetch;
-use super::server::{BLOCK_SIZE, DOTS, Server, attribute_errno, errno};
-use crate::fuse::stats::{Request, Stats};
+use super::server::{DOTS, Server};
+use super::stats::{RequestType, Stats};
+use super::xattr::Xattrs;
 use crate::sys::thread_pool::Pool;
 use crate::tree::Ino;
 use crate::vfs::Vfs;
 use crate::zip::names::NAME_MAX;
 
-/// The largest READ that is asked for in one request, in bytes. The kernel splits at 1 MiB.
+/// The maximum size of a READ, in bytes: the most that the kernel supports.
 const REQUEST_MAX: u32 = 1024 * 1024;
 
-/// How many background requests (readahead, above all) the kernel may have under way.
+/// The maximum ino of background requests, mostly readahead, that the kernel sends at a time.
 const MAX_BACKGROUND: u16 = 128;
 
-/// A mount.
+/// The npzfs file system.
 #[derive(Debug)]
 pub struct Npzfs {
     pub(super) server: Arc<Server>,
-    /// Opens archives, and looks into folders.
-    pub(super) openers: OpenPool,
-    /// Whether OPEN needs no answer: the kernel can do without, it lets nobody write, and every file
-    /// is read right from the archive.
-    open_is_free: bool,
-    may_pass: bool,
-    opendir_is_free: bool,
-    /// Whether listings go on telling of files by name alone until somebody asks for more.
-    prefetches: bool,
+    pub(super) open_pool: OpenPool,
+    /// Files are opened by the kernel alone: it can do that, it lets no client write, and each file is
+    /// a part of the archive.
+    no_open: bool,
+    /// Directories are opened by the kernel alone.
+    no_opendir: bool,
+    passthrough_allowed: bool,
+    /// Listings have attributes only once a client asks for those: an inode that the kernel knows is
+    /// not prefetched.
+    prefetch_enabled: bool,
 }
 
 impl Npzfs {
-    /// The file system of what is in `catalog`.
-    pub fn new(catalog: Arc<Vfs>, serving: FuseConfig) -> Self {
+    /// Returns a server for `vfs`.
+    pub fn new(vfs: Arc<Vfs>, config: FuseConfig) -> Self {
         let FuseConfig {
             ownership,
-            may_pass,
+            passthrough_allowed,
             may_be_writable,
             threads,
-            polling,
-            prefetches,
-        } = serving;
+            poll,
+            prefetch_enabled,
+        } = config;
         Self {
-            open_is_free: catalog.is_all_stored() && !may_be_writable,
-            may_pass,
-            opendir_is_free: catalog.is_archive() && !prefetches,
-            prefetches,
+            no_open: vfs.is_all_stored() && !may_be_writable,
+            no_opendir: vfs.is_single_archive() && !prefetch_enabled,
+            passthrough_allowed,
+            prefetch_enabled,
             server: Arc::new(Server {
-                accesses: BackingFiles::new(catalog.max_open()),
-                catalog,
+                backing_files: BackingFiles::new(vfs.max_open()),
+                vfs,
                 ownership,
                 stats: Stats::default(),
                 handles: Handles::default(),
-                readers: Pool::default(),
-                turns: BusyPoll::new(threads, polling),
+                reader_pool: Pool::default(),
+                busy_poll: BusyPoll::new(threads, poll),
                 prefetch: Arc::default(),
             }),
-            openers: OpenPool::new(threads),
+            open_pool: OpenPool::new(threads),
         }
     }
 
-    /// What is prefetched.
+    /// Returns the prefetcher, which is still to be started.
     pub fn prefetch(&self) -> Arc<Prefetch> {
         self.server.prefetch.clone()
     }
 }
 
-/// Tries whether the kernel takes a file that it reads by itself: `file`, which it keeps as long as
-/// the mount lasts.
+/// Tries whether the kernel accepts `file` as a backing file, which it keeps open until the mount
+/// ends.
 ///
 /// # Errors
-/// EPERM where this process may not, or the kernel cannot.
+/// EPERM if this process lacks the privilege or the kernel the feature.
 pub fn try_passthrough(device: impl AsFd, file: impl AsFd) -> io::Result<()> {
     BackingId::create_raw(device, file).map(drop)
 }
 
-/// Answers GETXATTR and LISTXATTR, which ask for the length first.
+/// Answers GETXATTR or LISTXATTR; a `size` of 0 asks for the length of the value.
 fn reply_xattr(reply: ReplyXattr, value: &[u8], size: u32) {
     if size == 0 {
         reply.size(value.len() as u32);
     } else if value.len() > size as usize {
-        reply.error(Errno::ERANGE);
+        reply.error(errno::BUFFER_TOO_SMALL);
     } else {
         reply.data(value);
     }
 }
 
 impl Filesystem for Npzfs {
-    fn init(&mut self, _req: &fuser::Request, config: &mut KernelConfig) -> io::Result<()> {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let mut wanted = InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA;
-        wanted.set(InitFlags::FUSE_READDIRPLUS_AUTO, self.prefetches);
-        // What the kernel does not offer is done without.
+        wanted.set(InitFlags::FUSE_READDIRPLUS_AUTO, self.prefetch_enabled);
+        // All of them can be done without.
         let offered = config.capabilities();
         let _ = config.add_capabilities(wanted & offered);
-        let may_pass = self.may_pass && offered.contains(InitFlags::FUSE_PASSTHROUGH);
-        self.open_is_free &= offered.contains(InitFlags::FUSE_NO_OPEN_SUPPORT)
-            && !(may_pass && self.server.catalog.has_clones());
-        self.opendir_is_free &= offered.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
-        if self.open_is_free {
+        let passthrough = self.passthrough_allowed && offered.contains(InitFlags::FUSE_PASSTHROUGH);
+        self.no_open &= offered.contains(InitFlags::FUSE_NO_OPEN_SUPPORT)
+            && !(passthrough && self.server.vfs.has_clones());
+        self.no_opendir &= offered.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
+        if self.no_open {
             let _ = config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT);
         }
-        if self.opendir_is_free {
+        if self.no_opendir {
             let _ = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         }
-        let passes = may_pass
-            && !self.open_is_free
+        let passthrough = passthrough
+            && !self.no_open
             && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
             && config.set_max_stack_depth(1).is_ok();
-        self.server.catalog.set_passes(passes);
+        self.server.vfs.set_passthrough_enabled(passthrough);
         let _ = config.set_max_write(REQUEST_MAX);
         let _ = config.set_max_background(MAX_BACKGROUND);
         Ok(())
     }
 
-    fn lookup(&self, _req: &fuser::Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let _turn = self.begin(Request::Lookup);
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _request = self.begin(RequestType::Lookup);
         let name = name.to_owned();
-        self.answer(parent, move |server, parent| {
+        self.run_inline_or_open_pool(parent, move |server, parent| {
             server.lookup(parent, &name, reply);
         });
     }
 
-    fn forget(&self, _req: &fuser::Request, number: INodeNo, nlookup: u64) {
-        let _turn = self.begin_aside(Request::Forget);
-        self.server.catalog.forget(Ino(number.0), nlookup);
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        let _request = self.begin_uncounted(RequestType::Forget);
+        self.server.vfs.forget(Ino(ino.0), nlookup);
     }
 
-    fn getattr(
-        &self,
-        _req: &fuser::Request,
-        number: INodeNo,
-        _fh: Option<FileHandle>,
-        reply: ReplyAttr,
-    ) {
-        let _turn = self.begin(Request::Getattr);
-        self.answer(number, |server, ino| match server.catalog.attr(ino) {
-            Ok(found) => reply.attr(&found.ttl, &server.file_attr(&found.attr)),
-            Err(error) => reply.error(errno(&error)),
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        let _request = self.begin(RequestType::Getattr);
+        self.run_inline_or_open_pool(ino, |server, ino| match server.vfs.attr(ino) {
+            Ok(entry) => reply.attr(&entry.ttl, &server.file_attr(&entry.attr)),
+            Err(error) => reply.error(errno::of_vfs(&error)),
         });
     }
 
-    fn open(&self, _req: &fuser::Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let _turn = self.begin(Request::Open);
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let _request = self.begin(RequestType::Open);
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
-            return reply.error(Errno::EROFS);
+            return reply.error(errno::READ_ONLY);
         }
-        if self.open_is_free {
-            // Told once, the kernel opens files by itself from now on and keeps their pages.
-            return reply.error(Errno::ENOSYS);
+        if self.no_open {
+            // From now on the kernel opens files by itself, and keeps their pages cached.
+            return reply.error(errno::NOT_NEEDED);
         }
-        self.answer(number, |server, ino| server.open(ino, reply));
+        self.run_inline_or_open_pool(ino, |server, ino| server.open(ino, reply));
     }
 
     fn read(
         &self,
-        _req: &fuser::Request,
-        number: INodeNo,
+        _req: &Request,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         size: u32,
@@ -188,23 +183,21 @@ impl Filesystem for Npzfs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let _turn = self.begin_read(number, size);
+        let _request = self.begin_read(ino, size);
         let end = offset.saturating_add(size.into());
         let attr = |attr: &_| self.server.file_attr(attr);
-        let scout = self.server.prefetch.read(Ino(number.0), end, attr);
-        let work = move |server: &Arc<Server>, ino| {
-            server.read_file(ino, fh, offset, size, reply);
-        };
-        match scout {
-            Some(scout) => self.answer_after(scout, number, work),
-            None if fh != handles::NONE => work(&self.server, Ino(number.0)),
-            None => self.answer(number, work),
+        let warm_up = self.server.prefetch.read(Ino(ino.0), end, attr);
+        let work = move |server: &Arc<Server>, ino| server.read(ino, fh, offset, size, reply);
+        match warm_up {
+            Some(warm_up) => self.run_after_warm_up(warm_up, ino, work),
+            None if fh != handles::NONE => work(&self.server, Ino(ino.0)),
+            None => self.run_inline_or_open_pool(ino, work),
         }
     }
 
     fn release(
         &self,
-        _req: &fuser::Request,
+        _req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         _flags: OpenFlags,
@@ -214,77 +207,77 @@ impl Filesystem for Npzfs {
     ) {
         reply.ok();
         self.server.handles.remove(fh);
-        let _turn = self.begin_aside(Request::Release);
+        let _request = self.begin_uncounted(RequestType::Release);
     }
 
-    fn opendir(&self, req: &fuser::Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         if self.server.prefetch.is_scout(req.pid()) {
-            let _turn = self.begin_aside(Request::Opendir);
-            // It asks each time, and leaves what others have in their cache.
+            let _request = self.begin_uncounted(RequestType::Opendir);
+            // The warmer sends each request, and leaves what the kernel has cached for others.
             return reply.opened(handles::NONE, FopenFlags::FOPEN_KEEP_CACHE);
         }
-        let _turn = self.begin(Request::Opendir);
-        if self.opendir_is_free {
-            return reply.error(Errno::ENOSYS);
+        let _request = self.begin(RequestType::Opendir);
+        if self.no_opendir {
+            return reply.error(errno::NOT_NEEDED);
         }
-        self.answer(number, |server, ino| server.opendir(ino, reply));
+        self.run_inline_or_open_pool(ino, |server, ino| server.opendir(ino, reply));
     }
 
     fn readdir(
         &self,
-        _req: &fuser::Request,
-        number: INodeNo,
+        _req: &Request,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let _turn = self.begin(Request::Readdir);
-        self.answer(number, move |server, ino| {
-            let listed = server.list(ino, fh, offset, |next, name, found| {
-                let attr = server.file_attr(&found.attr);
+        let _request = self.begin(RequestType::Readdir);
+        self.run_inline_or_open_pool(ino, move |server, ino| {
+            let listed = server.list(ino, fh, offset, |next, name, entry| {
+                let attr = server.file_attr(&entry.attr);
                 let is_taken = !reply.add(attr.ino, next, attr.kind, OsStr::from_bytes(name));
                 if is_taken && next > DOTS {
-                    // Unlike READDIRPLUS, this gives the kernel nothing to hold.
-                    server.catalog.forget(found.attr.ino, 1);
+                    // Unlike READDIRPLUS, READDIR adds no lookups.
+                    server.vfs.forget(entry.attr.ino, 1);
                 }
                 is_taken
             });
             match listed {
                 Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno(&error)),
+                Err(error) => reply.error(errno::of_vfs(&error)),
             }
         });
     }
 
     fn readdirplus(
         &self,
-        req: &fuser::Request,
-        number: INodeNo,
+        req: &Request,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
         if self.server.prefetch.is_scout(req.pid()) {
-            let _turn = self.begin_aside(Request::Readdirplus);
+            let _request = self.begin_uncounted(RequestType::Readdirplus);
             return self.server.prefetch.list(reply);
         }
-        let _turn = self.begin(Request::Readdirplus);
-        self.answer(number, move |server, ino| {
-            let listed = server.list(ino, fh, offset, |next, name, found| {
-                let (attr, name) = (server.file_attr(&found.attr), OsStr::from_bytes(name));
-                server.prefetch.tell(found.attr.ino);
-                !reply.add(attr.ino, next, name, &found.ttl, &attr, Generation(0))
+        let _request = self.begin(RequestType::Readdirplus);
+        self.run_inline_or_open_pool(ino, move |server, ino| {
+            let listed = server.list(ino, fh, offset, |next, name, entry| {
+                let (attr, name) = (server.file_attr(&entry.attr), OsStr::from_bytes(name));
+                server.prefetch.tell(entry.attr.ino);
+                !reply.add(attr.ino, next, name, &entry.ttl, &attr, Generation(0))
             });
             match listed {
                 Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno(&error)),
+                Err(error) => reply.error(errno::of_vfs(&error)),
             }
         });
     }
 
     fn releasedir(
         &self,
-        _req: &fuser::Request,
+        _req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         _flags: OpenFlags,
@@ -292,12 +285,12 @@ impl Filesystem for Npzfs {
     ) {
         reply.ok();
         self.server.handles.remove(fh);
-        let _turn = self.begin_aside(Request::Releasedir);
+        let _request = self.begin_uncounted(RequestType::Releasedir);
     }
 
-    fn statfs(&self, _req: &fuser::Request, _ino: INodeNo, reply: ReplyStatfs) {
-        let _turn = self.begin(Request::Statfs);
-        let (len_bytes, inodes) = self.server.catalog.size();
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        let _request = self.begin(RequestType::Statfs);
+        let (len_bytes, inodes) = self.server.vfs.len_and_inodes();
         let blocks = len_bytes.div_ceil(BLOCK_SIZE.into());
         reply.statfs(
             blocks,
@@ -311,52 +304,37 @@ impl Filesystem for Npzfs {
         );
     }
 
-    fn getxattr(
-        &self,
-        _req: &fuser::Request,
-        number: INodeNo,
-        name: &OsStr,
-        size: u32,
-        reply: ReplyXattr,
-    ) {
-        let _turn = self.begin(Request::Getxattr);
-        if !name.as_bytes().starts_with(b"user.") {
-            // Access control lists and the like: told that there are none at all here, ls does not
-            // ask for those of each file.
-            return reply.error(Errno::EOPNOTSUPP);
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let _request = self.begin(RequestType::Getxattr);
+        let name = name.as_bytes().to_vec();
+        if !name.starts_with(b"user.") {
+            return reply.error(errno::NO_SUCH_NAMESPACE);
         }
-        let name = name.to_owned();
-        let reads = name.as_bytes().starts_with(b"user.npy.");
-        let work = move |server: &Arc<Server>, ino| match server
-            .attributes()
-            .value(ino, name.as_bytes())
-        {
+        let is_read_from_file = Xattrs::is_read_from_file(&name);
+        let work = move |server: &Arc<Server>, ino| match server.xattrs().value(ino, &name) {
             Ok(Some(value)) => reply_xattr(reply, &value, size),
-            Ok(None) => reply.error(Errno::NO_XATTR),
-            Err(error) => reply.error(attribute_errno(&error)),
+            Ok(None) => reply.error(errno::NO_ATTRIBUTE),
+            Err(error) => reply.error(errno::of_xattr(&error)),
         };
-        if reads {
-            // An npy header is read, or inflated, anew each time.
-            self.answer_elsewhere(number, work);
+        if is_read_from_file {
+            self.run_in_reader_pool(ino, work);
         } else {
-            self.answer(number, work);
+            self.run_inline_or_open_pool(ino, work);
         }
     }
 
-    fn listxattr(&self, _req: &fuser::Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        let _turn = self.begin(Request::Listxattr);
-        self.answer_elsewhere(number, move |server, ino| {
-            match server.attributes().list(ino) {
-                Ok(names) => reply_xattr(reply, &names, size),
-                Err(error) => reply.error(attribute_errno(&error)),
-            }
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let _request = self.begin(RequestType::Listxattr);
+        self.run_in_reader_pool(ino, move |server, ino| match server.xattrs().list(ino) {
+            Ok(names) => reply_xattr(reply, &names, size),
+            Err(error) => reply.error(errno::of_xattr(&error)),
         });
     }
 
     fn ioctl(
         &self,
-        _req: &fuser::Request,
-        number: INodeNo,
+        _req: &Request,
+        ino: INodeNo,
         _fh: FileHandle,
         _flags: IoctlFlags,
         _cmd: u32,
@@ -364,63 +342,62 @@ impl Filesystem for Npzfs {
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        // Python's open() asks whether the file is a terminal, each time.
-        let _turn = self.begin(Request::Ioctl);
-        if let Some(scout) = self.server.prefetch.asked() {
-            return self.answer_after(scout, number, |_, _| reply.error(Errno::ENOTTY));
+        let _request = self.begin(RequestType::Ioctl);
+        if let Some(warm_up) = self.server.prefetch.asked() {
+            let work = |_: &Arc<Server>, _| reply.error(errno::NOT_A_TERMINAL);
+            return self.run_after_warm_up(warm_up, ino, work);
         }
-        reply.error(Errno::ENOTTY);
+        reply.error(errno::NOT_A_TERMINAL);
     }
 
     fn lseek(
         &self,
-        _req: &fuser::Request,
+        _req: &Request,
         _ino: INodeNo,
         _fh: FileHandle,
         _offset: i64,
         _whence: i32,
         reply: ReplyLseek,
     ) {
-        // The kernel does SEEK_DATA and SEEK_HOLE by itself from now on: no holes are told of.
-        let _turn = self.begin(Request::Lseek);
-        reply.error(Errno::ENOSYS);
+        // From now on the kernel handles SEEK_DATA and SEEK_HOLE itself: there are no holes.
+        let _request = self.begin(RequestType::Lseek);
+        reply.error(errno::NOT_NEEDED);
     }
 
     fn flush(
         &self,
-        _req: &fuser::Request,
+        _req: &Request,
         _ino: INodeNo,
         _fh: FileHandle,
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        // Nothing is ever written, and ENOSYS tells the kernel not to ask again.
-        let _turn = self.begin(Request::Flush);
-        reply.error(Errno::ENOSYS);
+        let _request = self.begin(RequestType::Flush);
+        reply.error(errno::NOT_NEEDED);
     }
 
     fn fsync(
         &self,
-        _req: &fuser::Request,
+        _req: &Request,
         _ino: INodeNo,
         _fh: FileHandle,
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.begin(Request::Fsync);
-        reply.error(Errno::ENOSYS);
+        let _request = self.begin(RequestType::Fsync);
+        reply.error(errno::NOT_NEEDED);
     }
 
     fn fsyncdir(
         &self,
-        _req: &fuser::Request,
+        _req: &Request,
         _ino: INodeNo,
         _fh: FileHandle,
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        let _turn = self.begin(Request::Fsync);
-        reply.error(Errno::ENOSYS);
+        let _request = self.begin(RequestType::Fsync);
+        reply.error(errno::NOT_NEEDED);
     }
 
     refuse_writes!();

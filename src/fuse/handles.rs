@@ -1,4 +1,4 @@
-//! What is open: files and the listings of folders.
+//! The table of file handles: open files, and the listings of folders.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -13,10 +13,10 @@ use crate::archive::slice::FileSlice;
 use crate::sys::sync::{read, write};
 use crate::tree::Ino;
 
-/// The handle of what needs none: the inode says it all.
+/// The handle of files and directories that are opened without state.
 pub(super) const NONE: FileHandle = FileHandle(0);
 
-/// Something that is open.
+/// The state behind a handle.
 #[derive(Debug)]
 pub(super) enum Handle {
     File(OpenFile),
@@ -27,28 +27,28 @@ pub(super) enum Handle {
 /// An open file.
 #[derive(Debug)]
 pub(super) struct OpenFile {
-    /// The archive that it is in, which stays open as long as this.
-    pub(super) volume: Arc<Archive>,
-    /// Its inode there.
+    /// The archive, which stays open as long as the file.
+    pub(super) archive: Arc<Archive>,
+    /// The inode number in the archive.
     pub(super) ino: Ino,
     pub(super) contents: FileSlice,
-    /// How it is read, where there is a choice.
-    pub(super) access: Option<Arc<Backing>>,
+    /// The kernel's way to the contents, for files that can be passed through.
+    pub(super) backing: Option<Arc<Backing>>,
 }
 
 impl OpenFile {
-    /// A file for whose bytes the kernel asks.
-    pub(super) fn new(volume: Arc<Archive>, ino: Ino, contents: FileSlice) -> Self {
+    /// Returns a file that the kernel reads through this server.
+    pub(super) fn new(archive: Arc<Archive>, ino: Ino, contents: FileSlice) -> Self {
         Self {
-            volume,
+            archive,
             ino,
             contents,
-            access: None,
+            backing: None,
         }
     }
 }
 
-/// The table of all handles of a mount.
+/// The table of file handles.
 #[derive(Debug, Default)]
 pub(super) struct Handles {
     table: RwLock<HashMap<u64, Arc<Handle>>>,
@@ -68,7 +68,7 @@ impl Handles {
 
     pub(super) fn remove(&self, handle: FileHandle) {
         let removed = write(&self.table).remove(&handle.0);
-        // Closing may take its time, and the table must not be locked meanwhile.
+        // Closing may be slow, so the table is unlocked first.
         drop(removed);
     }
 }

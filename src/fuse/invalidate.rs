@@ -1,4 +1,4 @@
-//! Has the kernel forget what it has cached of an archive that has changed.
+//! Drops the kernel's cache of an archive that has changed.
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Weak};
@@ -11,60 +11,54 @@ use log::{error, warn};
 use crate::archive::Archive;
 use crate::archive::served_file::ServedFile;
 use crate::ui::human::Escaped;
-use crate::vfs::{Open, Vfs};
+use crate::vfs::Vfs;
 
-/// Waits, in a thread of its own, for messages that an archive of `catalog` has changed. Then the
-/// log says so and the kernel forgets what it has cached of it.
+/// Starts a thread that waits for a message that an archive of `vfs` has changed, logs it, and drops
+/// what the kernel has cached of the archive.
 ///
 /// # Errors
 /// Those of pthread_create(3).
-pub fn start(changed: Receiver<()>, catalog: Weak<Vfs>, notifier: Notifier) -> io::Result<()> {
-    let thread = thread::Builder::new().name("forget".to_owned());
+pub fn start(changed: Receiver<()>, vfs: Weak<Vfs>, notifier: Notifier) -> io::Result<()> {
+    let thread = thread::Builder::new().name("invalidate".to_owned());
     thread.spawn(move || {
-        let mut forgotten = Vec::new();
-        // An error says that the session has ended. Then the notifier must go, too: it keeps the
-        // connection open, and whoever uses the mount would wait for ever.
+        let mut logged = Vec::new();
+        // Receiving fails when the session has ended. Then the notifier has to go, too: it keeps the
+        // connection open, and clients of the mount would hang.
         while changed.recv().is_ok() {
-            if let Some(catalog) = catalog.upgrade() {
-                forget_changed(&catalog, &notifier, &mut forgotten);
+            if let Some(vfs) = vfs.upgrade() {
+                invalidate_changed(&vfs, &notifier, &mut logged);
             }
         }
     })?;
     Ok(())
 }
 
-/// Forgets the archives that have changed, but for those `forgotten` already.
-fn forget_changed(catalog: &Vfs, notifier: &Notifier, forgotten: &mut Vec<Weak<ServedFile>>) {
-    forgotten.retain(|bytes| bytes.strong_count() > 0);
-    let mut changed = catalog.open_archives();
-    changed.retain(|open| open.volume.is_stale());
-    for Open {
-        volume,
-        root,
-        is_followed,
-    } in changed
-    {
-        let bytes = volume.outermost().data().file();
-        let is_it = |known: &Weak<ServedFile>| ptr::eq(known.as_ptr(), Arc::as_ptr(bytes));
-        if !forgotten.iter().any(is_it) {
-            let path = &volume.outermost().path;
-            let shown = Escaped::path(path);
-            if is_followed {
+/// Invalidates all inodes of archives that have changed, and logs those that are not `logged` yet.
+fn invalidate_changed(vfs: &Vfs, notifier: &Notifier, logged: &mut Vec<Weak<ServedFile>>) {
+    logged.retain(|file| file.strong_count() > 0);
+    let mut changed = vfs.open_archives();
+    changed.retain(|open| open.archive.is_stale());
+    for open in changed {
+        let outermost = open.archive.outermost();
+        let file = outermost.data().file();
+        let is_same = |known: &Weak<ServedFile>| ptr::eq(known.as_ptr(), Arc::as_ptr(file));
+        if !logged.iter().any(is_same) {
+            let shown = Escaped::path(&outermost.path);
+            if open.is_in_folder {
                 warn!("{shown}: changed while it was open");
             } else {
                 error!("{shown}: changed while mounted; mount it again");
             }
-            forgotten.push(Arc::downgrade(bytes));
+            logged.push(Arc::downgrade(file));
         }
-        forget_all(notifier, &volume, root.0);
+        invalidate_all(notifier, &open.archive, open.root.0);
     }
 }
 
-fn forget_all(notifier: &Notifier, volume: &Archive, root: u64) {
-    for inode in root..root + volume.tree.len() as u64 {
-        // An inode that the kernel does not know is no error; that there is no mount any more is
-        // the end.
-        if notifier.inval_inode(INodeNo(inode), 0, 0).is_err() {
+fn invalidate_all(notifier: &Notifier, archive: &Archive, root: u64) {
+    for ino in root..root + archive.tree.len() as u64 {
+        // An inode that the kernel does not know is no error; this one means that the mount is gone.
+        if notifier.inval_inode(INodeNo(ino), 0, 0).is_err() {
             return;
         }
     }

@@ -1,80 +1,77 @@
-//! Who opens archives, and looks into folders.
+//! Threads for opening archives and reading folders.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sys::thread_pool::Pool;
 
-/// Those who do what may have to wait for a disk, but mostly need not: as many of the threads that
-/// answer requests as can be spared, and a pool. To wake a thread of the pool takes longer than to
-/// open a small archive.
+/// Runs jobs that may block on disk but usually do not. Up to `workers - 1` FUSE workers run them
+/// inline, since waking a pool thread costs more than opening a small archive; the rest go to a pool,
+/// so that one worker always keeps serving.
 #[derive(Debug)]
 pub(super) struct OpenPool {
     pool: Pool,
-    /// How many of the threads that answer may be at it at the same time.
-    here_max: usize,
-    here: AtomicUsize,
+    inline_max: usize,
+    /// The number of jobs that run inline, or are about to find out that they may not.
+    inline: AtomicUsize,
 }
 
 impl OpenPool {
-    /// The openers of a mount whose requests `threads` threads answer, of which one at least always
-    /// goes on with that.
-    pub(super) fn new(threads: usize) -> Self {
+    /// Returns a pool for a mount with that number of FUSE workers.
+    pub(super) fn new(workers: usize) -> Self {
         Self {
             pool: Pool::default(),
-            here_max: threads.saturating_sub(1),
-            here: AtomicUsize::new(0),
+            inline_max: workers.saturating_sub(1),
+            inline: AtomicUsize::new(0),
         }
     }
 
-    /// Has `work` done, by this thread if it can be spared.
-    pub(super) fn run(&self, work: impl FnOnce() + Send + 'static) {
-        if self.here.fetch_add(1, Ordering::Relaxed) < self.here_max {
-            work();
-            self.here.fetch_sub(1, Ordering::Relaxed);
+    /// Runs `job` in this thread if it can be spared, otherwise in the pool.
+    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        if self.inline.fetch_add(1, Ordering::Relaxed) < self.inline_max {
+            job();
+            self.inline.fetch_sub(1, Ordering::Relaxed);
         } else {
-            self.here.fetch_sub(1, Ordering::Relaxed);
-            self.pool.run(work);
+            self.inline.fetch_sub(1, Ordering::Relaxed);
+            self.pool.run(job);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, mpsc};
+    use std::sync::{Arc, Mutex, mpsc};
     use std::thread;
 
     use super::*;
 
-    /// Has the thread's name told by as many works as there are `threads`, all of them under way at
-    /// the same time.
-    fn who_works(threads: usize) -> Vec<Option<String>> {
-        let openers = Arc::new(OpenPool::new(threads));
-        let (tell, told) = mpsc::channel();
+    /// Has each of `workers` threads run a job, all at the same time. Returns the names of the threads
+    /// that the jobs run in.
+    fn job_threads(workers: usize) -> Vec<Option<String>> {
+        let pool = Arc::new(OpenPool::new(workers));
+        let (started, names) = mpsc::channel();
         let (release, wait) = mpsc::channel::<()>();
-        let wait = Arc::new(std::sync::Mutex::new(wait));
-        for _ in 0..threads {
-            let (openers, tell, wait) = (openers.clone(), tell.clone(), wait.clone());
-            let answering = thread::Builder::new().name("answering".to_owned());
-            let answer = move || {
-                openers.run(move || {
-                    tell.send(thread::current().name().map(str::to_owned))
-                        .unwrap();
-                    let _ = wait.lock().map(|wait| wait.recv());
-                });
+        let wait = Arc::new(Mutex::new(wait));
+        for _ in 0..workers {
+            let (pool, started, wait) = (pool.clone(), started.clone(), wait.clone());
+            let job = move || {
+                let name = thread::current().name().map(str::to_owned);
+                started.send(name).unwrap();
+                let _ = wait.lock().map(|wait| wait.recv());
             };
-            answering.spawn(answer).unwrap();
+            let worker = thread::Builder::new().name("worker".to_owned());
+            worker.spawn(move || pool.run(job)).unwrap();
         }
-        let names = told.iter().take(threads).collect();
+        let names = names.iter().take(workers).collect();
         drop(release);
         names
     }
 
     #[test]
-    fn one_thread_always_goes_on_with_answering() {
-        for threads in [1, 2, 4] {
-            let names = who_works(threads);
-            let here = |name: &&Option<String>| name.as_deref() == Some("answering");
-            assert_eq!(names.iter().filter(here).count(), threads - 1);
+    fn one_worker_always_keeps_serving() {
+        for workers in [1, 2, 4] {
+            let names = job_threads(workers);
+            let is_inline = |name: &&Option<String>| name.as_deref() == Some("worker");
+            assert_eq!(names.iter().filter(is_inline).count(), workers - 1);
         }
     }
 }

@@ -29,9 +29,9 @@ use fuser::{FileAttr, INodeNo, Notifier, ReplyDirectoryPlus};
 use log::debug;
 
 use super::busy_poll::has_request;
+use super::stats::Stats;
 use crate::archive::slice::FileSlice;
 use crate::archive::{Archive, Contents};
-use crate::fuse::stats::Stats;
 use crate::sys::sync::lock;
 use crate::tree::{Attr, Ino};
 use batch::{Batch, File, Step};

@@ -1,6 +1,9 @@
 //! The requests that would change something, all of which fail with EROFS.
+//!
+//! They only arrive on a mount that another program has made, and not read-only: otherwise the kernel
+//! refuses them by itself.
 
-/// The methods of [`fuser::Filesystem`] for requests that would change something.
+/// Defines the methods of [`fuser::Filesystem`] for requests that would change something.
 macro_rules! refuse_writes {
     () => {
         refuse_writes! {
@@ -23,8 +26,8 @@ macro_rules! refuse_writes {
         }
     };
     ($($name:ident($($argument:ty,)*) -> $reply:ty;)*) => {
-        $(fn $name(&self, _req: &fuser::Request, $(_: $argument,)* reply: $reply) {
-            reply.error(Errno::EROFS);
+        $(fn $name(&self, _req: &Request, $(_: $argument,)* reply: $reply) {
+            reply.error(errno::READ_ONLY);
         })*
     };
 }

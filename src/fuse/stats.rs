@@ -1,4 +1,4 @@
-//! Counters of what a mount was asked for.
+//! Counters of requests and bytes, for `user.npzfs.stats`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 
 macro_rules! requests {
     ($($variant:ident $name:literal,)*) => {
-        /// The types of request that are counted.
+        /// A type of request that is counted.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[allow(missing_docs, reason = "each is the FUSE request of the same name")]
-        pub enum Request {
+        pub enum RequestType {
             $($variant,)*
         }
 
-        impl Request {
+        impl RequestType {
             const NAMES: &[&str] = &[$($name,)*];
         }
     };
@@ -40,11 +40,11 @@ requests! {
     Fsync "fsync",
 }
 
-/// What a mount was asked for since it began.
+/// The counters of a mount since it began.
 #[derive(Debug)]
 pub struct Stats {
     began: Instant,
-    requests: [AtomicU64; Request::NAMES.len()],
+    requests: [AtomicU64; RequestType::NAMES.len()],
     bytes_read: AtomicU64,
     polled: AtomicU64,
     prefetched: AtomicU64,
@@ -65,33 +65,33 @@ impl Default for Stats {
 }
 
 impl Stats {
-    /// The time since the mount began.
+    /// Returns the time since the mount began.
     pub fn uptime(&self) -> Duration {
         self.began.elapsed()
     }
 
     /// Counts one request.
-    pub fn count(&self, request: Request) {
+    pub fn count(&self, request: RequestType) {
         self.requests[request as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts bytes that a READ was answered with.
+    /// Counts the bytes of an answer to READ.
     pub fn count_bytes(&self, len: u64) {
         self.bytes_read.fetch_add(len, Ordering::Relaxed);
     }
 
-    /// Counts a request that a thread has looked out for.
+    /// Counts a request that was polled for.
     pub fn count_polled(&self) {
         self.polled.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a file of which `len` bytes were prefetched.
+    /// Counts a file, of which `len` bytes were prefetched.
     pub fn count_prefetched(&self, len: u64) {
         self.prefetched.fetch_add(1, Ordering::Relaxed);
         self.bytes_prefetched.fetch_add(len, Ordering::Relaxed);
     }
 
-    /// The counters by name, those that are not zero, and `bytes_read`.
+    /// Returns the counters by name: those that are not zero, and `bytes_read`.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut json = Map::new();
         let others = [
@@ -99,7 +99,7 @@ impl Stats {
             ("prefetched", &self.prefetched),
             ("bytes_prefetched", &self.bytes_prefetched),
         ];
-        let requests = Request::NAMES.iter().copied().zip(&self.requests);
+        let requests = RequestType::NAMES.iter().copied().zip(&self.requests);
         for (name, counter) in requests.chain(others) {
             let count = counter.load(Ordering::Relaxed);
             if count > 0 {
@@ -117,11 +117,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_that_never_came_are_left_out() {
+    fn requests_that_never_came_are_omitted() {
         let stats = Stats::default();
-        stats.count(Request::Read);
-        stats.count(Request::Read);
-        stats.count(Request::Fsync);
+        stats.count(RequestType::Read);
+        stats.count(RequestType::Read);
+        stats.count(RequestType::Fsync);
         stats.count_bytes(10);
         let json = Value::Object(stats.to_json()).to_string();
         assert_eq!(json, r#"{"bytes_read":10,"fsync":1,"read":2}"#);

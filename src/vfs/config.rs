@@ -1,16 +1,16 @@
-//! What the command line says of archives and of what they hold.
+//! The settings of what is mounted.
 
-/// How archives are found and shown.
+/// Settings for finding, opening and showing archives.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// Whether members that are archives are directories.
+pub struct VfsConfig {
+    /// Show members that are archives as directories.
     pub recursive: bool,
-    /// Whether compressed members can be read.
-    pub inflates: bool,
-    /// Whether archives in a folder are shown without `.npz` behind their names.
+    /// Decompress compressed members, or refuse them.
+    pub inflate_enabled: bool,
+    /// Show archives in folders without `.npz` at the end of their names.
     pub strip_suffix: bool,
-    /// How many archives may be open at a time, besides those that the command line names.
+    /// The number of archives that may be open at a time, besides those on the command line.
     pub max_open: usize,
-    /// The least length of a member that is cloned, in bytes; `None` where none is.
+    /// The minimum length of a cloned member, in bytes; `None` if none is cloned.
     pub clone_min: Option<u64>,
 }

@@ -1,7 +1,10 @@
 //! A folder of the file system, mirrored as it is at the moment: the folders and archives in it.
 //!
-//! Mounts of npzfs in it are not shown: the mount itself would ask this very process and wait for
-//! ever, and two that mirror one folder would show each other without end.
+//! Nothing is cached here: each request reads the directory anew, so that new and replaced archives
+//! are found without inotify, which knows no network file systems.
+//!
+//! Mounts of npzfs in the folder are not shown. A request for the mount itself would come back to this
+//! very process and deadlock, and two mounts that mirror one folder would nest without end.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -12,7 +15,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Options;
+use super::config::VfsConfig;
 use crate::archive::version::FileVersion;
 use crate::sys::mountinfo;
 
@@ -20,44 +23,44 @@ const SUFFIX: &str = ".npz";
 
 /// A folder.
 ///
-/// It is reached from a descriptor that was opened before anything was mounted, so that a mount over
-/// the folder itself does not get in the way.
+/// It is reached through a descriptor that was opened before anything was mounted, so that a mount may
+/// cover the folder itself.
 #[derive(Debug, Clone)]
 pub struct Folder {
     top: Arc<Top>,
-    /// From the top down to this folder.
+    /// The path from the top to this folder.
     relative: PathBuf,
 }
 
 #[derive(Debug)]
 struct Top {
     file: File,
-    /// What messages call it.
+    /// The path in messages.
     path: PathBuf,
-    /// The mount that it is on.
+    /// The mount that the folder is on.
     mount_id: u64,
 }
 
-/// What is found under a name in a folder.
+/// An entry of a folder.
 #[derive(Debug, Clone)]
 pub(super) enum FolderEntry {
     Folder(Folder),
     Archive(ArchiveStat),
 }
 
-/// An archive in a folder, as it was when it was seen.
+/// The path, identity and state of an archive in a folder.
 #[derive(Debug, Clone)]
 pub(super) struct ArchiveStat {
-    /// Where it can be opened.
+    /// The path by which the archive can be opened.
     pub(super) at: PathBuf,
-    /// What messages call it.
+    /// The path in messages.
     pub(super) path: PathBuf,
     pub(super) identity: Identity,
-    /// Seconds since 1970 (UTC).
+    /// The time of last modification, in seconds since 1970 (UTC).
     pub(super) modified: i64,
 }
 
-/// Which file it is, and in which state.
+/// The identity and version of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -76,7 +79,7 @@ impl Identity {
 }
 
 impl Folder {
-    /// The folder at `path`, which is absolute and without symbolic links.
+    /// Opens the folder at `path`, which must be absolute and without symbolic links.
     ///
     /// # Errors
     /// Those of open(2).
@@ -95,9 +98,9 @@ impl Folder {
         })
     }
 
-    /// Its path, as messages have it.
+    /// Returns the path in messages.
     pub fn shown_path(&self) -> PathBuf {
-        // To join nothing would add a slash.
+        // Joining an empty path would add a slash.
         self.top
             .path
             .components()
@@ -105,7 +108,7 @@ impl Folder {
             .collect()
     }
 
-    /// Time of last modification, in seconds since 1970 (UTC).
+    /// Returns the time of last modification, in seconds since 1970 (UTC).
     ///
     /// # Errors
     /// Those of stat(2).
@@ -113,11 +116,12 @@ impl Folder {
         Ok(fs::metadata(self.path())?.mtime())
     }
 
-    /// The names of what may be shown, in order: what becomes of each, [`find`](Self::find) tells.
+    /// Returns the names of the entries, sorted. Some may turn out not to be shown:
+    /// [`find`](Self::find) decides.
     ///
     /// # Errors
     /// Those of reading a directory.
-    pub(super) fn names(&self, options: &Options) -> io::Result<Vec<OsString>> {
+    pub(super) fn names(&self, config: &VfsConfig) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.path())? {
             let entry = entry?;
@@ -126,18 +130,18 @@ impl Folder {
             if kind.is_dir() {
                 names.push(name);
             } else if (kind.is_file() || kind.is_symlink()) && is_archive_name(name.as_bytes()) {
-                names.push(self.shown(name, options));
+                names.push(self.shown(name, config));
             }
         }
         names.sort_unstable();
         Ok(names)
     }
 
-    /// What is shown under `name`.
+    /// Returns the entry that is shown under `name`.
     ///
     /// # Errors
-    /// Those of stat(2), but for those that say that there is nothing.
-    pub(super) fn find(&self, name: &OsStr, options: &Options) -> io::Result<Option<FolderEntry>> {
+    /// Those of stat(2), except those that mean that there is no such entry.
+    pub(super) fn find(&self, name: &OsStr, config: &VfsConfig) -> io::Result<Option<FolderEntry>> {
         if let Some(directory) = self.directory(name)? {
             let folder = || Self {
                 top: self.top.clone(),
@@ -147,10 +151,10 @@ impl Folder {
             return Ok(is_shown.then(folder).map(FolderEntry::Folder));
         }
         let mut full_name = name.to_owned();
-        if !is_archive_name(name.as_bytes()) || self.shown(name.to_owned(), options) != name {
+        if !is_archive_name(name.as_bytes()) || self.shown(name.to_owned(), config) != name {
             full_name.push(SUFFIX);
-            if !options.strip_suffix
-                || self.shown(full_name.clone(), options) != name
+            if !config.strip_suffix
+                || self.shown(full_name.clone(), config) != name
                 || self.directory(&full_name)?.is_some()
             {
                 return Ok(None);
@@ -167,11 +171,11 @@ impl Folder {
         }))
     }
 
-    /// The name under which an archive is shown: without its suffix if that is wanted, and no
-    /// folder has that name, nor an archive that has to keep its own.
-    fn shown(&self, name: OsString, options: &Options) -> OsString {
+    /// Returns the name under which an archive is shown: without its suffix if that is asked for, and
+    /// neither a folder nor an archive that keeps its full name has the shorter one.
+    fn shown(&self, name: OsString, config: &VfsConfig) -> OsString {
         let stem = name.as_bytes().strip_suffix(SUFFIX.as_bytes());
-        let Some(stem) = stem.filter(|stem| options.strip_suffix && !stem.is_empty()) else {
+        let Some(stem) = stem.filter(|stem| config.strip_suffix && !stem.is_empty()) else {
             return name;
         };
         let stem = OsStr::from_bytes(stem).to_owned();
@@ -179,7 +183,7 @@ impl Folder {
         let is_archive = || {
             is_archive_name(stem.as_bytes())
                 && matches!(self.archive(&stem), Ok(Some(_)))
-                && self.shown(stem.clone(), options) == stem
+                && self.shown(stem.clone(), config) == stem
         };
         if is_folder || is_archive() {
             name
@@ -188,26 +192,26 @@ impl Folder {
         }
     }
 
-    /// The folder of that name, if there is one. Symbolic links to folders are none: they may lead
-    /// out, or round in circles. The folder's own file system is not asked.
+    /// Opens the folder of that name, if there is one, without asking the file system mounted there.
+    /// Symbolic links are not followed: they may lead out of the folder, or in circles.
     fn directory(&self, name: &OsStr) -> io::Result<Option<File>> {
         let opened = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW)
             .open(self.path().join(name));
-        there_or_not(opened)
+        if_exists(opened)
     }
 
-    /// Whether a folder is on a mount of npzfs that is not the one which this folder is on.
+    /// Returns whether `directory` is on a mount of npzfs other than the one that this folder is on.
     fn is_other_npzfs(&self, directory: &File) -> io::Result<bool> {
         let id = mountinfo::mount_id(directory)?;
         let is_npzfs = |mount: &mountinfo::MountInfo| mount.id == id && mount.is_npzfs();
         Ok(id != self.top.mount_id && mountinfo::all()?.iter().any(is_npzfs))
     }
 
-    /// What the archive of that name is like, if there is one; `name` is no folder's.
+    /// Returns the metadata of the archive of that name, if there is one.
     fn archive(&self, name: &OsStr) -> io::Result<Option<Metadata>> {
-        let found = there_or_not(fs::metadata(self.path().join(name)))?;
+        let found = if_exists(fs::metadata(self.path().join(name)))?;
         Ok(found.filter(Metadata::is_file))
     }
 
@@ -217,12 +221,13 @@ impl Folder {
     }
 }
 
-/// Whether a file in a folder is taken for an archive.
+/// Returns whether a file in a folder is taken for an archive.
 fn is_archive_name(name: &[u8]) -> bool {
     name.len() > SUFFIX.len() && name.ends_with(SUFFIX.as_bytes())
 }
 
-fn there_or_not<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+/// Turns the errors that mean that there is no such file into `None`.
+fn if_exists<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Err(error)
             if matches!(

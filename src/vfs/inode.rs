@@ -1,32 +1,35 @@
-//! The inodes of a mount, each that of a unit and one within it.
+//! Inode numbers of the mount: the subtree's id in the upper half, its own inode number in the lower.
 
-use super::subtree::Subtree;
 use crate::tree::Ino;
 
 /// An inode of the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Inode {
-    pub(super) unit: u32,
-    /// Within the unit.
+    /// The id of the subtree.
+    pub(super) subtree: u32,
+    /// The inode number within the subtree.
     pub(super) local: Ino,
 }
 
 impl Inode {
-    pub(super) fn of(number: Ino) -> Self {
+    /// Splits an inode number of the mount.
+    pub(super) fn of(ino: Ino) -> Self {
         Self {
-            unit: (number.0 >> 32) as u32,
-            local: Ino(number.0 & u64::from(u32::MAX)),
+            subtree: (ino.0 >> 32) as u32,
+            local: Ino(ino.0 & u64::from(u32::MAX)),
         }
     }
 
-    pub(super) fn root_of(unit: &Subtree) -> Self {
+    /// Returns the root of the subtree with the id `subtree`.
+    pub(super) fn root_of(subtree: u32) -> Self {
         Self {
-            unit: unit.number,
+            subtree,
             local: Ino::ROOT,
         }
     }
 
-    pub(super) fn number(self) -> Ino {
-        Ino(u64::from(self.unit) << 32 | self.local.0)
+    /// Returns the inode number in the mount.
+    pub(super) fn ino(self) -> Ino {
+        Ino(u64::from(self.subtree) << 32 | self.local.0)
     }
 }

@@ -1,6 +1,11 @@
-//! The archives that are opened on demand: as many at a time as there may be.
+//! An LRU cache of the archives that are opened on demand.
+//!
+//! Two limits hold: the number of archives, since each has a descriptor open, and the memory of their
+//! indexes. An archive that a request uses is never closed, so opening may have to wait, and fails if
+//! all stay in use.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -8,10 +13,10 @@ use std::time::Duration;
 
 use log::warn;
 
+use super::config::VfsConfig;
+use super::error::VfsError;
 use super::folder::{ArchiveStat, Identity};
-use super::slot::{ArchiveSlot, Origin};
-use super::subtree::{Subtree, SubtreeKind};
-use super::{Options, VfsError};
+use super::subtree::{MountedArchive, Origin, Subtree, SubtreeKind};
 use crate::archive::reflink::Reflinker;
 use crate::archive::slice::FileSlice;
 use crate::archive::watch::Watch;
@@ -22,20 +27,18 @@ use crate::sys::sync::lock;
 use crate::tree::Ino;
 use crate::ui::human::{Escaped, Size};
 
-/// The last and longest of the pauses in which there may be room for an archive. Each is twice as
-/// long as the one before it.
-const LONGEST_PAUSE: Duration = Duration::from_millis(128);
+/// The first and the last pause while waiting for room. Each is twice as long as the one before.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(128));
 
-/// What the indexes of archives that are opened on demand may take together before some are closed,
-/// in bytes.
+/// The memory of the indexes, in bytes, above which archives are closed.
 const INDEXES_MAX: u64 = 128 << 20;
 
-/// Opens archives, and closes those that were not used for longest.
+/// Opens archives, and closes those least recently used.
 #[derive(Debug)]
 pub(super) struct OpenArchives {
     pub(super) inflater: Arc<Inflater>,
-    pub(super) watch: Watch,
-    inflates: bool,
+    watch: Watch,
+    inflate_enabled: bool,
     clone_min: Option<u64>,
     max: usize,
     state: Mutex<State>,
@@ -44,25 +47,32 @@ pub(super) struct OpenArchives {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By their numbers.
+    /// The open archives, by the ids of their subtrees.
     open: HashMap<u32, Open>,
-    /// How many are being opened.
+    /// The number of archives that are being opened.
     opening: usize,
-    /// What the indexes of those that are open take, in bytes.
+    /// The memory of the indexes of open archives.
     index_bytes: u64,
 }
 
 impl State {
-    fn add(&mut self, unit: Arc<Subtree>, volume: &Archive) {
-        let index_bytes = volume.tree.memory_bytes();
+    fn add(&mut self, subtree: Arc<Subtree>, archive: &Archive) {
+        let index_bytes = archive.tree.memory_bytes();
         self.index_bytes += index_bytes;
-        self.open.insert(unit.number, Open { unit, index_bytes });
+        let id = subtree.id;
+        self.open.insert(
+            id,
+            Open {
+                subtree,
+                index_bytes,
+            },
+        );
     }
 
-    fn remove(&mut self, number: u32) -> Option<Arc<Subtree>> {
-        let open = self.open.remove(&number)?;
+    fn remove(&mut self, id: u32) -> Option<Arc<Subtree>> {
+        let open = self.open.remove(&id)?;
         self.index_bytes -= open.index_bytes;
-        Some(open.unit)
+        Some(open.subtree)
     }
 
     fn has_room(&self, max: usize) -> bool {
@@ -72,65 +82,65 @@ impl State {
 
 #[derive(Debug)]
 struct Open {
-    unit: Arc<Subtree>,
+    subtree: Arc<Subtree>,
     index_bytes: u64,
 }
 
 impl OpenArchives {
-    /// A shelf for as many archives as `options` say.
-    pub(super) fn new(options: &Options, inflater: Inflater, watch: Watch) -> Self {
+    pub(super) fn new(config: &VfsConfig, inflater: Inflater, watch: Watch) -> Self {
         Self {
             inflater: Arc::new(inflater),
             watch,
-            inflates: options.inflates,
-            clone_min: options.clone_min,
-            max: options.max_open,
+            inflate_enabled: config.inflate_enabled,
+            clone_min: config.clone_min,
+            max: config.max_open,
             state: Mutex::default(),
             clock: AtomicU64::default(),
         }
     }
 
-    /// The archive that `unit` is, opened if it is not open.
+    /// Returns the archive of `subtree`, and opens it if need be.
     ///
     /// # Errors
     /// [`VfsError`].
-    pub(super) fn volume(&self, unit: &Arc<Subtree>) -> Result<Arc<Archive>, VfsError> {
-        let SubtreeKind::Archive(archive) = &unit.what else {
+    pub(super) fn get(&self, subtree: &Arc<Subtree>) -> Result<Arc<Archive>, VfsError> {
+        let SubtreeKind::Archive(wanted) = &subtree.kind else {
             return Err(VfsError::NotADirectory);
         };
-        if !matches!(archive.origin, Origin::Pinned) {
-            archive.use_at(self.clock.fetch_add(1, Ordering::Relaxed));
+        if !matches!(wanted.origin, Origin::Pinned) {
+            let now = self.clock.fetch_add(1, Ordering::Relaxed);
+            wanted.slot.touch(now);
         }
-        if let Some(volume) = archive.if_open() {
-            return Ok(volume);
+        if let Some(archive) = wanted.slot.if_open() {
+            return Ok(archive);
         }
-        let mut slot = archive.lock();
-        if let Some(volume) = slot.volume() {
-            return Ok(volume);
+        let mut slot = wanted.slot.lock();
+        if let Some(archive) = slot.archive() {
+            return Ok(archive);
         }
-        // First of all: no room is to be taken up while more is waited for.
-        let outer = match &archive.origin {
-            Origin::Member { outer, ino } => Some((outer.number, self.volume(outer)?, *ino)),
+        // The outer archive comes first: a thread that waits for it must not occupy room.
+        let outer = match &wanted.origin {
+            Origin::Member { outer, ino } => Some((outer.id, self.get(outer)?, *ino)),
             Origin::Pinned | Origin::File(_) => None,
         };
         if !self.wait_for_room() {
             let max = self.max;
-            return Err(self.failed(archive, || {
+            return Err(self.failed(wanted, || {
                 let indexes = Size(INDEXES_MAX);
                 format!("more than {max} archives are in use (--max-open), or {indexes} of indexes")
             }));
         }
-        let opened = match (outer, &archive.origin) {
-            (Some((number, outer, ino)), _) => self.open_member(archive, number, &outer, ino),
-            (None, Origin::File(seen)) => self.open_file(archive, seen),
+        let opened = match (outer, &wanted.origin) {
+            (Some((id, outer, ino)), _) => self.open_member(wanted, id, &outer, ino),
+            (None, Origin::File(stat)) => self.open_file(wanted, stat),
             (None, _) => Err(VfsError::Gone),
         };
         let opened = opened.map(Arc::new);
         let mut state = lock(&self.state);
         state.opening -= 1;
         let opened = opened?;
-        state.add(unit.clone(), &opened);
-        // Now it is known how much its index takes, and others were opened meanwhile.
+        state.add(subtree.clone(), &opened);
+        // The size of its index is only known now, and others were opened meanwhile.
         let closed = if state.index_bytes > INDEXES_MAX {
             self.close_unused(&mut state, 0)
         } else {
@@ -145,12 +155,12 @@ impl OpenArchives {
         Ok(opened)
     }
 
-    /// Makes room for one more archive. If there is none, the wait is short: until requests that are
-    /// under way are answered, and the kernel has told of the files that were closed last.
+    /// Makes room for one more archive. If all are in use, waits a quarter of a second in all: until
+    /// current requests are answered, and the kernel has released the files closed last.
     fn wait_for_room(&self) -> bool {
-        let mut pause = Duration::from_millis(1);
+        let (mut pause, longest) = PAUSES;
         while !self.make_room() {
-            if pause > LONGEST_PAUSE {
+            if pause > longest {
                 return false;
             }
             thread::sleep(pause);
@@ -159,91 +169,94 @@ impl OpenArchives {
         true
     }
 
-    /// Makes room for one more archive, if need be by closing some that nobody uses.
+    /// Makes room for one more archive, if need be by closing some that are unused.
     fn make_room(&self) -> bool {
         let mut state = lock(&self.state);
         let closed = if state.has_room(self.max) {
             Vec::new()
         } else {
-            // Several at once, since it takes a look at all to find them.
+            // Finding them takes a look at all archives, so several are closed at once.
             self.close_unused(&mut state, self.max / 16 + 1)
         };
         let has_room = state.has_room(self.max);
         state.opening += usize::from(has_room);
-        // While nobody else can count on the room yet.
+        // Descriptors are closed while the lock is held: no other thread counts on the room before it
+        // is there.
         drop(closed);
         has_room
     }
 
-    /// Closes archives that nobody uses, those first that were not used for longest: `wanted` of
-    /// them, or more if there is no room yet.
+    /// Closes unused archives, least recently used first: `wanted` of them, or more if that does not
+    /// make room.
     fn close_unused(&self, state: &mut State, wanted: usize) -> Vec<Arc<Archive>> {
-        let archive = |open: &Open| match &open.unit.what {
-            SubtreeKind::Archive(archive) => Some((archive.last_used(), open.unit.clone())),
-            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => None,
+        let archive = |open: &Open| match &open.subtree.kind {
+            SubtreeKind::Archive(archive) => Some((archive.slot.last_used(), open.subtree.clone())),
+            SubtreeKind::Folder(_) | SubtreeKind::Sources(_) => None,
         };
         let mut by_use: Vec<_> = state.open.values().filter_map(archive).collect();
         by_use.sort_unstable_by_key(|&(last_used, _)| last_used);
         let mut closed = Vec::new();
-        for (_, unit) in by_use {
+        for (_, subtree) in by_use {
             if closed.len() >= wanted && state.has_room(self.max) {
                 break;
             }
-            if let SubtreeKind::Archive(archive) = &unit.what
-                && let Some(volume) = archive.take_unused()
+            if let SubtreeKind::Archive(unused) = &subtree.kind
+                && let Some(archive) = unused.slot.take_unused()
             {
-                closed.push(volume);
-                state.remove(unit.number);
+                closed.push(archive);
+                state.remove(subtree.id);
             }
         }
         closed
     }
 
-    /// Closes an archive that the kernel has forgotten.
-    pub(super) fn close(&self, unit: &Subtree) {
-        let known = lock(&self.state).remove(unit.number);
-        if let Some(SubtreeKind::Archive(archive)) = known.as_deref().map(|unit| &unit.what) {
-            archive.close();
+    /// Closes the archive of a subtree that the kernel has forgotten.
+    pub(super) fn close(&self, subtree: &Subtree) {
+        let known = lock(&self.state).remove(subtree.id);
+        if let Some(SubtreeKind::Archive(archive)) = known.as_deref().map(|it| &it.kind) {
+            archive.slot.close();
         }
     }
 
-    /// Closes an archive that is not there any more, and those inside it, although the kernel may
-    /// remember them for long.
-    pub(super) fn close_with_inner(&self, unit: &Subtree) {
+    /// Closes an archive whose file is gone, and those inside it, although the kernel may not forget
+    /// them for a long time.
+    pub(super) fn close_with_inner(&self, subtree: &Subtree) {
         let mut state = lock(&self.state);
-        let within = |open: &&Open| open.unit.is_within(unit.number);
+        let within = |open: &&Open| open.subtree.is_within(subtree.id);
         let within: Vec<_> = state.open.values().filter(within).collect();
-        let numbers: Vec<_> = within.into_iter().map(|open| open.unit.number).collect();
-        let gone: Vec<_> = numbers
-            .into_iter()
-            .filter_map(|number| state.remove(number))
-            .collect();
+        let ids: Vec<_> = within.into_iter().map(|open| open.subtree.id).collect();
+        let gone: Vec<_> = ids.into_iter().filter_map(|id| state.remove(id)).collect();
         drop(state);
-        for unit in gone {
-            if let SubtreeKind::Archive(archive) = &unit.what {
-                archive.close();
+        for subtree in gone {
+            if let SubtreeKind::Archive(archive) = &subtree.kind {
+                archive.slot.close();
             }
         }
     }
 
-    fn open_file(&self, archive: &ArchiveSlot, seen: &ArchiveStat) -> Result<Archive, VfsError> {
-        let volume = Archive::open(&seen.at, &seen.path, self.inflates, Some(&self.watch));
-        let is_same = |metadata| Identity::of(&metadata) == seen.identity;
-        match volume {
-            Ok(mut volume) => {
-                let opened = volume.data().file().as_file().metadata();
-                if !opened.is_ok_and(is_same) {
+    fn open_file(&self, wanted: &MountedArchive, stat: &ArchiveStat) -> Result<Archive, VfsError> {
+        let opened = Archive::open(
+            &stat.at,
+            &stat.path,
+            self.inflate_enabled,
+            Some(&self.watch),
+        );
+        let is_same = |metadata| Identity::of(&metadata) == stat.identity;
+        match opened {
+            Ok(mut archive) => {
+                let metadata = archive.data().file().as_file().metadata();
+                if !metadata.is_ok_and(is_same) {
                     return Err(VfsError::Gone);
                 }
-                if let (Some(min), Some(directory)) = (self.clone_min, seen.at.parent()) {
-                    // What speaks against it is in the log.
-                    let _ = volume.enable_reflinks(Arc::new(Reflinker::new(directory, min)));
+                if let (Some(min), Some(directory)) = (self.clone_min, stat.at.parent()) {
+                    // If it fails, the log has the reason and members are mapped.
+                    let _ = archive.enable_reflinks(Arc::new(Reflinker::new(directory, min)));
                 }
-                Ok(volume)
+                Ok(archive)
             }
-            // Broken, or replaced since it was seen.
-            Err(error) if std::fs::metadata(&seen.at).is_ok_and(is_same) => {
-                Err(self.failed(archive, || error.to_string()))
+            // Damaged, unless it was replaced since the lookup.
+            Err(error) if std::fs::metadata(&stat.at).is_ok_and(is_same) => {
+                Err(self.failed(wanted, || error.to_string()))
             }
             Err(_) => Err(VfsError::Gone),
         }
@@ -251,44 +264,49 @@ impl OpenArchives {
 
     fn open_member(
         &self,
-        archive: &ArchiveSlot,
-        number: u32,
+        wanted: &MountedArchive,
+        outer_id: u32,
         outer: &Arc<Archive>,
         ino: Ino,
     ) -> Result<Archive, VfsError> {
         let member = outer.tree.member(ino).ok_or(VfsError::Gone)?;
-        let name = outer.tree.name_of(member);
-        let path = outer.nested_path(name);
-        let failed = |reason: &dyn std::fmt::Display| {
+        let path = outer.nested_path(outer.tree.name_of(member));
+        let failed = |reason: &dyn Display| {
             let shown = Escaped::path(&path).to_string();
-            self.failed(archive, || format!("{shown}: {reason}"))
+            self.failed(wanted, || format!("{shown}: {reason}"))
         };
         let contents = match outer.contents(member) {
             Ok(Contents::Stored(contents)) => contents,
             Ok(Contents::Compressed(_)) => self
-                .inflated((number, ino), outer)
+                .inflate((outer_id, ino), outer)
                 .map_err(|reason| failed(&reason))?,
             Err(problem) => return Err(failed(problem)),
         };
         let modified = member.modified;
-        let volume = Archive::nested(outer, path.clone(), contents, modified, self.inflates);
-        volume.map_err(|defect| failed(&defect))
+        let opened = Archive::nested(
+            outer,
+            path.clone(),
+            contents,
+            modified,
+            self.inflate_enabled,
+        );
+        opened.map_err(|error| failed(&error))
     }
 
-    /// What a member is inflated to, waited for.
-    fn inflated(&self, key: (u32, Ino), volume: &Arc<Archive>) -> Result<FileSlice, String> {
-        let (done, inflated) = mpsc::channel();
-        self.inflater
-            .request(key, volume.clone(), move |result| drop(done.send(result)));
+    /// Inflates a member, and waits until that is done.
+    fn inflate(&self, key: (u32, Ino), archive: &Arc<Archive>) -> Result<FileSlice, String> {
+        let (sender, inflated) = mpsc::channel();
+        let then = move |result| drop(sender.send(result));
+        self.inflater.request(key, archive.clone(), then);
         match inflated.recv() {
             Ok(result) => result.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         }
     }
 
-    /// Tells the log, once an archive, why it cannot be opened.
-    fn failed(&self, archive: &ArchiveSlot, reason: impl FnOnce() -> String) -> VfsError {
-        if archive.is_news() {
+    /// Logs, once an archive, why it cannot be opened.
+    fn failed(&self, wanted: &MountedArchive, reason: impl FnOnce() -> String) -> VfsError {
+        if wanted.slot.first_failure() {
             warn!("{}", reason());
         }
         VfsError::Archive

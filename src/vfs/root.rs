@@ -1,4 +1,4 @@
-//! What the command line names.
+//! The root of a mount: what the command line names.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::folder::Folder;
-use super::slot::ArchiveSlot;
-use super::subtree::SubtreeKind;
+use super::subtree::{MountedArchive, SubtreeKind};
 use crate::archive::Archive;
 
-/// An archive or a folder that the command line names.
+/// An archive or a folder on the command line.
 #[derive(Debug)]
 pub enum Named {
     /// An archive, which stays open.
@@ -20,10 +19,10 @@ pub enum Named {
 }
 
 impl Named {
-    /// Its absolute path.
+    /// Returns the absolute path.
     pub fn path(&self) -> PathBuf {
         match self {
-            Self::Archive(volume) => volume.path.clone(),
+            Self::Archive(archive) => archive.path.clone(),
             Self::Folder(folder) => folder.shown_path(),
         }
     }
@@ -32,17 +31,17 @@ impl Named {
 impl From<Named> for SubtreeKind {
     fn from(named: Named) -> Self {
         match named {
-            Named::Archive(volume) => Self::Archive(ArchiveSlot::pinned(volume)),
+            Named::Archive(archive) => Self::Archive(MountedArchive::pinned(archive)),
             Named::Folder(folder) => Self::Folder(folder),
         }
     }
 }
 
-/// What is mounted at the root.
+/// The contents of the root directory.
 #[derive(Debug)]
 pub enum Root {
-    /// The members of an archive, or what is in a folder.
+    /// The members of an archive, or the contents of a folder.
     One(Named),
-    /// Several of them, by the names that they are shown under.
+    /// Several archives and folders, by the names under which they are shown.
     Several(BTreeMap<OsString, Named>),
 }

@@ -1,4 +1,4 @@
-//! The archives that are open, and what can be told of them all.
+//! The archives that are open, and figures about all of them.
 
 use std::sync::Arc;
 
@@ -13,63 +13,64 @@ use crate::tree::Ino;
 
 /// An archive that is open.
 #[derive(Debug)]
-pub struct Open {
+pub struct OpenArchive {
     /// The archive.
-    pub volume: Arc<Archive>,
-    /// The number of its root in the mount.
+    pub archive: Arc<Archive>,
+    /// Its root directory, by the inode number in the mount.
     pub root: Ino,
-    /// Whether its file is in a folder, so that what comes in its place will be seen.
-    pub is_followed: bool,
+    /// Whether its file is in a folder, so that a file that replaces it will be found.
+    pub is_in_folder: bool,
 }
 
 impl Vfs {
-    /// The archives that are open.
-    pub fn open_archives(&self) -> Vec<Open> {
-        let units = self.units.all();
-        let units = units.iter().chain([&self.root]);
-        let open = units.filter_map(|unit| match &unit.what {
-            SubtreeKind::Archive(archive) => Some(Open {
-                volume: archive.if_open()?,
-                root: Inode::root_of(unit).number(),
-                is_followed: unit.is_followed(),
+    /// Returns the archives that are open.
+    pub fn open_archives(&self) -> Vec<OpenArchive> {
+        let subtrees = self.subtrees.all();
+        let subtrees = subtrees.iter().chain([&self.root]);
+        let open = subtrees.filter_map(|subtree| match &subtree.kind {
+            SubtreeKind::Archive(archive) => Some(OpenArchive {
+                archive: archive.slot.if_open()?,
+                root: Inode::root_of(subtree.id).ino(),
+                is_in_folder: subtree.is_in_folder(),
             }),
-            SubtreeKind::Folder(_) | SubtreeKind::Named(_) => None,
+            SubtreeKind::Folder(_) | SubtreeKind::Sources(_) => None,
         });
         open.collect()
     }
 
-    /// The length of all files that are open as archives, in bytes, and the number of their inodes.
-    pub fn size(&self) -> (u64, u64) {
+    /// Returns the length of all files that are open as archives, in bytes, and the number of inodes.
+    /// Archives inside others are parts of the outer file.
+    pub fn len_and_inodes(&self) -> (u64, u64) {
         self.open_archives()
             .iter()
             .fold((0, 0), |(len, inodes), open| {
-                let volume = &open.volume;
-                let of_file = if volume.is_nested() {
+                let archive = &open.archive;
+                let file_len = if archive.is_nested() {
                     0
                 } else {
-                    volume.data().len()
+                    archive.data().len()
                 };
-                (len + of_file, inodes + volume.tree.len() as u64)
+                (len + file_len, inodes + archive.tree.len() as u64)
             })
     }
 
-    /// What can be told of the state of the mount, by name.
-    pub fn state(&self) -> Map<String, Value> {
+    /// Returns the state of the mount as a JSON object.
+    pub fn status(&self) -> Map<String, Value> {
         let open = self.open_archives();
-        let is_stale = open.iter().any(|open| open.volume.is_stale());
-        let inflated = self.shelf.inflater.usage();
+        let is_stale = open.iter().any(|open| open.archive.is_stale());
+        let inflated = self.archives.inflater.usage();
         let mut lanes = Lanes::default();
         for open in &open {
-            lanes.add(&open.volume.lanes(self.passes()));
+            lanes.add(&open.archive.lanes(self.passthrough_enabled()));
         }
-        let mut state = Map::new();
-        state.insert("members".to_owned(), lanes.members().into());
-        state.insert("lanes".to_owned(), lanes.to_json().into());
-        state.insert("stale".to_owned(), is_stale.into());
-        state.insert("open_archives".to_owned(), open.len().into());
-        state.insert("inflated".to_owned(), inflated.count.into());
-        state.insert("inflated_bytes".to_owned(), inflated.memory.into());
-        state.insert("inflations".to_owned(), inflated.inflations.into());
-        state
+        let mut status = Map::new();
+        status.insert("members".to_owned(), lanes.members().into());
+        status.insert("lanes".to_owned(), lanes.to_json().into());
+        status.insert("stale".to_owned(), is_stale.into());
+        status.insert("open_archives".to_owned(), open.len().into());
+        status.insert("inflated".to_owned(), inflated.count.into());
+        status.insert("inflated_bytes".to_owned(), inflated.memory.into());
+        status.insert("inflations".to_owned(), inflated.inflations.into());
+        status
     }
 }

@@ -15,7 +15,7 @@ use crate::fuse::Ownership;
 use crate::inflate::Limits;
 use crate::sys::cgroup;
 use crate::sys::thread_pool;
-use crate::vfs;
+use crate::vfs::VfsConfig;
 
 /// The threads that answer requests, unless the user says how many.
 const THREADS_MAX: usize = 8;
@@ -34,10 +34,10 @@ pub fn log_level(options: &MountOptions) -> LevelFilter {
 }
 
 /// How archives are found and shown.
-pub fn showing(options: &MountOptions) -> vfs::Options {
-    vfs::Options {
+pub fn vfs_config(options: &MountOptions) -> VfsConfig {
+    VfsConfig {
         recursive: options.recursive,
-        inflates: options.deflated == Deflated::Inflate,
+        inflate_enabled: options.deflated == Deflated::Inflate,
         strip_suffix: options.strip_suffix,
         max_open: max_open(options, 2),
         clone_min: clone_min(options),
@@ -121,9 +121,9 @@ pub fn threads(options: &MountOptions) -> usize {
     options.threads.map_or_else(default, usize::from)
 }
 
-/// How long a thread looks for the next request without sleeping; `None` where none does, because the
-/// user says so, or the users of the mount would wait for its processor.
-pub fn poll_patience(options: &MountOptions) -> Option<Duration> {
-    let patience = Duration::from_micros(options.poll_us.into());
-    (!patience.is_zero() && thread_pool::processors() > 1).then_some(patience)
+/// Returns how long a worker polls for the next request; `None` if it does not, because that is turned
+/// off, or there is no second processor for the client.
+pub fn poll_timeout(options: &MountOptions) -> Option<Duration> {
+    let timeout = Duration::from_micros(options.poll_us.into());
+    (!timeout.is_zero() && thread_pool::processors() > 1).then_some(timeout)
 }
