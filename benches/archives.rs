@@ -1,7 +1,7 @@
-//! Archives as `np.savez` writes them, built byte by byte.
+//! Archives in the format of `np.savez`, built byte by byte.
 //!
-//! The data is all zeros, so that long members can be holes. The CRCs are zero as well and thus
-//! wrong: nothing that is measured looks at them, and to sum a hole would take longer than the rest.
+//! The data is zeros, so that long members can be holes. The CRCs are zero as well and thus wrong:
+//! nothing that is measured checks them, and computing that of a hole would take longer than the rest.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
@@ -12,15 +12,15 @@ pub const NPY_HEADER_LEN: u64 = 128;
 
 /// Larger numbers go into a ZIP64 field, as Python's `zipfile` has it.
 const ZIP64_LIMIT: u64 = (1 << 31) - 1;
-/// Shorter data is written out, which is quicker than to seek over it.
+/// Shorter data is written, which is faster than a seek.
 const HOLE_MIN: u64 = 4096;
 /// 1980-01-01.
 const DATE: u16 = 1 << 5 | 1;
-/// ZIP64 was introduced with this version of the format: 4.5.
+/// The version of the format that introduced ZIP64: 4.5.
 const VERSION: u16 = 45;
 const UNIX: u16 = 3 << 8;
 
-/// Makes an archive of `members` arrays with `data_len` bytes of data each.
+/// Writes an archive of `members` arrays with `data_len` bytes of data each.
 pub fn write(path: &Path, members: u64, data_len: u64) -> io::Result<()> {
     let mut archive = BufWriter::new(File::create_new(path)?);
     let npy_header = npy_header(data_len);
@@ -42,7 +42,7 @@ pub fn write(path: &Path, members: u64, data_len: u64) -> io::Result<()> {
     }
     archive.write_all(&directory)?;
     archive.write_all(&end_records(members, offset, directory.len() as u64))?;
-    // Else it would be written back to the disk while something is measured.
+    // Otherwise it would be written back to the disk during a measurement.
     archive.into_inner()?.sync_all()
 }
 
@@ -55,7 +55,7 @@ fn npy_header(data_len: u64) -> Vec<u8> {
     header
 }
 
-/// NumPy cannot know how long an array will be, so it always makes room for 64 bits.
+/// NumPy writes a ZIP64 field in every local header, since the length of an array is not known yet.
 fn local_header(name: &str, len: u64) -> Vec<u8> {
     let mut header = b"PK\x03\x04".to_vec();
     u16s(&mut header, [VERSION, 0, 0, 0, DATE]);

@@ -1,4 +1,4 @@
-//! The time to index an archive, compared with the crate `zip`.
+//! The time that indexing takes, compared with the crate `zip`.
 
 use std::env;
 use std::fs::File;
@@ -15,14 +15,14 @@ use zip::ZipArchive;
 
 use crate::{Result, Samples, timed, verdict};
 
-/// What is required at the most members: time in that of the crate `zip`, which reads no local
-/// header and checks nothing.
+/// The required time for the most members, as a multiple of that of the crate `zip`, which reads no
+/// local header and checks nothing.
 const RATIO_MAX: f64 = 1.5;
 
-/// What is compared.
+/// The candidates.
 const READERS: [&str; 3] = ["zip", "zip+starts", "npzfs"];
 
-/// The argument by which this program calls itself to measure one reader once.
+/// The argument with which this program runs itself to measure one reader once.
 pub const ONE: &str = "--one";
 
 pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
@@ -47,8 +47,8 @@ pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// Each is measured in a process of its own, as a mount is one: what an allocator keeps of one
-/// archive speeds up or slows down the next by as much as is to be measured.
+/// Measures in a process of its own, as a mount is one: memory that the allocator keeps of one
+/// archive changes the time of the next by as much as is to be measured.
 fn in_own_process(reader: &str, path: &Path) -> Result<f64> {
     let output = Command::new(env::current_exe()?)
         .args([ONE, reader])
@@ -63,7 +63,7 @@ fn in_own_process(reader: &str, path: &Path) -> Result<f64> {
 
 /// Prints how many seconds `reader` takes to index the archive at `path`.
 pub fn measure(reader: &str, path: &Path) -> Result<()> {
-    // What was made is left to the end of the process: to free it is not measured.
+    // Freeing the result is left to the end of the process and not measured.
     let (indexed, seconds) = match reader {
         "zip" => timed(|| open(path).map(mem::forget)),
         "zip+starts" => timed(|| open_with_starts(path).map(mem::forget)),
@@ -91,7 +91,7 @@ fn tree(path: &Path) -> Result<Tree> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     let index = index(&file, metadata.len(), metadata.mtime());
-    let index = index.map_err(|defect| defect.to_string())?;
+    let index = index.map_err(|error| error.to_string())?;
     let tree = Tree::new(index, metadata.mtime()).map_err(|_| "too many members")?;
     Ok(tree)
 }

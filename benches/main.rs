@@ -1,9 +1,9 @@
-//! What npzfs costs: to index an archive, to mount it, to read through the mount, to verify it.
+//! Benchmarks of the steps: indexing an archive, mounting it, reading through the mount, verifying it.
 //!
-//! `cargo bench`, or `cargo bench -- --quick` for one round instead of five. What is compared is
-//! measured in turns, round by round, so that whatever else the machine does hits all alike; the
+//! Run `cargo bench`, or `cargo bench -- --quick` for one round instead of five. Candidates are
+//! measured in turns, round by round, so that other load on the machine affects them alike; the
 //! figures are medians. The archives are in the page cache. They take 1.4 GB in the directory for
-//! temporary files, and there should be 10 GB of free memory: else the disk is measured. `unzip` and
+//! temporary files and need 10 GB of free memory, otherwise the disk is measured. `unzip` and
 //! `python3` must be installed.
 
 mod archives;
@@ -19,7 +19,7 @@ use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How many members the archives have, the fewest first.
+/// Numbers of members of the archives, in ascending order.
 const SIZES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
 /// Bytes of data of each of these members.
 const DATA_LEN: u64 = 8;
@@ -27,7 +27,7 @@ const DATA_LEN: u64 = 8;
 const MIB: f64 = (1 << 20) as f64;
 
 fn main() -> Result<()> {
-    // Cargo adds a `--bench`, which says nothing.
+    // Cargo adds `--bench`, which is ignored.
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [first, reader, path] = &arguments[..]
         && first == indexing::ONE
@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     verifying::bench(directory.path(), rounds, quick)
 }
 
-/// The result of `work` and how long it took, in seconds.
+/// Returns the result of `work` and its duration in seconds.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     let start = Instant::now();
     let result = work();
@@ -61,7 +61,7 @@ fn verdict(what: &str, measured: f64, max: f64) {
     println!("{what}: {measured:.2}, required at most {max}: {verdict}");
 }
 
-/// One quantity, measured in each round.
+/// The samples of one quantity, one a round.
 #[derive(Clone, Default)]
 struct Samples(Vec<f64>);
 

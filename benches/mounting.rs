@@ -1,14 +1,14 @@
-//! The time to mount an archive, and the memory that its server then holds.
+//! The time that a mount takes to appear, and the memory of its server.
 
 use std::path::{Path, PathBuf};
 
 use crate::server::Mount;
 use crate::{MIB, Result, Samples, archives, verdict};
 
-/// What is required at the most members: private memory of the server, in bytes a member.
+/// The required private memory of the server for the most members, in bytes a member.
 const MEMBER_MAX: f64 = 150.;
 
-/// Mounts take a few milliseconds here, so there can be more of them than rounds.
+/// A mount takes a few milliseconds here, so there are more mounts than rounds.
 const MOUNTS_A_ROUND: usize = 4;
 
 pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
@@ -31,7 +31,7 @@ pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
         let [seconds, anonymous, private] = samples.each_ref().map(Samples::median);
         let ms = seconds * 1e3;
         let (anonymous_mib, private_mib) = (anonymous / MIB, private / MIB);
-        // What each member adds to the smallest archive, without what any server needs.
+        // Memory that each member adds to that of the smallest archive.
         let (fewer, less) = *fewest.get_or_insert((count, anonymous));
         let added = (anonymous - less) / (count - fewer).max(1.);
         private_each = private / count;
@@ -48,7 +48,7 @@ pub fn bench(archives: &[(u64, PathBuf)], rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// How long an archive is should not matter.
+/// Mounts archives of different lengths: the time should not depend on it.
 pub fn bench_lengths(directory: &Path, rounds: usize) -> Result<()> {
     let lengths = [("9 kB", 9_000), ("9 GB", 9_000_000_000)];
     let paths = lengths.map(|(name, _)| directory.join(name));

@@ -1,4 +1,4 @@
-//! A mount made by the program itself, and the process that serves it.
+//! A mount of the installed program, and the process that serves it.
 
 use std::fs;
 use std::io;
@@ -9,20 +9,20 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-/// A live mount, which is unmounted when this is dropped.
+/// A live mount, unmounted on drop.
 pub struct Mount {
     mount_point: TempDir,
-    /// How long `npzfs mount` took to return, in seconds.
+    /// Time until `npzfs mount` returned, in seconds.
     pub seconds: f64,
 }
 
 /// The resident memory of a process, in bytes.
 pub struct Memory {
-    /// Heap and stacks: what the process itself has the machine hold.
+    /// Heap and stacks.
     pub anonymous: f64,
-    /// The part of the page cache that the process has mapped: the program and the archive.
+    /// Mapped pages of the page cache: those of the program and the archive.
     pub mapped: f64,
-    /// Of both, what no other process has mapped.
+    /// The part of both that no other process has mapped.
     pub private: f64,
 }
 
@@ -45,7 +45,7 @@ impl Mount {
         self.mount_point.path()
     }
 
-    /// The memory of the process that serves the mount.
+    /// Returns the memory of the process that serves the mount.
     pub fn memory(&self) -> io::Result<Memory> {
         let process = format!("/proc/{}", self.server()?);
         let status = fs::read_to_string(process.clone() + "/status")?;
@@ -57,7 +57,8 @@ impl Mount {
         })
     }
 
-    /// The one process with the mount point on its command line: the one that was called is gone.
+    /// Returns the process with the mount point on its command line. The one that was started has
+    /// exited.
     fn server(&self) -> io::Result<u32> {
         let mount_point = self.path().as_os_str().as_bytes();
         let serves = |pid: &u32| {
@@ -96,7 +97,7 @@ fn npzfs(words: &[&str], paths: &[&Path]) -> io::Result<()> {
     Err(io::Error::other(format!("npzfs {}: {status}", words[0])))
 }
 
-/// The value of a line such as `RssAnon:  1234 kB`, in bytes.
+/// Returns the value of a line such as `RssAnon:  1234 kB`, in bytes.
 fn kib(text: &str, key: &str) -> io::Result<f64> {
     text.lines()
         .find_map(|line| {

@@ -1,4 +1,4 @@
-//! A long member read through a mount: how fast, and what the server holds afterwards.
+//! The speed at which a long member is read through a mount, and the memory of the server after that.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,13 +11,13 @@ use crate::{MIB, Result, Samples, archives, timed, verdict};
 const LEN: u64 = 4 << 30;
 const READ_LEN: usize = 1 << 20;
 
-/// What is required of the server's anonymous memory when it has served all that, in MiB.
+/// The required anonymous memory of the server after the reads, in MiB.
 const SERVED_MAX: f64 = 32.;
 
 pub fn bench(directory: &Path, rounds: usize) -> Result<()> {
     let path = directory.join("long.npz");
     archives::write(&path, 1, LEN - archives::NPY_HEADER_LEN)?;
-    // Into the page cache, or the first round would be another than the rest.
+    // Read once into the page cache, so that the first round is like the others.
     read(&path)?;
     let [mut direct, mut cold, mut warm] = [(); 3].map(|()| Samples::default());
     let [mut before, mut after, mut mapped] = [(); 3].map(|()| Samples::default());

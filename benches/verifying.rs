@@ -1,4 +1,4 @@
-//! The time to check a whole archive, compared with `unzip -t` and Python's `zipfile -t`.
+//! The time that verifying an archive takes, compared with `unzip -t` and Python's `zipfile -t`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -10,22 +10,22 @@ use zip::{CompressionMethod, ZipWriter};
 
 use crate::{Result, Samples, timed, verdict};
 
-/// What is compared: each must find the archive sound.
+/// The candidates, each of which must find the archive sound.
 const PROGRAMS: [&[&str]; 3] = [
     &[env!("CARGO_BIN_EXE_npzfs"), "verify"],
     &["unzip", "-tqq"],
     &["python3", "-m", "zipfile", "-t"],
 ];
 
-/// What is required: time in that of the faster one of the others.
+/// The required time, as a multiple of that of the faster one of the others.
 const RATIO_MAX: f64 = 1.;
 
-/// What one archive is like.
+/// The shape of one archive.
 struct Kind {
     name: &'static str,
     method: CompressionMethod,
     members: usize,
-    /// Of each member, in bytes.
+    /// Length of each member, in bytes.
     len: usize,
 }
 
@@ -78,7 +78,7 @@ fn seconds(program: &[&str], path: &Path) -> Result<f64> {
     }
 }
 
-/// Numbers of 16 bits in 64, so that there is something to compress.
+/// Returns 64-bit numbers below 2^16, which compress well.
 fn write(path: &Path, kind: &Kind) -> Result<()> {
     let mut state = 1u64;
     let numbers = std::iter::repeat_with(|| {
@@ -97,6 +97,6 @@ fn write(path: &Path, kind: &Kind) -> Result<()> {
         archive.start_file(format!("arr_{number}"), options)?;
         archive.write_all(&contents)?;
     }
-    // Else it would be written back to the disk while something is measured.
+    // Otherwise it would be written back to the disk during a measurement.
     Ok(archive.finish()?.into_inner()?.sync_all()?)
 }

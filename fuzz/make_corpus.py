@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the named files of the corpora beside it: archives and npy headers, each odd in its own
-way. Those whose names start with `found_` are the fuzzer's and not touched."""
+"""Write the named files of both corpora: archives and npy headers, each odd in its own way. Files
+whose names start with `found_` were found by the fuzzer and stay as they are."""
 
 import io
 import pathlib
@@ -13,7 +13,7 @@ SATURATED = 0xFFFFFFFF
 
 
 def npy(literal, version=(1, 0), data=b"", length=None, encoding="latin-1"):
-    """An npy file with this dictionary, padded as NumPy pads it."""
+    """Return an npy file with this dictionary, padded as NumPy pads it."""
     text = literal.encode(encoding)
     width = "<H" if version[0] == 1 else "<I"
     start = 8 + struct.calcsize(width)
@@ -27,7 +27,7 @@ def dictionary(descr="'<f8'", order="False", shape="(3, 4)"):
 
 
 class Member:
-    """A stored member; any field of its headers can be made to lie."""
+    """A stored member, of which any header field can be given a wrong value."""
 
     def __init__(self, name, data=b"data", **lies):
         self.name = name if isinstance(name, bytes) else name.encode()
@@ -38,7 +38,7 @@ class Member:
         return self.lies.get(f"{header}_{field}", self.lies.get(field, truth))
 
     def fixed(self, header):
-        """The fields that local and central headers share, from the flags to the sizes."""
+        """Return the fields that local and central headers share, from the flags to the sizes."""
         truth = {
             "flags": 0,
             "method": 0,
@@ -99,7 +99,7 @@ def zip64_extra(*numbers):
 
 
 def written_by_python(compression=zipfile.ZIP_STORED, stream=False):
-    """What `zipfile` writes; into a stream, with data descriptors."""
+    """Return an archive of `zipfile`, with data descriptors if it is written to a stream."""
 
     class Pipe(io.RawIOBase):
         def __init__(self):

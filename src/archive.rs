@@ -21,9 +21,7 @@ use log::warn;
 use crate::commands::error::Error;
 use crate::tree::{Ino, Tree};
 use crate::ui::human::Escaped;
-use crate::zip::decoder::Decoder;
-use crate::zip::member::{Member, MemberError, Method};
-use crate::zip::{self, ArchiveError};
+use crate::zip::{self, ArchiveError, Decoder, Member, MemberError, Method};
 use file::IndexedFile;
 use lane::{Lane, Lanes};
 use reflink::Reflinker;
@@ -132,7 +130,11 @@ impl Archive {
             lanes.count(Lane::of(member));
         }
         // Only archives with members that may fail need this, which are few.
-        let logged = if lanes.is_all_mapped() { 0 } else { tree.len() };
+        let logged = if lanes.is_all_mapped() {
+            0
+        } else {
+            tree.inode_count()
+        };
         Self {
             path,
             tree,

@@ -1,86 +1,25 @@
-//! From the members of an archive to a tree of files and directories.
+//! The members of an archive as files and directories, numbered as inodes.
 //!
-//! The tree is a handful of flat tables, since an archive may have millions of members: nodes in
-//! one vector, the children of each directory as a range of another, names in one arena, and one
-//! hash table from (directory, name) to node.
+//! An archive may have millions of members, so a tree is a handful of flat tables: nodes in one
+//! vector, the children of each directory as a range of another, names in one arena, and one hash
+//! table from (directory, name) to node. It is built once and never changed.
 
 mod build;
+mod inode;
+mod node;
+mod path;
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, RandomState};
+use std::error::Error;
+use std::fmt;
 use std::ops::Range;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Slot;
+use crate::zip::{Member, MemberError, Names, decode};
+pub use inode::{Attr, DirEntry, Ino, Kind};
+use node::{Directory, NameTable, Node, NodeKind};
+pub use path::NAME_MAX;
 
-use crate::zip::Index;
-use crate::zip::member::{Member, MemberError};
-use crate::zip::names::{self, Name, Names};
-use build::Builder;
-
-/// The number of an inode. The root is 1, as FUSE has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ino(pub u64);
-
-impl Ino {
-    /// The root directory.
-    pub const ROOT: Self = Self(1);
-}
-
-/// What an inode is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file: a member.
-    File,
-    /// A directory.
-    Directory,
-}
-
-/// The attributes of an inode that come from the archive; who owns it is not for the tree to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attr {
-    /// Its number.
-    pub ino: Ino,
-    /// File or directory.
-    pub kind: Kind,
-    /// Length in bytes; 0 for a directory.
-    pub size: u64,
-    /// Time of last modification, in seconds since 1970 (UTC).
-    pub modified: i64,
-    /// Number of links: 1 for a file; for a directory 2 and one for each directory in it.
-    pub links: u32,
-}
-
-/// One entry of a directory.
-#[derive(Debug, PartialEq, Eq)]
-pub struct DirEntry<'a> {
-    /// Its name: at most [`NAME_MAX`](crate::zip::names::NAME_MAX) bytes, without slash or NUL.
-    pub name: &'a [u8],
-    /// What it names.
-    pub attr: Attr,
-}
-
-#[derive(Debug)]
-struct Node {
-    name: Name,
-    parent: u32,
-    what: What,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum What {
-    File { member: u32 },
-    Directory { number: u32 },
-}
-
-#[derive(Debug, Default)]
-struct Directory {
-    /// Its entries, as a range of `Tree::children`.
-    children: Range<u32>,
-    subdirectories: u32,
-}
-
-/// The files and directories that an archive is shown as.
+/// The files and directories of an archive.
 #[derive(Debug)]
 pub struct Tree {
     names: Names,
@@ -88,41 +27,31 @@ pub struct Tree {
     nodes: Vec<Node>,
     directories: Vec<Directory>,
     children: Vec<u32>,
-    table: Table,
+    table: NameTable,
     modified: i64,
 }
 
 impl Tree {
-    /// Makes the tree of an archive; `modified` is the archive's own time of last modification, in
-    /// seconds since 1970 (UTC), which directories are given. Every name that is changed or hidden
-    /// on the way is logged.
-    ///
-    /// # Errors
-    /// [`TooLarge`] where the names do not fit into 128 MiB or the inodes into 32 bits.
-    pub fn new(index: Index, modified: i64) -> Result<Self, TooLarge> {
-        Builder::new(index).build(modified)
-    }
-
-    /// The inode that `name` names in directory `parent`.
+    /// Returns the attributes of the inode with this name in directory `parent`.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Option<Attr> {
         let parent = self.position(parent)?;
         let at = self.table.find(parent, name, &self.nodes, &self.names)?;
         Some(self.attr_at(at))
     }
 
-    /// The attributes of an inode.
+    /// Returns the attributes of an inode.
     pub fn attr(&self, ino: Ino) -> Option<Attr> {
         self.position(ino).map(|at| self.attr_at(at))
     }
 
-    /// The directory that an inode is in; the root's is the root.
+    /// Returns the directory of an inode; the root's is the root.
     pub fn parent(&self, ino: Ino) -> Option<Ino> {
         self.position(ino)
             .map(|at| ino_of(self.nodes[at as usize].parent))
     }
 
-    /// The entries of a directory from the `skip`th on, without `.` and `..`; `None` where `ino` is
-    /// no directory.
+    /// Returns the entries of a directory without `.` and `..`, from the `skip`th on; `None` where
+    /// `ino` is no directory.
     pub fn entries(&self, ino: Ino, skip: usize) -> Option<impl Iterator<Item = DirEntry<'_>>> {
         let children = self.children_of(self.position(ino)?)?;
         Some(children.iter().skip(skip).map(|&child| DirEntry {
@@ -131,8 +60,9 @@ impl Tree {
         }))
     }
 
-    /// Where an entry is in its directory, in the order of [`entries`](Self::entries).
-    pub fn place(&self, ino: Ino) -> Option<usize> {
+    /// Returns the position of an inode in its directory, in the order of
+    /// [`entries`](Self::entries).
+    pub fn position_in_directory(&self, ino: Ino) -> Option<usize> {
         let at = self.position(ino)?;
         let children = self.children_of(self.nodes[at as usize].parent)?;
         // Inodes are numbered in that order.
@@ -140,43 +70,43 @@ impl Tree {
     }
 
     fn children_of(&self, at: u32) -> Option<&[u32]> {
-        let What::Directory { number } = self.nodes[at as usize].what else {
+        let NodeKind::Directory { number } = self.nodes[at as usize].kind else {
             return None;
         };
         let Range { start, end } = self.directories[number as usize].children;
         Some(&self.children[start as usize..end as usize])
     }
 
-    /// The member that a file is; `None` for a directory.
+    /// Returns the member that is shown as this file; `None` for a directory.
     pub fn member(&self, ino: Ino) -> Option<&Member> {
-        match self.nodes[self.position(ino)? as usize].what {
-            What::File { member } => Some(&self.members[member as usize]),
-            What::Directory { .. } => None,
+        match self.nodes[self.position(ino)? as usize].kind {
+            NodeKind::File { member } => Some(&self.members[member as usize]),
+            NodeKind::Directory { .. } => None,
         }
     }
 
-    /// The name of a member, as it is in the archive.
+    /// Returns the name of a member, as it is in the archive.
     pub fn name_of(&self, member: &Member) -> &[u8] {
         self.names.bytes(member.name)
     }
 
-    /// The members that are shown as files, in the order of the archive.
+    /// Returns the members that are shown as files, in the order of the archive.
     pub fn files(&self) -> impl Iterator<Item = &Member> {
-        self.nodes.iter().filter_map(|node| match node.what {
-            What::File { member } => Some(&self.members[member as usize]),
-            What::Directory { .. } => None,
+        self.nodes.iter().filter_map(|node| match node.kind {
+            NodeKind::File { member } => Some(&self.members[member as usize]),
+            NodeKind::Directory { .. } => None,
         })
     }
 
-    /// All members, in the order of the archive, each with the file or the directory that it is
+    /// Returns all members in the order of the archive, each with the file or directory that it is
     /// shown as, if it is shown.
     pub fn members(&self) -> impl Iterator<Item = (&Member, Option<Ino>)> {
-        // The files are in the order of their members, so both are gone through side by side.
+        // Files are in the order of their members, so one pass over both is enough.
         let nodes = self.nodes.iter().zip(0..);
         let mut files = nodes
-            .filter_map(|(node, at)| match node.what {
-                What::File { member } => Some((member, ino_of(at))),
-                What::Directory { .. } => None,
+            .filter_map(|(node, at)| match node.kind {
+                NodeKind::File { member } => Some((member, ino_of(at))),
+                NodeKind::Directory { .. } => None,
             })
             .peekable();
         self.members.iter().zip(0..).map(move |(member, number)| {
@@ -186,33 +116,33 @@ impl Tree {
         })
     }
 
-    /// The directory that an entry for a directory is shown as.
+    /// Returns the directory that a member with a trailing slash stands for.
     fn directory_of(&self, member: &Member) -> Option<Ino> {
         let raw = self.name_of(member);
         if !raw.ends_with(b"/") {
             return None;
         }
-        let decoded = names::decode(raw);
+        let decoded = decode(raw);
         let mut at = 0;
-        for component in names::components(raw, &decoded) {
+        for component in path::components(raw, &decoded) {
             let name = component.text.as_bytes();
             at = self.table.find(at, name, &self.nodes, &self.names)?;
         }
-        let is_directory = matches!(self.nodes[at as usize].what, What::Directory { .. });
+        let is_directory = matches!(self.nodes[at as usize].kind, NodeKind::Directory { .. });
         (at > 0 && is_directory).then(|| ino_of(at))
     }
 
-    /// Where an inode is, from the root on, without a slash before it: `a/b/x.npy`. A directory has
-    /// a slash behind it. `None` where there is no such inode.
+    /// Returns the path of an inode from the root, without a leading slash: `a/b/x.npy`. That of a
+    /// directory ends with a slash. `None` where there is no such inode.
     pub fn path(&self, ino: Ino) -> Option<String> {
         let mut at = self.position(ino)?;
         let mut names = Vec::new();
-        if matches!(self.nodes[at as usize].what, What::Directory { .. }) {
+        if matches!(self.nodes[at as usize].kind, NodeKind::Directory { .. }) {
             names.push(Cow::Borrowed(""));
         }
         while at > 0 {
             let node = &self.nodes[at as usize];
-            // UTF-8 as it is: no other names are ever made.
+            // Nothing is replaced: all names of nodes are UTF-8.
             names.push(String::from_utf8_lossy(self.names.bytes(node.name)));
             at = node.parent;
         }
@@ -220,29 +150,24 @@ impl Tree {
         Some(names.join("/"))
     }
 
-    /// About how much memory the tree takes, in bytes.
+    /// Estimates how much memory the tree takes, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        let of = |count: usize, one: usize| (count * one) as u64;
+        let all = |count: usize, each: usize| (count * each) as u64;
         let problems = self
             .members
             .iter()
             .filter(|member| member.problem.is_some());
         self.names.memory_bytes()
-            + of(self.members.len(), size_of::<Member>())
-            + of(problems.count(), size_of::<MemberError>())
-            + of(self.nodes.len(), size_of::<Node>() + size_of::<u32>())
-            + of(self.directories.len(), size_of::<Directory>())
-            + of(self.children.len(), size_of::<u32>())
+            + all(self.members.len(), size_of::<Member>())
+            + all(problems.count(), size_of::<MemberError>())
+            + all(self.nodes.len(), size_of::<Node>() + size_of::<u32>())
+            + all(self.directories.len(), size_of::<Directory>())
+            + all(self.children.len(), size_of::<u32>())
     }
 
-    /// The number of files and directories.
-    pub fn len(&self) -> usize {
+    /// Returns the number of files and directories, the root included.
+    pub fn inode_count(&self) -> usize {
         self.nodes.len()
-    }
-
-    /// Whether there is nothing in the tree, which never is: there is a root.
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
     }
 
     fn position(&self, ino: Ino) -> Option<u32> {
@@ -252,19 +177,19 @@ impl Tree {
 
     fn attr_at(&self, at: u32) -> Attr {
         let ino = ino_of(at);
-        match self.nodes[at as usize].what {
-            What::File { member } => {
+        match self.nodes[at as usize].kind {
+            NodeKind::File { member } => {
                 let member = &self.members[member as usize];
                 Attr {
                     ino,
                     kind: Kind::File,
-                    // The kernel takes no more, and only a damaged archive tells of more.
+                    // The kernel takes no more, and only damaged archives declare more.
                     size: member.size.min(i64::MAX as u64),
                     modified: member.modified,
                     links: 1,
                 }
             }
-            What::Directory { number } => Attr {
+            NodeKind::Directory { number } => Attr {
                 ino,
                 kind: Kind::Directory,
                 size: 0,
@@ -279,54 +204,23 @@ fn ino_of(at: u32) -> Ino {
     Ino(u64::from(at) + 1)
 }
 
-/// The names or the inodes of an archive are more than npzfs has numbers for.
+/// The tree of an archive would exceed the limits: 128 MiB of names, 2^32 inodes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooLarge;
 
-/// A hash table from (parent, name) to a position in the nodes. Names are chosen by whoever made
-/// the archive, so the hash is keyed at random.
-#[derive(Debug, Default)]
-struct Table {
-    positions: HashTable<u32>,
-    hasher: RandomState,
-}
-
-impl Table {
-    fn hash(&self, parent: u32, name: &[u8]) -> u64 {
-        self.hasher.hash_one((parent, name))
-    }
-
-    fn find(&self, parent: u32, name: &[u8], nodes: &[Node], names: &Names) -> Option<u32> {
-        let is_it = |&at: &u32| {
-            let node = &nodes[at as usize];
-            node.parent == parent && names.bytes(node.name) == name
-        };
-        self.positions.find(self.hash(parent, name), is_it).copied()
-    }
-
-    /// Whether the name of the node at position `at` was free; if so, it is in the table now.
-    fn insert(&mut self, at: u32, nodes: &[Node], names: &Names) -> bool {
-        let key = |at: u32| {
-            let node = &nodes[at as usize];
-            (node.parent, names.bytes(node.name))
-        };
-        let hash = |&at: &u32| self.hasher.hash_one(key(at));
-        let is_it = |&other: &u32| key(other) == key(at);
-        match self.positions.entry(hash(&at), is_it, hash) {
-            Slot::Occupied(_) => false,
-            Slot::Vacant(slot) => {
-                slot.insert(at);
-                true
-            }
-        }
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("more than 128 MiB of names or 2^32 files and directories")
     }
 }
+
+impl Error for TooLarge {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::extent::Extent;
-    use crate::zip::member::Method;
+    use crate::zip::{Index, Method};
 
     fn tree(raw_names: &[&str]) -> Tree {
         let mut names = Names::default();
@@ -395,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn different_names_that_end_up_as_one_are_numbered() {
+    fn different_names_that_become_one_are_numbered() {
         assert_eq!(
             paths(&["x.npy", "./x.npy", "/x.npy", "x (1).npy"]),
             ["x.npy=1", "x (1).npy=2", "x (2).npy=3", "x (1) (1).npy=4"]
@@ -410,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn names_without_anything_left_and_names_with_nul_are_hidden() {
+    fn empty_names_and_names_with_nul_are_hidden() {
         assert_eq!(paths(&["..", "./", "", "a\0b", "c"]), ["c=5"]);
     }
 
@@ -429,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_has_the_path_that_it_is_shown_at_or_none() {
+    fn every_member_has_the_path_of_its_file_or_none() {
         let tree = tree(&["a/b/x", "x", "e/", "x", "", "./x", "a/", "/", "f/g/"]);
         let paths: Vec<_> = tree
             .members()
@@ -454,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn inodes_that_do_not_exist_have_nothing() {
+    fn inodes_that_do_not_exist_are_not_found() {
         let tree = tree(&["x"]);
         let file = tree.lookup(Ino::ROOT, b"x").unwrap();
         for ino in [Ino(0), Ino(3), Ino(u64::MAX)] {
@@ -469,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn many_members_with_one_name_are_numbered_without_trying_every_number_each_time() {
+    fn many_members_that_become_one_name_are_numbered_fast() {
         let spellings: Vec<String> = (0..1 << 15)
             .map(|bits: u32| {
                 let dots = (0..15).map(|bit| if bits >> bit & 1 == 1 { "./" } else { "//" });
@@ -483,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn many_long_names_that_are_numbered_alike_cost_no_more() {
+    fn many_long_names_are_numbered_as_fast() {
         let long: Vec<String> = (0..10_000)
             .flat_map(|at| {
                 let name = format!("{}{at:05}", "x".repeat(250));

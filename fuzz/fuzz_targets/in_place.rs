@@ -1,10 +1,10 @@
-//! The damage of `make test`, as libFuzzer wants it.
+//! The random damage of `make test` as a custom mutator for libFuzzer.
 
 use crate::mutate::{Format, Random, damage};
 
-/// Damages the first `size` bytes of `data`, which has no room for more than it is long, and
-/// returns how many bytes there are then. Often nothing is done, or nothing but mending, so that
-/// libFuzzer's own mutations have their turn.
+/// Damages the first `size` bytes of `data` and returns the new size, which is at most the length of
+/// `data`. Often it does nothing, or only corrects numbers, so that libFuzzer's own mutations are
+/// tried.
 pub fn damage_in_place(data: &mut [u8], size: usize, seed: u32, format: &Format) -> usize {
     let mut random = Random::new(seed);
     let mut bytes = data[..size].to_vec();

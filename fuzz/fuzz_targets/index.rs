@@ -1,4 +1,4 @@
-//! Fuzzes the index of an archive and the tree made of it.
+//! Fuzzes the index of an archive and the tree that is built from it.
 
 #![no_main]
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::zip::member::{Member, Method};
+use crate::zip::{Member, Method};
 
 /// The way in which a file is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

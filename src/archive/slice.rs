@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::served_file::{ReadError, ServedFile};
 use crate::extent::Extent;
-use crate::zip::Source;
+use crate::zip::ReadAt;
 
 /// A range of the bytes of a file.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl FileSlice {
     }
 }
 
-impl Source for FileSlice {
+impl ReadAt for FileSlice {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let part = self.part(offset, buffer.len() as u64);
         if part.len() < buffer.len() as u64 {

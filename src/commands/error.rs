@@ -10,8 +10,7 @@ use crate::commands::repack::error::RepackError;
 use crate::exit_status;
 use crate::mount::holders::Holder;
 use crate::ui::human::{Escaped, Size, error_text};
-use crate::zip::ArchiveError;
-use crate::zip::member::{MemberError, MemberErrorKind};
+use crate::zip::{ArchiveError, MemberError, MemberErrorKind};
 
 /// Why a command failed. The text is one line, lower case, and names what it is about.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use crate::archive::served_file::ReadError;
 use crate::tree::Ino;
 use crate::ui::human::error_text;
 use crate::vfs::VfsError;
-use crate::zip::member::{MemberError, MemberErrorKind};
+use crate::zip::{MemberError, MemberErrorKind};
 
 /// A request that would change something.
 pub(super) const READ_ONLY: Errno = Errno::EROFS;

@@ -29,8 +29,8 @@ use super::stats::{RequestType, Stats};
 use super::xattr::Xattrs;
 use crate::sys::thread_pool::Pool;
 use crate::tree::Ino;
+use crate::tree::NAME_MAX;
 use crate::vfs::Vfs;
-use crate::zip::names::NAME_MAX;
 
 /// The maximum size of a READ, in bytes: the most that the kernel supports.
 const REQUEST_MAX: u32 = 1024 * 1024;

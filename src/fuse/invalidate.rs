@@ -56,7 +56,7 @@ fn invalidate_changed(vfs: &Vfs, notifier: &Notifier, logged: &mut Vec<Weak<Serv
 }
 
 fn invalidate_all(notifier: &Notifier, archive: &Archive, root: u64) {
-    for ino in root..root + archive.tree.len() as u64 {
+    for ino in root..root + archive.tree.inode_count() as u64 {
         // An inode that the kernel does not know is no error; this one means that the mount is gone.
         if notifier.inval_inode(INodeNo(ino), 0, 0).is_err() {
             return;

@@ -77,7 +77,7 @@ impl Prefetch {
     ) -> io::Result<()> {
         let batch: Arc<Mutex<Batch>> = Arc::default();
         let sent = batch.clone();
-        let told = KnownInodes::new(volume.tree.len());
+        let told = KnownInodes::new(volume.tree.inode_count());
         // It is started once.
         let _ = self.0.set(Started {
             volume,
@@ -165,7 +165,7 @@ impl Prefetch {
 impl Started {
     fn looked_up(&self, directory: Ino, ino: Ino) -> bool {
         let tree = &self.volume.tree;
-        let Some(place) = tree.place(ino) else {
+        let Some(place) = tree.position_in_directory(ino) else {
             return false;
         };
         let rank = self.sorted.rank(directory, place);

@@ -19,9 +19,9 @@ use super::prefetch::Prefetch;
 use super::stats::Stats;
 use super::xattr::Xattrs;
 use crate::sys::thread_pool::Pool;
+use crate::tree::NAME_MAX;
 use crate::tree::{Attr, Ino, Kind};
 use crate::vfs::{Entry, Vfs, VfsError};
-use crate::zip::names::NAME_MAX;
 
 /// The number of entries that each directory begins with: `.` and `..`.
 pub(super) const DOTS: u64 = 2;

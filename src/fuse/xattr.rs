@@ -17,7 +17,7 @@ use crate::npy::NpyHeader;
 use crate::tree::Ino;
 use crate::ui::human::error_text;
 use crate::vfs::{Vfs, VfsError};
-use crate::zip::member::Member;
+use crate::zip::Member;
 
 /// The absolute path of an archive or a folder, on its root directory.
 const ARCHIVE: &str = "user.npzfs.archive";

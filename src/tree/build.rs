@@ -1,4 +1,4 @@
-//! Makes the tree: decides which members are shown, and under which names.
+//! Builds a tree: decides which members are shown, and under which names.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -7,36 +7,46 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use log::warn;
 
-use super::{Directory, Node, Table, TooLarge, Tree, What};
+use super::node::{Directory, NameTable, Node, NodeKind};
+use super::path::{self, Component};
+use super::{TooLarge, Tree};
 use crate::ui::human::Escaped;
-use crate::zip::Index;
 use crate::zip::budget::Lease;
-use crate::zip::member::Member;
-use crate::zip::names::{self, Component, Name, Names};
+use crate::zip::{Index, Member, Name, Names, decode};
 
-/// The most directories that are made. No path of the kernel's is longer than 4096 bytes, but a name
-/// in an archive may ask for 32,000 directories in 64 KiB.
+/// The most directories of a tree. The kernel's paths end at 4096 bytes, but a member's name of 64 KiB
+/// may hold 32,000 directories.
 const DIRECTORIES_MAX: usize = 1 << 20;
 
-/// The most lines that the log gets of names that are changed or hidden.
+/// The most changed and hidden names that are logged.
 const NOTICES_MAX: usize = 1000;
 
-/// A tree in the making.
-pub(super) struct Builder {
-    /// Given back when the tree is made.
+impl Tree {
+    /// Builds the tree of an archive. Directories get `modified`, the archive's own time of last
+    /// modification in seconds since 1970 (UTC). Names that are changed or hidden are logged.
+    ///
+    /// # Errors
+    /// [`TooLarge`] where the names exceed 128 MiB or the inodes 32 bits.
+    pub fn new(index: Index, modified: i64) -> Result<Self, TooLarge> {
+        Builder::new(index).build(modified)
+    }
+}
+
+struct Builder {
+    /// Held until the tree is built.
     _lease: Lease<'static>,
     names: Names,
     members: Vec<Member>,
     nodes: Vec<Node>,
     directories: Vec<Directory>,
-    table: Table,
-    /// The number last put into a taken name, by directory and what is around the number: so that no
-    /// number is tried twice, however many names an archive has that end up as one.
+    table: NameTable,
+    /// The last number put into a taken name, by directory and the text around the number. So no
+    /// number is tried twice, however many names become one.
     numbers: HashMap<(u32, String), u32>,
     notices: Notices,
 }
 
-/// What the log is told of names.
+/// Logs hidden and changed names, up to a limit.
 #[derive(Default)]
 struct Notices {
     count: usize,
@@ -44,13 +54,13 @@ struct Notices {
 
 impl Notices {
     fn hidden(&mut self, raw: &[u8], reason: &str) {
-        if self.one_more() {
+        if self.count_one() {
             warn!("member '{}' is hidden: {reason}", Escaped::member(raw));
         }
     }
 
     fn changed(&mut self, raw: &[u8], path: &[u8]) {
-        if self.one_more() {
+        if self.count_one() {
             warn!(
                 "member '{}' is shown as '{}'",
                 Escaped::member(raw),
@@ -59,7 +69,7 @@ impl Notices {
         }
     }
 
-    fn one_more(&mut self) -> bool {
+    fn count_one(&mut self) -> bool {
         self.count += 1;
         self.count <= NOTICES_MAX
     }
@@ -73,21 +83,19 @@ impl Notices {
 }
 
 impl Builder {
-    pub(super) fn new(index: Index) -> Self {
+    fn new(index: Index) -> Self {
         let Index {
             names,
             members,
             lease,
             ..
         } = index;
-        let mut table = Table::default();
-        // Room for all at once: growing would rehash everything again and again.
-        table.positions.reserve(members.len(), |_| 0);
+        let table = NameTable::with_capacity(members.len());
         let mut nodes = Vec::with_capacity(members.len() + 1);
         nodes.push(Node {
             name: Name::default(),
             parent: 0,
-            what: What::Directory { number: 0 },
+            kind: NodeKind::Directory { number: 0 },
         });
         Self {
             _lease: lease,
@@ -101,7 +109,7 @@ impl Builder {
         }
     }
 
-    pub(super) fn build(mut self, modified: i64) -> Result<Tree, TooLarge> {
+    fn build(mut self, modified: i64) -> Result<Tree, TooLarge> {
         let mut hidden = self.hidden();
         // Directories come first, so that a file that claims the name of one is the one renamed,
         // whichever the archive has first.
@@ -138,8 +146,8 @@ impl Builder {
         })
     }
 
-    /// Which members are not shown: those whose name comes again later, since NumPy reads the last
-    /// one, and those whose name no file can have.
+    /// Returns for each member whether it is hidden: because its name comes again later, since NumPy
+    /// reads the last one, or because no file can have the name.
     fn hidden(&mut self) -> Vec<bool> {
         let name = |at: u32| self.names.bytes(self.members[at as usize].name);
         let hasher = RandomState::new();
@@ -165,16 +173,16 @@ impl Builder {
         hidden
     }
 
-    /// Makes the directories that the name of a member needs and returns the last one; `None` where
-    /// there are too many already.
+    /// Adds the directories in the name of a member and returns the last one; `None` where there are
+    /// too many already.
     fn make_directories(&mut self, member: usize) -> Result<Option<u32>, TooLarge> {
         let whole = self.members[member].name;
         if !self.names.bytes(whole).contains(&b'/') {
             return Ok(Some(0));
         }
         let raw = self.names.bytes(whole).to_vec();
-        let decoded = names::decode(&raw);
-        let mut components: Vec<_> = names::components(&raw, &decoded).collect();
+        let decoded = decode(&raw);
+        let mut components: Vec<_> = path::components(&raw, &decoded).collect();
         if !raw.ends_with(b"/") {
             components.pop();
         }
@@ -186,10 +194,10 @@ impl Builder {
                 None => {
                     let number = u32::try_from(self.directories.len()).map_err(|_| TooLarge)?;
                     self.directories.push(Directory::default());
-                    self.subdirectories_of(parent, 1);
-                    let name = self.names.component(whole, &component).ok_or(TooLarge)?;
-                    // Its name is free, as was just found.
-                    let added = self.add(name, parent, What::Directory { number })?;
+                    self.count_subdirectory(parent);
+                    let name = component.name_in(&mut self.names, whole).ok_or(TooLarge)?;
+                    // The name is free: it was just looked up.
+                    let added = self.add(name, parent, NodeKind::Directory { number })?;
                     added.unwrap_or(parent)
                 }
             };
@@ -199,12 +207,12 @@ impl Builder {
 
     fn make_file(&mut self, member: usize, parent: u32) -> Result<(), TooLarge> {
         let whole = self.members[member].name;
-        let what = What::File {
+        let kind = NodeKind::File {
             member: member as u32,
         };
-        // Nearly every name is kept and free: then nothing is copied, and hashed only once.
-        if let Some(name) = self.names.kept(whole)
-            && self.add(name, parent, what)?.is_some()
+        // Nearly every name is kept and free: then it is not copied, and hashed only once.
+        if let Some(name) = path::kept_file_name(&self.names, whole)
+            && self.add(name, parent, kind)?.is_some()
         {
             return Ok(());
         }
@@ -215,9 +223,9 @@ impl Builder {
             }
             return Ok(());
         }
-        let decoded = names::decode(&raw);
-        let mut path: Vec<_> = names::components(&raw, &decoded).collect();
-        let Some(mut component) = path.pop() else {
+        let decoded = decode(&raw);
+        let mut components: Vec<_> = path::components(&raw, &decoded).collect();
+        let Some(mut component) = components.pop() else {
             self.notices.hidden(&raw, "no name is left of it");
             return Ok(());
         };
@@ -225,23 +233,24 @@ impl Builder {
         if taken {
             component = self.free_name(parent, &component);
         }
-        let name = self.names.component(whole, &component).ok_or(TooLarge)?;
-        if taken || !names::is_kept(&raw) {
-            path.push(component);
-            self.notices.changed(&raw, names::join(&path).as_bytes());
+        let name = component.name_in(&mut self.names, whole).ok_or(TooLarge)?;
+        if taken || !path::is_kept(&raw) {
+            components.push(component);
+            let path = path::join(&components);
+            self.notices.changed(&raw, path.as_bytes());
         }
-        self.add(name, parent, what)?;
+        self.add(name, parent, kind)?;
         Ok(())
     }
 
-    /// `component` with the first number in it that makes it a name of its own.
+    /// Puts the first number into `component` with which its name is free.
     fn free_name(&mut self, parent: u32, component: &Component<'_>) -> Component<'static> {
         let (stem, extension) = component.around_number();
         let family = (parent, format!("{stem}/{extension}"));
         loop {
             let number = self.numbers.entry(family.clone()).or_default();
             *number += 1;
-            let candidate = Component::made(format!("{stem} ({number}){extension}"));
+            let candidate = Component::new(format!("{stem} ({number}){extension}"));
             if self.find(parent, &candidate).is_none() {
                 return candidate;
             }
@@ -254,9 +263,9 @@ impl Builder {
     }
 
     /// Adds a node, unless its name is taken; returns its position.
-    fn add(&mut self, name: Name, parent: u32, what: What) -> Result<Option<u32>, TooLarge> {
+    fn add(&mut self, name: Name, parent: u32, kind: NodeKind) -> Result<Option<u32>, TooLarge> {
         let at = u32::try_from(self.nodes.len()).map_err(|_| TooLarge)?;
-        self.nodes.push(Node { name, parent, what });
+        self.nodes.push(Node { name, parent, kind });
         if self.table.insert(at, &self.nodes, &self.names) {
             return Ok(Some(at));
         }
@@ -264,20 +273,20 @@ impl Builder {
         Ok(None)
     }
 
-    fn subdirectories_of(&mut self, at: u32, more: u32) {
-        if let What::Directory { number } = self.nodes[at as usize].what {
-            self.directories[number as usize].subdirectories += more;
+    fn count_subdirectory(&mut self, at: u32) {
+        if let NodeKind::Directory { number } = self.nodes[at as usize].kind {
+            self.directories[number as usize].subdirectories += 1;
         }
     }
 
-    /// The children of all directories, one directory after the other, each in the order of the
-    /// nodes.
+    /// Returns the children of all directories, one directory after the other, each in the order of
+    /// the nodes.
     fn sort_into_directories(&mut self) -> Vec<u32> {
         let directory_of = |nodes: &[Node], at: usize| {
-            match nodes[nodes[at].parent as usize].what {
-                What::Directory { number } => number as usize,
-                // Only directories are ever made parents.
-                What::File { .. } => 0,
+            match nodes[nodes[at].parent as usize].kind {
+                NodeKind::Directory { number } => number as usize,
+                // No file is a parent.
+                NodeKind::File { .. } => 0,
             }
         };
         for at in 1..self.nodes.len() {

@@ -50,7 +50,7 @@ impl Vfs {
                 } else {
                     archive.data().len()
                 };
-                (len + file_len, inodes + archive.tree.len() as u64)
+                (len + file_len, inodes + archive.tree.inode_count() as u64)
             })
     }
 

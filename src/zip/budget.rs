@@ -1,37 +1,37 @@
-//! Memory that work of hostile size shares: what does not fit at once is done one after the other.
+//! Budgets of memory for archives of hostile size: work that does not fit at the same time is done
+//! one after the other.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Work that takes less than this, in bytes, is not counted.
+/// Leases of fewer bytes than this are not counted.
 const SMALL: u64 = 4 << 20;
 
-/// What all large indexes may take together that are being made, or being made into trees.
-pub static INDEXES: Budget = Budget::new(192 << 20);
+/// For the large indexes that are being built, and the trees that are being built from them.
+pub(crate) static INDEXES: Budget = Budget::new(192 << 20);
 
-/// What all large windows of decoders may take together.
-pub static WINDOWS: Budget = Budget::new(128 << 20);
+/// For the large windows of decoders.
+pub(crate) static WINDOWS: Budget = Budget::new(128 << 20);
 
 /// An amount of memory.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     total: u64,
     taken: Mutex<u64>,
-    given_back: Condvar,
+    released: Condvar,
 }
 
 impl Budget {
-    /// A budget of `total` bytes.
-    pub const fn new(total: u64) -> Self {
+    const fn new(total: u64) -> Self {
         Self {
             total,
             taken: Mutex::new(0),
-            given_back: Condvar::new(),
+            released: Condvar::new(),
         }
     }
 
-    /// Waits until there are `bytes` left and takes them; all of the budget, where it is more. Who
-    /// has a lease must not take another one of the same budget.
-    pub fn take(&self, bytes: u64) -> Lease<'_> {
+    /// Waits until `bytes` are left and takes them; more than the whole budget counts as all of it. A
+    /// thread with a lease must not take another one from the same budget.
+    pub(crate) fn take(&self, bytes: u64) -> Lease<'_> {
         let bytes = if bytes < SMALL {
             0
         } else {
@@ -39,7 +39,7 @@ impl Budget {
         };
         let mut taken = self.lock();
         while *taken > self.total - bytes {
-            let woken = self.given_back.wait(taken);
+            let woken = self.released.wait(taken);
             taken = woken.unwrap_or_else(PoisonError::into_inner);
         }
         *taken += bytes;
@@ -54,9 +54,9 @@ impl Budget {
     }
 }
 
-/// A part of a budget, given back when this is dropped.
+/// A part of a budget, released on drop.
 #[derive(Debug)]
-pub struct Lease<'a> {
+pub(crate) struct Lease<'a> {
     budget: &'a Budget,
     bytes: u64,
 }
@@ -65,7 +65,7 @@ impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if self.bytes > 0 {
             *self.budget.lock() -= self.bytes;
-            self.budget.given_back.notify_all();
+            self.budget.released.notify_all();
         }
     }
 }
@@ -79,7 +79,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn what_does_not_fit_waits_until_enough_is_given_back() {
+    fn work_that_does_not_fit_waits_until_enough_is_released() {
         let budget = Budget::new(16 * MIB);
         let first = budget.take(10 * MIB);
         assert_eq!(*budget.lock(), 10 * MIB);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn small_work_never_waits_and_more_than_all_takes_all() {
+    fn small_leases_never_wait_and_the_largest_takes_all() {
         let budget = Budget::new(16 * MIB);
         let all = budget.take(u64::MAX);
         assert_eq!(*budget.lock(), 16 * MIB);

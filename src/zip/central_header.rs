@@ -7,7 +7,7 @@ use super::fields::Fields;
 pub(super) const CENTRAL_HEADER_LEN: usize = 46;
 pub(super) const CENTRAL_HEADER: [u8; 4] = *b"PK\x01\x02";
 
-/// What npzfs needs of a central header.
+/// The fields of a central header that npzfs needs.
 pub(super) struct CentralHeader<'a> {
     pub(super) flags: u16,
     pub(super) method: u16,
@@ -16,7 +16,7 @@ pub(super) struct CentralHeader<'a> {
     pub(super) crc32: u32,
     pub(super) name: &'a [u8],
     pub(super) disk: u16,
-    /// From the extended timestamp, in seconds since 1970 (UTC).
+    /// The extended timestamp, in seconds since 1970 (UTC).
     pub(super) modified: Option<i64>,
     /// `None` where the ZIP64 field lacks one of them.
     pub(super) wide: Option<Wide>,
@@ -29,11 +29,11 @@ pub(super) struct CentralHeader<'a> {
 pub(super) struct Wide {
     pub(super) size: u64,
     pub(super) compressed_len: u64,
-    /// Counted from the start of the archive, which a prefix may come before.
+    /// Relative to the start of the archive, before which there may be a prefix.
     pub(super) local_header_offset: u64,
 }
 
-/// Length in bytes of the record that starts with `bytes`; `None` where none does.
+/// Returns the length in bytes of the record at the start of `bytes`; `None` where there is none.
 pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
     let mut fields = Fields::new(bytes);
     fields.signature(CENTRAL_HEADER)?;

@@ -1,19 +1,19 @@
-//! The data descriptor: sizes and CRC that follow the data of a member which was written before
-//! they were known (APPNOTE 4.3.9).
+//! The data descriptor: CRC and sizes behind the data of a member, from a writer that knew them only
+//! then (APPNOTE 4.3.9).
 
 use super::fields::Fields;
-use crate::zip::member::Member;
+use super::member::Member;
 
 const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
 
-/// The most bytes that a descriptor takes.
+/// Length of the longest descriptor, in bytes.
 pub(super) const DESCRIPTOR_MAX: usize = 24;
 
-/// Length in bytes of the descriptor that `bytes` start with; `None` where none does that agrees
-/// with the central header.
+/// Returns the length in bytes of the descriptor at the start of `bytes`; `None` where there is none
+/// that agrees with the central header.
 ///
-/// It may have a signature or not, and sizes of 32 or of 64 bits: nothing in the archive tells, so
-/// what agrees is it.
+/// A descriptor has a signature or not, and sizes of 32 or of 64 bits. Nothing in the archive says
+/// which, so the form that agrees is taken.
 pub(super) fn descriptor_len(bytes: &[u8], member: &Member) -> Option<usize> {
     [(true, false), (true, true), (false, false), (false, true)]
         .into_iter()
@@ -39,11 +39,11 @@ fn len_if(bytes: &[u8], member: &Member, signed: bool, wide: bool) -> Option<usi
 mod tests {
     use super::*;
     use crate::extent::Extent;
-    use crate::zip::member::Method;
+    use crate::zip::method::Method;
     use crate::zip::names::Name;
 
     #[test]
-    fn each_form_is_told_by_what_agrees() {
+    fn each_form_is_recognised_by_its_values() {
         let member = Member {
             name: Name::default(),
             method: Method::DEFLATED,

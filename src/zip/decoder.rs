@@ -1,6 +1,5 @@
-//! From a member's data in the archive to its contents: decompressed and checked.
+//! The contents of a member: its data, decompressed and checked.
 
-use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
 use bzip2::bufread::MultiBzDecoder;
@@ -8,105 +7,52 @@ use flate2::bufread::DeflateDecoder;
 use lzma_rust2::LzmaReader;
 use ruzstd::decoding::StreamingDecoder;
 
+use super::budget::{self, Lease};
+use super::error::DecodeError;
+use super::member::Member;
+use super::method::Method;
+use super::read_at::ReadAt;
 use crate::extent::Extent;
-use crate::zip::Source;
-use crate::zip::budget::{self, Lease};
-use crate::zip::member::{Member, Method};
 
 /// How much of the archive is read at once, in bytes.
 const READ_LEN: u64 = 256 << 10;
 
-/// The most that a decoder may look back, and so keep, in bytes. No preset of xz or zstd asks for
-/// more, unless told that both sides have the memory.
+/// The largest window of a decoder, in bytes. No preset of xz and no ordinary level of zstd uses a
+/// larger one.
 const WINDOW_MAX: u64 = 128 << 20;
 
-/// The stream of an LZMA member says itself where it ends (APPNOTE 4.4.4, bit 1).
-const LZMA_ENDS_ITSELF: u16 = 1 << 1;
+/// The stream of an LZMA member has an end marker (APPNOTE 4.4.4, bit 1).
+const LZMA_END_MARKER: u16 = 1 << 1;
 
-/// Why the contents of a member are not what the archive says. Errors of a [`Decoder`] whose kind is
-/// `InvalidData` hold one.
-#[derive(Debug)]
-pub enum DecodeError {
-    /// The compressed data makes no sense.
-    Data(io::Error),
-    /// The decoder would have to keep more than 128 MiB.
-    Window,
-    /// There are fewer bytes than the member should have.
-    TooShort {
-        /// How many there are.
-        len: u64,
-        /// How many there should be.
-        size: u64,
-    },
-    /// There are more bytes than the member should have.
-    TooLong {
-        /// How many there should be.
-        size: u64,
-    },
-    /// The bytes have another CRC-32.
-    Crc {
-        /// Theirs.
-        found: u32,
-        /// As the archive tells.
-        told: u32,
-    },
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Data(error) => write!(f, "compressed data is damaged: {error}"),
-            Self::Window => write!(
-                f,
-                "compressed so that {} MiB of memory do not suffice to read it",
-                WINDOW_MAX >> 20
-            ),
-            Self::TooShort { len, size } => write!(f, "{len} bytes of data instead of {size}"),
-            Self::TooLong { size } => write!(f, "more than {size} bytes of data"),
-            Self::Crc { found, told } => {
-                write!(f, "CRC-32 of the data is {found:08x} instead of {told:08x}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-impl From<DecodeError> for io::Error {
-    fn from(fault: DecodeError) -> Self {
-        Self::new(io::ErrorKind::InvalidData, fault)
-    }
-}
-
-/// The contents of a member.
+/// A reader of the contents of a member.
 ///
-/// Never gives more bytes than the member's size. Its end is only reached, with a read of 0 bytes,
-/// where all of them were there and have the right CRC-32; otherwise the last read is an error.
+/// It never returns more bytes than the member's size. A read returns 0 bytes at the end only if all
+/// bytes were there and have the right CRC-32; otherwise it is an error.
 pub struct Decoder<'a> {
     stream: Box<dyn Read + 'a>,
     crc: crc32fast::Hasher,
-    /// How many bytes are still to come.
+    /// Bytes still to be read.
     left: u64,
     size: u64,
     crc32: u32,
-    /// For what the stream keeps to look back at.
+    /// Accounts for the window of the stream.
     _window: Lease<'static>,
 }
 
 impl<'a> Decoder<'a> {
-    /// The contents of `member`, whose data is in `source`.
+    /// Returns a reader of the contents of `member`, whose data is in `source`.
     ///
     /// # Errors
     /// Those of reading the source, and [`DecodeError`]; `Unsupported` for a method that is not
     /// [known](Method::is_known).
-    pub fn new<S: Source + ?Sized>(source: &'a S, member: &Member) -> io::Result<Self> {
+    pub fn new<R: ReadAt + ?Sized>(source: &'a R, member: &Member) -> io::Result<Self> {
         let data = Data {
             source,
             rest: member.extent,
         };
         let capacity = member.extent.len.clamp(1, READ_LEN);
         let data = BufReader::with_capacity(capacity as usize, data);
-        // No more can be looked back at than there is.
+        // A window need not be larger than the contents.
         let window = match member.method {
             Method::LZMA | Method::ZSTD => member.size.min(WINDOW_MAX),
             _ => 0,
@@ -130,16 +76,16 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Looks whether the end is where it should be, and the contents are what they should be.
+    /// Checks that the stream ends here, and the CRC-32.
     fn check_end(&mut self) -> io::Result<()> {
         if read_some(&mut *self.stream, &mut [0])? > 0 {
             return Err(DecodeError::TooLong { size: self.size }.into());
         }
         match self.crc.clone().finalize() {
             crc32 if crc32 == self.crc32 => Ok(()),
-            found => Err(DecodeError::Crc {
-                found,
-                told: self.crc32,
+            actual => Err(DecodeError::Crc {
+                declared: self.crc32,
+                actual,
             }
             .into()),
         }
@@ -173,29 +119,29 @@ fn read_some(stream: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.map_err(as_fault),
+            result => return result.map_err(as_decode_error),
         }
     }
 }
 
-/// Tells an error of a decoder from one of reading the archive, which stays what it is.
-fn as_fault(error: io::Error) -> io::Error {
+/// Makes an error of a decoder a [`DecodeError`]. One of reading the archive stays as it is.
+fn as_decode_error(error: io::Error) -> io::Error {
     if error.raw_os_error().is_some() {
         return error;
     }
     match error.downcast::<DecodeError>() {
-        Ok(fault) => fault.into(),
+        Ok(error) => error.into(),
         Err(error) => DecodeError::Data(error).into(),
     }
 }
 
-/// The data of a member as it is in the archive.
-struct Data<'a, S: ?Sized> {
-    source: &'a S,
+/// A reader of the data of a member, without decompression.
+struct Data<'a, R: ?Sized> {
+    source: &'a R,
     rest: Extent,
 }
 
-impl<S: Source + ?Sized> Read for Data<'_, S> {
+impl<R: ReadAt + ?Sized> Read for Data<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = (buffer.len() as u64).min(self.rest.len);
         self.source
@@ -206,25 +152,26 @@ impl<S: Source + ?Sized> Read for Data<'_, S> {
     }
 }
 
-/// APPNOTE 5.8.8: version of the encoder, length of the properties, the properties, the stream.
+/// Returns the stream behind an LZMA header: version of the encoder, length of the properties, the
+/// properties (APPNOTE 5.8.8).
 fn lzma<R: Read>(mut data: R, member: &Member) -> io::Result<LzmaReader<R>> {
     let mut header = [0; 9];
-    data.read_exact(&mut header).map_err(as_fault)?;
+    data.read_exact(&mut header).map_err(as_decode_error)?;
     let [_, _, len_low, len_high, properties, window @ ..] = header;
     if [len_low, len_high] != [5, 0] {
         return Err(DecodeError::Data(io::Error::other("unknown properties")).into());
     }
-    // What the decoder keeps need not be more than there is.
+    // The header may declare a larger window than the contents can use.
     let window = u64::from(u32::from_le_bytes(window)).min(member.size.max(4096));
     if window > WINDOW_MAX {
         return Err(DecodeError::Window.into());
     }
-    let size = if member.flags & LZMA_ENDS_ITSELF == 0 {
+    let size = if member.flags & LZMA_END_MARKER == 0 {
         member.size
     } else {
         u64::MAX
     };
-    LzmaReader::new_with_props(data, size, properties, window as u32, None).map_err(as_fault)
+    LzmaReader::new_with_props(data, size, properties, window as u32, None).map_err(as_decode_error)
 }
 
 /// A zstd stream: frames, one after the other (RFC 8878, 3).
@@ -290,7 +237,7 @@ mod tests {
         }
     }
 
-    /// What is read of a member whose data is `data`, between bytes of others.
+    /// Reads a member whose data is `data`, with other bytes around it.
     fn read(member: &Member, data: &[u8]) -> Result<Vec<u8>, String> {
         let archive = [b"PK.", data, b"more"].concat();
         let mut contents = Vec::new();
@@ -312,12 +259,12 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn lzma(contents: &[u8], ends_itself: bool) -> Vec<u8> {
+    fn lzma(contents: &[u8], has_end_marker: bool) -> Vec<u8> {
         let options = lzma_rust2::LzmaOptions::with_preset(1);
         let mut data = vec![9, 4, 5, 0, options.get_props()];
         data.extend(options.dict_size.to_le_bytes());
         let mut encoder =
-            lzma_rust2::LzmaWriter::new_no_header(data, &options, ends_itself).unwrap();
+            lzma_rust2::LzmaWriter::new_no_header(data, &options, has_end_marker).unwrap();
         encoder.write_all(contents).unwrap();
         encoder.finish().unwrap()
     }
@@ -344,7 +291,7 @@ mod tests {
         }
         let data = lzma(&contents, true);
         let mut member = member(Method::LZMA, &data, &contents);
-        member.flags = LZMA_ENDS_ITSELF;
+        member.flags = LZMA_END_MARKER;
         assert_eq!(read(&member, &data), Ok(contents));
     }
 
@@ -371,20 +318,20 @@ mod tests {
     }
 
     #[test]
-    fn another_crc_or_another_size_is_a_fault() {
+    fn a_wrong_crc_or_size_is_an_error() {
         let contents = contents();
         let data = deflated(&contents);
         let mut member = member(Method::DEFLATED, &data, &contents);
         member.crc32 ^= 1;
-        let found = member.crc32 ^ 1;
+        let actual = member.crc32 ^ 1;
         assert_eq!(
             read(&member, &data),
             Err(format!(
-                "CRC-32 of the data is {found:08x} instead of {:08x}",
+                "CRC-32 of the data is {actual:08x} instead of {:08x}",
                 member.crc32
             ))
         );
-        member.crc32 = found;
+        member.crc32 = actual;
         member.size = 160_001;
         assert_eq!(
             read(&member, &data),
@@ -398,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_data_is_a_fault_for_every_method() {
+    fn damaged_data_is_an_error_for_every_method() {
         let contents = contents();
         for (method, data) in [
             (Method::DEFLATED, deflated(&contents)),
@@ -422,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_that_would_keep_too_much_is_a_fault() {
+    fn a_window_of_more_than_128_mib_is_an_error() {
         let mut data = lzma(&contents(), false);
         data[5..9].fill(0xFF);
         let mut member = member(Method::LZMA, &data, b"");
@@ -436,7 +383,7 @@ mod tests {
     #[test]
     fn an_error_of_the_archive_is_not_one_of_the_data() {
         struct Broken;
-        impl Source for Broken {
+        impl ReadAt for Broken {
             fn read_exact_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
                 Err(io::Error::from_raw_os_error(5))
             }

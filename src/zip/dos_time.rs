@@ -1,19 +1,19 @@
-//! The times of members, as MS-DOS has them.
+//! The MS-DOS dates and times of headers (APPNOTE 4.4.6).
 
 use std::collections::HashMap;
 
 use crate::sys;
 
-/// Turns MS-DOS dates and times into seconds since 1970 (UTC).
-pub(super) struct Times {
+/// Converts MS-DOS dates and times to seconds since 1970 (UTC).
+pub(super) struct DosTimes {
     unset: i64,
-    /// When the first and the last hour of a day began: to ask the time zone costs more than all
-    /// else that is done for a member.
+    /// Start of the first and of the last hour of each day. Asking the time zone costs more than
+    /// everything else that is done for a member.
     days: HashMap<u16, Option<(i64, i64)>>,
 }
 
-impl Times {
-    /// What `np.savez` and other writers without a clock store: midnight of 1980-01-01.
+impl DosTimes {
+    /// Midnight of 1980-01-01, which `np.savez` and other writers without a clock store.
     const UNSET: (u16, u16) = (1 << 5 | 1, 0);
 
     /// Members without a time of their own get `unset`.
@@ -24,25 +24,25 @@ impl Times {
         }
     }
 
-    /// APPNOTE 4.4.6: local time, in steps of two seconds.
-    pub(super) fn of(&mut self, date: u16, time: u16) -> i64 {
+    /// Converts a local time, in steps of two seconds.
+    pub(super) fn seconds(&mut self, date: u16, time: u16) -> i64 {
         if (date, time) == Self::UNSET {
             return self.unset;
         }
         let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
         let local_hour = |hour| sys::local_hour(year, month, day, hour);
-        let of_day = || local_hour(0).zip(local_hour(23));
+        let first_and_last = || local_hour(0).zip(local_hour(23));
         let hour = time >> 11;
-        let began = match *self.days.entry(date).or_insert_with(of_day) {
+        let hour_start = match *self.days.entry(date).or_insert_with(first_and_last) {
             Some((first, last)) if last - first == 23 * 3600 => {
                 Some(first + i64::from(hour) * 3600)
             }
-            // A day on which the clocks are changed.
+            // The clocks are changed on this day.
             Some(_) => local_hour(hour),
             None => None,
         };
-        began.map_or(self.unset, |began| {
-            began + i64::from(time >> 5 & 63) * 60 + i64::from(time & 31) * 2
+        hour_start.map_or(self.unset, |start| {
+            start + i64::from(time >> 5 & 63) * 60 + i64::from(time & 31) * 2
         })
     }
 }

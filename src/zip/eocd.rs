@@ -1,15 +1,14 @@
-//! The end of an archive: the records that tell where its central directory is (APPNOTE 4.3.14 to
-//! 4.3.16).
+//! The end records of an archive, which locate its central directory (APPNOTE 4.3.14 to 4.3.16).
 //!
-//! The reading is strict where others guess. The end record must end the file, its central
-//! directory must end where the end records start, and every number that is stored twice must
-//! agree. A lenient reader would open a truncated archive as an archive that it holds as a member.
+//! They are read strictly where other readers guess. The end record must end the file, the central
+//! directory must end where the end records start, and all numbers that are stored twice must agree.
+//! A lenient reader opens a truncated archive as the archive that is one of its members.
 
 use memchr::memmem;
 
 use super::error::ArchiveError;
 use super::fields::Fields;
-use super::read_at::Source;
+use super::read_at::ReadAt;
 
 const END_RECORD_LEN: usize = 22;
 const ZIP64_END_RECORD_LEN: u64 = 56;
@@ -19,22 +18,22 @@ pub(super) const ZIP64_END_RECORD: [u8; 4] = *b"PK\x06\x06";
 pub(super) const ZIP64_LOCATOR: [u8; 4] = *b"PK\x06\x07";
 const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
 
-/// Where the central directory is, as the end records tell it.
+/// The place of the central directory, from the end records.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CentralDirectory {
-    /// Its first byte, counted from the start of the file.
+    /// Offset of its first byte in the file.
     pub(super) start: u64,
     /// One past its last byte.
     pub(super) end: u64,
-    /// How many central headers it holds.
+    /// The declared number of central headers.
     pub(super) entries: u64,
-    /// How many bytes stand before the archive; offsets inside it do not count them.
+    /// Bytes before the archive, which its offsets do not count.
     pub(super) prefix_len: u64,
 }
 
 /// Finds the central directory of the archive in `source`, `len` bytes long.
-pub(super) fn find<S: Source + ?Sized>(
-    source: &S,
+pub(super) fn find<R: ReadAt + ?Sized>(
+    source: &R,
     len: u64,
 ) -> Result<CentralDirectory, ArchiveError> {
     let tail_len = len.min(END_RECORD_LEN as u64 + u64::from(u16::MAX));
@@ -43,7 +42,7 @@ pub(super) fn find<S: Source + ?Sized>(
     source.read_exact_at(&mut tail, tail_start)?;
 
     let mut found = None;
-    let mut last_seen = None;
+    let mut not_last = None;
     for at in memmem::rfind_iter(&tail, &END_RECORD) {
         let Some(record) = EndRecord::parse(&tail[at..]) else {
             continue;
@@ -51,7 +50,7 @@ pub(super) fn find<S: Source + ?Sized>(
         let offset = tail_start + at as u64;
         let ends_at = offset + END_RECORD_LEN as u64 + u64::from(record.comment_len);
         if ends_at != len {
-            last_seen.get_or_insert(ArchiveError::EndRecordNotLast {
+            not_last.get_or_insert(ArchiveError::EndRecordNotLast {
                 offset,
                 ends_at,
                 len,
@@ -61,14 +60,14 @@ pub(super) fn find<S: Source + ?Sized>(
         }
     }
     let Some((offset, record)) = found else {
-        return Err(match last_seen {
-            Some(defect) => defect,
+        return Err(match not_last {
+            Some(error) => error,
             None if starts_like_an_archive(source, len)? => ArchiveError::EndRecordMissing,
             None => ArchiveError::NotAnArchive,
         });
     };
     let directory = record.locate(source, offset)?;
-    // Self-extracting programs start with anything but this.
+    // A self-extracting program starts with anything but a local header.
     if directory.prefix_len >= 4 && starts_like_an_archive(source, len)? {
         return Err(ArchiveError::InsideAnother {
             prefix_len: directory.prefix_len,
@@ -77,7 +76,7 @@ pub(super) fn find<S: Source + ?Sized>(
     Ok(directory)
 }
 
-fn starts_like_an_archive<S: Source + ?Sized>(source: &S, len: u64) -> Result<bool, ArchiveError> {
+fn starts_like_an_archive<R: ReadAt + ?Sized>(source: &R, len: u64) -> Result<bool, ArchiveError> {
     let mut start = [0; 4];
     if len < start.len() as u64 {
         return Ok(false);
@@ -112,16 +111,16 @@ impl EndRecord {
         })
     }
 
-    /// `offset` is this record's own.
-    fn locate<S: Source + ?Sized>(
+    /// Locates the central directory; `offset` is this record's own.
+    fn locate<R: ReadAt + ?Sized>(
         &self,
-        source: &S,
+        source: &R,
         offset: u64,
     ) -> Result<CentralDirectory, ArchiveError> {
-        let (end, told_end, numbers) = match Zip64EndRecord::find(source, offset)? {
+        let (end, declared_end, numbers) = match Zip64EndRecord::find(source, offset)? {
             Some(found) => (
                 found.offset,
-                Some(found.told_offset),
+                Some(found.declared_offset),
                 found.record.checked_against(self)?,
             ),
             None => (offset, None, self.numbers()),
@@ -143,10 +142,10 @@ impl EndRecord {
         let Some(prefix_len) = start.checked_sub(numbers.directory_offset) else {
             return Err(outside);
         };
-        if let Some(told_offset) = told_end
-            && told_offset.checked_add(prefix_len) != Some(end)
+        if let Some(declared_offset) = declared_end
+            && declared_offset.checked_add(prefix_len) != Some(end)
         {
-            return Err(ArchiveError::Zip64EndRecordMissing { told_offset });
+            return Err(ArchiveError::Zip64EndRecordMissing { declared_offset });
         }
         Ok(CentralDirectory {
             start,
@@ -168,7 +167,7 @@ impl EndRecord {
     }
 }
 
-/// What both kinds of end record say.
+/// The numbers that both kinds of end record have.
 struct Numbers {
     disk: u32,
     directory_disk: u32,
@@ -178,21 +177,21 @@ struct Numbers {
     directory_offset: u64,
 }
 
-/// A ZIP64 end record and where it is.
+/// A ZIP64 end record and its place.
 struct Zip64Found {
     record: Zip64EndRecord,
     offset: u64,
-    /// Where its locator says that it is, not counting a prefix.
-    told_offset: u64,
+    /// Its offset as the locator has it, which does not count a prefix.
+    declared_offset: u64,
 }
 
 /// The ZIP64 end of central directory record (APPNOTE 4.3.14).
 struct Zip64EndRecord(Numbers);
 
 impl Zip64EndRecord {
-    /// The record, where a locator (APPNOTE 4.3.15) stands before the end record.
-    fn find<S: Source + ?Sized>(
-        source: &S,
+    /// Finds the record, if there is a locator (APPNOTE 4.3.15) before the end record.
+    fn find<R: ReadAt + ?Sized>(
+        source: &R,
         end_record_offset: u64,
     ) -> Result<Option<Zip64Found>, ArchiveError> {
         let Some(locator_offset) = end_record_offset.checked_sub(ZIP64_LOCATOR_LEN) else {
@@ -200,19 +199,19 @@ impl Zip64EndRecord {
         };
         let mut locator = [0; ZIP64_LOCATOR_LEN as usize];
         source.read_exact_at(&mut locator, locator_offset)?;
-        let Some((told_offset, disks)) = parse_locator(&locator) else {
+        let Some((declared_offset, disks)) = parse_locator(&locator) else {
             return Ok(None);
         };
         if disks > 1 {
             return Err(ArchiveError::Split);
         }
-        let missing = ArchiveError::Zip64EndRecordMissing { told_offset };
+        let missing = ArchiveError::Zip64EndRecordMissing { declared_offset };
         let Some(directly_before) = locator_offset.checked_sub(ZIP64_END_RECORD_LEN) else {
             return Err(missing);
         };
-        // The offset told does not count a prefix; directly before the locator is where every
-        // writer puts a record without an extensible data sector.
-        for offset in [directly_before, told_offset] {
+        // The declared offset does not count a prefix. Every writer puts a record without an
+        // extensible data sector directly before the locator.
+        for offset in [directly_before, declared_offset] {
             if offset > directly_before {
                 continue;
             }
@@ -224,7 +223,7 @@ impl Zip64EndRecord {
                 return Ok(Some(Zip64Found {
                     record,
                     offset,
-                    told_offset,
+                    declared_offset,
                 }));
             }
         }
@@ -247,7 +246,7 @@ impl Zip64EndRecord {
         Some((Self(numbers), rest_len))
     }
 
-    /// The numbers, once each agrees with the end record's, which is either the same or saturated.
+    /// Returns the numbers if each agrees with the end record's, which is the same or saturated.
     fn checked_against(self, narrow: &EndRecord) -> Result<Numbers, ArchiveError> {
         let Self(wide) = self;
         let agree16 = |narrow: u16, wide: u64| narrow == u16::MAX || u64::from(narrow) == wide;
@@ -280,7 +279,7 @@ impl Zip64EndRecord {
     }
 }
 
-/// The offset of the ZIP64 end record and the number of disks.
+/// Returns the offset of the ZIP64 end record and the number of disks.
 fn parse_locator(bytes: &[u8]) -> Option<(u64, u32)> {
     let mut fields = Fields::new(bytes);
     fields.signature(ZIP64_LOCATOR)?;
@@ -304,7 +303,7 @@ mod tests {
         bytes
     }
 
-    fn zip64_end(entries: u64, len: u64, offset: u64, told_offset: u64) -> Vec<u8> {
+    fn zip64_end(entries: u64, len: u64, offset: u64, declared_offset: u64) -> Vec<u8> {
         let mut bytes = ZIP64_END_RECORD.to_vec();
         bytes.extend(44u64.to_le_bytes());
         bytes.extend([45, 0, 45, 0]);
@@ -314,13 +313,13 @@ mod tests {
         }
         bytes.extend(ZIP64_LOCATOR);
         bytes.extend([0; 4]);
-        bytes.extend(told_offset.to_le_bytes());
+        bytes.extend(declared_offset.to_le_bytes());
         bytes.extend(1u32.to_le_bytes());
         bytes
     }
 
     fn find_in(bytes: &[u8]) -> Result<CentralDirectory, String> {
-        find(bytes, bytes.len() as u64).map_err(|defect| defect.to_string())
+        find(bytes, bytes.len() as u64).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -337,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_and_a_prefix_are_passed_over() {
+    fn a_comment_and_a_prefix_are_skipped() {
         let bytes = [
             b"#!/bin/sh\n".to_vec(),
             vec![0; 60],
@@ -386,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_outer_archive_does_not_open_as_the_archive_it_holds() {
+    fn a_truncated_archive_does_not_open_as_its_member() {
         let bytes = [
             LOCAL_HEADER.to_vec(),
             vec![0; 96],
@@ -404,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_end_record_is_truncated_or_no_archive_at_all() {
+    fn a_file_without_end_record_is_truncated_or_no_archive() {
         assert_eq!(find_in(b""), Err("not a ZIP archive".to_string()));
         assert_eq!(
             find_in(b"\x93NUMPY\x01\x00 and so on, for a while"),
@@ -436,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn zip64_numbers_that_disagree_with_the_end_record_are_refused() {
+    fn end_records_that_disagree_are_refused() {
         let bytes = [
             vec![0; 100],
             zip64_end(1, 50, 50, 100),

@@ -1,34 +1,39 @@
-//! Where the data of each member is, which only its local header tells.
+//! The range of each member's data. Its start is known from the local header alone: name and extra
+//! fields there may be longer or shorter than in the central header.
 
 use std::io;
 
 use super::eocd::CentralDirectory;
+use super::error::{ArchiveError, MemberError};
 use super::local_header::{self, Expected, LOCAL_HEADER_LEN, Mismatch};
-use super::{ArchiveError, Index, READ_AHEAD, Source, Window};
+use super::member::Member;
+use super::method::Method;
+use super::names::Names;
+use super::read_at::ReadAt;
+use super::window::{READ_AHEAD, Window};
 use crate::extent::Extent;
-use crate::zip::member::{Member, MemberError, Method};
 
 /// Local headers at most this far apart, in bytes, are read together.
 const CLOSE: u64 = 16 * 1024;
-/// Read at once for a local header that stands alone, in bytes: more than nearly any needs.
+/// How much is read for a local header that stands alone, in bytes: enough for nearly all.
 const ALONE: usize = 256;
 
-/// Checks each member against its local header and against its neighbours, and fills in where its
-/// data starts.
-pub(super) fn find<S: Source + ?Sized>(
-    source: &S,
+/// Checks each member against its local header and its neighbours, and fills in where its data
+/// starts.
+pub(super) fn find<R: ReadAt + ?Sized>(
+    source: &R,
     directory: &CentralDirectory,
-    index: &mut Index,
+    names: &Names,
+    members: &mut [Member],
 ) -> Result<(), ArchiveError> {
-    let Index { names, members, .. } = index;
     let mut order: Vec<u32> = (0..members.len() as u32)
-        .filter(|&at| !is_nowhere(&members[at as usize]))
+        .filter(|&at| has_local_header(&members[at as usize]))
         .collect();
-    // Nearly always sorted already, which the sort finds out in one pass.
+    // Nearly always sorted already, which takes the sort one pass.
     order.sort_by_key(|&at| members[at as usize].local_header_offset);
 
     let mut window = Window::new(source, directory.start);
-    // The member that reaches furthest so far, and one past its last byte.
+    // The member that ends furthest so far, and one past its last byte.
     let mut furthest: Option<(usize, u64)> = None;
     let mut order = order.into_iter().map(|at| at as usize).peekable();
     while let Some(at) = order.next() {
@@ -49,7 +54,7 @@ pub(super) fn find<S: Source + ?Sized>(
         let end = if let Some((other, reach)) = furthest
             && offset < reach
         {
-            // Not looked at any closer: millions of headers may claim the same bytes.
+            // Not checked any further: millions of headers may claim the same bytes.
             overlap(members, at, other);
             overlap(members, other, at);
             header.end
@@ -79,9 +84,9 @@ pub(super) fn find<S: Source + ?Sized>(
     Ok(())
 }
 
-/// Whether nothing is known of where a member is.
-pub(super) fn is_nowhere(member: &Member) -> bool {
-    matches!(
+/// Returns whether the place of a member's local header is known.
+pub(super) fn has_local_header(member: &Member) -> bool {
+    !matches!(
         member.problem.as_deref(),
         Some(MemberError::Zip64ValueMissing | MemberError::OtherDisk(_))
     )
@@ -92,17 +97,17 @@ fn overlap(members: &mut [Member], at: usize, other: usize) {
     members[at].problem = Some(Box::new(MemberError::Overlap { other }));
 }
 
-/// Where a local header is.
+/// The range of a local header, its name and extra fields included.
 struct LocalHeader {
     start: u64,
-    /// Where the data begins.
+    /// Offset of the data.
     end: u64,
 }
 
-/// Finds the local header at `offset`, whosever it is. The outer error is one of reading the
-/// archive.
-fn find_local_header<S: Source + ?Sized>(
-    window: &mut Window<'_, S>,
+/// Finds the local header at `offset`, whichever member's it is. The outer error is one of reading
+/// the archive.
+fn find_local_header<R: ReadAt + ?Sized>(
+    window: &mut Window<'_, R>,
     ahead: usize,
     directory: &CentralDirectory,
     offset: u64,
@@ -125,7 +130,7 @@ impl LocalHeader {
         (self.end - self.start) as usize
     }
 
-    /// Where the member's data is, which must end before `limit`, or in what its headers disagree.
+    /// Returns the range of the member's data, which must end before `limit`.
     fn check(
         &self,
         bytes: &[u8],
@@ -156,7 +161,7 @@ impl LocalHeader {
     }
 }
 
-/// Why a member whose headers are sound cannot be served all the same.
+/// Returns why a member with sound headers cannot be served.
 fn unreadable(member: &Member) -> Option<MemberError> {
     if !member.method.is_known() {
         Some(MemberError::Method(member.method))

@@ -7,8 +7,8 @@ pub(super) const ZIP64: u16 = 0x0001;
 /// Extended timestamp (Info-ZIP's `extrafld.txt`).
 pub(super) const EXTENDED_TIMESTAMP: u16 = 0x5455;
 
-/// The fields as (id, content). A field that runs past the end ends the list: its content cannot
-/// be told, and nothing that npzfs serves depends on it.
+/// Returns the fields as (id, content). A field that runs past the end ends the list: its content is
+/// not known, and no byte that npzfs serves depends on it.
 fn fields(extra: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = Fields::new(extra);
     std::iter::from_fn(move || {
@@ -24,7 +24,7 @@ fn find(extra: &[u8], wanted: u16) -> Option<Fields<'_>> {
         .map(|(_, content)| Fields::new(content))
 }
 
-/// The 64-bit values that stand for saturated 32-bit ones.
+/// The 64-bit values of saturated 32-bit fields.
 ///
 /// A header stores 0xFFFFFFFF in a field whose value does not fit and puts the value here; the
 /// field holds only those values, in this fixed order.
@@ -35,8 +35,8 @@ impl<'a> Zip64<'a> {
         Self(find(extra, ZIP64))
     }
 
-    /// The value of a 32-bit header field; `None` where it is saturated and the ZIP64 field, though
-    /// present, does not hold it. Without a ZIP64 field 0xFFFFFFFF is what it says, a number.
+    /// Returns the value of a 32-bit header field; `None` where it is saturated and the ZIP64 field,
+    /// though present, does not hold it. Without a ZIP64 field 0xFFFFFFFF is an ordinary number.
     pub(super) fn widen(&mut self, narrow: u32) -> Option<u64> {
         match &mut self.0 {
             Some(wide) if narrow == u32::MAX => wide.u64(),
@@ -45,11 +45,11 @@ impl<'a> Zip64<'a> {
     }
 }
 
-/// The time of last modification in seconds since 1970 (UTC), where an extended timestamp has one.
+/// Returns the time of last modification of an extended timestamp, in seconds since 1970 (UTC).
 pub(super) fn modified(extra: &[u8]) -> Option<i64> {
     let mut field = find(extra, EXTENDED_TIMESTAMP)?;
     let has_modified = field.u8()? & 1 != 0;
-    // The specification has 32 bits, which tools read as signed.
+    // 32 bits in the specification; tools read them as signed.
     let seconds = field.u32()?.cast_signed();
     has_modified.then_some(seconds.into())
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_saturated_field_takes_its_value_from_the_zip64_field_in_order() {
+    fn saturated_fields_take_zip64_values_in_order() {
         let mut extra = vec![0x55, 0x54, 1, 0, 0];
         extra.extend([1, 0, 16, 0]);
         extra.extend(7u64.to_le_bytes());
@@ -72,12 +72,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_zip64_field_a_saturated_field_is_a_plain_number() {
+    fn without_a_zip64_field_0xffffffff_is_a_number() {
         assert_eq!(Zip64::new(&[]).widen(u32::MAX), Some(0xFFFF_FFFF));
     }
 
     #[test]
-    fn an_extended_timestamp_holds_the_modification_time_only_where_its_flag_says_so() {
+    fn an_extended_timestamp_has_a_flag_for_each_time() {
         let field = |flags| {
             let mut extra = vec![0x55, 0x54, 5, 0, flags];
             extra.extend((-86_400i32).to_le_bytes());

@@ -1,8 +1,8 @@
-//! The little-endian fields that every ZIP record is made of (APPNOTE 4.4).
+//! The little-endian fields of ZIP records (APPNOTE 4.4).
 
-/// Reads fields from the front of a record, in the order in which it holds them.
+/// Reads fields from the front of a record, one after the other.
 ///
-/// Each method answers `None` where the record ends too soon.
+/// Each method returns `None` where the record ends too soon.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(&'a [u8]);
 
@@ -39,7 +39,7 @@ impl<'a> Fields<'a> {
         Some(field)
     }
 
-    /// At most `len` bytes, fewer where the record ends too soon.
+    /// Returns at most `len` bytes, fewer where the record ends too soon.
     pub(super) fn up_to(&mut self, len: usize) -> &'a [u8] {
         let (field, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;

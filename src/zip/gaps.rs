@@ -1,51 +1,54 @@
-//! What lies between the members of an archive.
+//! The bytes between the members of an archive: data descriptors, padding, and gaps in which a
+//! member may be hidden. Mounts never look there; `verify` does.
 
 use std::io;
 
 use super::data_descriptor::{DESCRIPTOR_MAX, descriptor_len};
-use super::extents::is_nowhere;
+use super::extents::has_local_header;
+use super::index::Index;
 use super::local_header::{HAS_DATA_DESCRIPTOR, LOCAL_HEADER};
-use super::{Index, Source};
+use super::read_at::ReadAt;
 use crate::extent::Extent;
 
 /// Bytes before the central directory that no member claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// Where they are.
+    /// Their range in the file.
     pub extent: Extent,
     /// The number of the member that they follow, counted from 0 as in the index; `None` before the
     /// first one.
     pub after: Option<u32>,
-    /// They start like a member: one that was deleted, or is hidden.
-    pub holds_member: bool,
+    /// Whether they start like a member: one that was deleted, or is hidden.
+    pub has_member: bool,
 }
 
-/// What lies between the members of an archive.
+/// The bytes between the members of an archive.
 #[derive(Debug, Default)]
-pub struct Layout {
-    /// In the order of the file. What follows a member of which it is not known where it ends is in
-    /// none of them.
+pub struct Gaps {
+    /// The gaps in the order of the file. None is reported behind a member whose end is not known.
     pub gaps: Vec<Gap>,
     /// The numbers of the members whose data descriptor is missing, or disagrees with the central
     /// header.
     pub wrong_descriptors: Vec<u32>,
 }
 
-impl Layout {
-    /// Looks between the members of the archive in `source`.
+impl Gaps {
+    /// Reads the bytes between the members of the archive in `source`.
     ///
     /// # Errors
     /// Those of reading the source.
-    pub fn of<S: Source + ?Sized>(source: &S, index: &Index) -> io::Result<Self> {
+    pub fn find<R: ReadAt + ?Sized>(source: &R, index: &Index) -> io::Result<Self> {
         let members = &index.members;
         let start_of = |&at: &u32| members[at as usize].local_header_offset;
         let mut order: Vec<u32> = (0..members.len() as u32)
-            .filter(|at| !is_nowhere(&members[*at as usize]) && start_of(at) < index.members_end)
+            .filter(|at| {
+                has_local_header(&members[*at as usize]) && start_of(at) < index.members_end
+            })
             .collect();
         order.sort_by_key(start_of);
 
-        let mut layout = Self::default();
-        // Where the bytes that are spoken for end, if that is known, and whose they are.
+        let mut found = Self::default();
+        // Where the last member ends, if that is known.
         let mut reach = 0;
         let mut is_known = true;
         let mut last = None;
@@ -54,7 +57,7 @@ impl Layout {
         for (next, start) in starts.chain(ends) {
             if is_known && start >= reach {
                 let len = start - reach;
-                layout.add(source, index, last, Extent { start: reach, len })?;
+                found.add(source, index, last, Extent { start: reach, len })?;
             }
             let Some(at) = next else { break };
             let member = &members[at as usize];
@@ -67,13 +70,14 @@ impl Layout {
                 last = next;
             }
         }
-        Ok(layout)
+        Ok(found)
     }
 
-    /// Adds what is in `extent`, the bytes between a member's data and whatever comes next.
-    fn add<S: Source + ?Sized>(
+    /// Adds the bytes of `extent`, which lie between the data of member `after` and the next local
+    /// header or the central directory.
+    fn add<R: ReadAt + ?Sized>(
         &mut self,
-        source: &S,
+        source: &R,
         index: &Index,
         after: Option<u32>,
         mut extent: Extent,
@@ -99,7 +103,7 @@ impl Layout {
             self.gaps.push(Gap {
                 extent,
                 after,
-                holds_member: head.starts_with(&LOCAL_HEADER),
+                has_member: head.starts_with(&LOCAL_HEADER),
             });
         }
         Ok(())

@@ -1,22 +1,22 @@
-//! The records that describe a stored member, as npzfs writes them (APPNOTE 4.3.7, 4.3.12 and 4.3.14
-//! to 4.3.16). ZIP64 is used where a number does not fit otherwise, and nowhere else.
+//! The headers of stored members and the end records, as npzfs writes them (APPNOTE 4.3.7, 4.3.12 and
+//! 4.3.14 to 4.3.16). ZIP64 is used only for numbers that do not fit otherwise.
 
 use super::central_header::CENTRAL_HEADER;
 use super::eocd::{END_RECORD, ZIP64_END_RECORD, ZIP64_LOCATOR};
 use super::extra_field::{EXTENDED_TIMESTAMP, ZIP64};
 use super::local_header::{LOCAL_HEADER, LOCAL_HEADER_LEN};
+use super::member::Stamp;
 use crate::extent::Extent;
-use crate::zip::member::Stamp;
 
-/// The extra field that aligns the data after it: the alignment, then zeros. Android's zipalign has
-/// introduced it.
+/// The extra field that aligns the data behind it: the alignment, then zeros. It was introduced by
+/// Android's zipalign.
 const ALIGNMENT: u16 = 0xD935;
-/// Length of that field without any zeros, in bytes.
+/// Length of that field without the zeros, in bytes.
 const ALIGNMENT_LEN: u64 = 6;
-/// The largest alignment that the field can tell; the zeros fit into it, too.
+/// The largest alignment that fits into the field, as a number and as zeros.
 const FIELD_ALIGNMENT_MAX: u64 = 1 << 15;
 
-/// The name is UTF-8 (APPNOTE 4.4.4, bit 11).
+/// Flag of a UTF-8 name (APPNOTE 4.4.4, bit 11).
 const UTF8: u16 = 1 << 11;
 /// The versions of the format that a reader needs: for directories, and for ZIP64 (APPNOTE 4.4.3.2).
 const PLAIN_VERSION: u16 = 20;
@@ -27,29 +27,27 @@ const FILE_ATTRIBUTES: u32 = 0o100_644 << 16;
 /// The mode, and the flag that MS-DOS has for directories.
 const DIRECTORY_ATTRIBUTES: u32 = 0o040_755 << 16 | 0x10;
 
-/// A stored member to be written: what its headers tell, but for the CRC-32, which is not known
-/// before the data is.
+/// A stored member to be written: the values of its headers except for the CRC-32, which is known only
+/// after the data.
 #[derive(Debug)]
 pub struct Record {
-    /// At most 65,535 bytes; that of a directory ends with a slash.
+    /// The name, at most 65,535 bytes; that of a directory ends with a slash.
     pub name: Vec<u8>,
     /// Length of the data in bytes.
     pub size: u64,
     /// The MS-DOS time.
     pub stamp: Stamp,
-    /// Time of last modification in seconds since 1970 (UTC), where an extended timestamp is to tell
-    /// it.
+    /// Time of last modification in seconds since 1970 (UTC), for an extended timestamp.
     pub timestamp: Option<i32>,
-    /// Where its local header is in the archive.
+    /// Offset of its local header in the archive.
     offset: u64,
-    /// The alignment and the length of the extra field that sees to it, in bytes; 0 where there is
-    /// none.
+    /// The alignment and the length of the extra field for it, in bytes; 0 where there is none.
     alignment: u16,
     padding_len: u16,
 }
 
 impl Record {
-    /// A record that has not got its place in the archive yet.
+    /// Returns a record at offset 0; [`place`](Self::place) moves it.
     pub fn new(name: Vec<u8>, size: u64, stamp: Stamp, timestamp: Option<i32>) -> Self {
         Self {
             name,
@@ -62,17 +60,17 @@ impl Record {
         }
     }
 
-    /// The record that stands at the start of an archive whose first member is further on: without
-    /// it, the file would not be known for an archive. No central header belongs to it.
-    pub fn nothing() -> Self {
+    /// Returns the record at the start of an archive whose first member is further on. Without it,
+    /// programs would not recognise the file as an archive. It has no central header.
+    pub fn placeholder() -> Self {
         Self::new(Vec::new(), 0, Stamp::default(), None)
     }
 
-    /// Gives the member its place: from `end` on, where the member before it ends, and so that its
-    /// data starts at a multiple of `alignment`, a power of two. Returns how many bytes this costs.
+    /// Places the member behind `end`, where the previous one ends, so that its data starts at a
+    /// multiple of `alignment`, a power of two. Returns the length of the padding in bytes.
     ///
-    /// What is left free goes into an extra field, or, for alignments beyond what that can hold,
-    /// before the local header. Readers go by the central directory and take no notice.
+    /// The padding goes into an extra field or, for alignments beyond what that can hold, before the
+    /// local header. Readers start from the central directory and do not notice.
     pub fn place(&mut self, end: u64, alignment: u64) -> u64 {
         self.offset = end;
         self.padding_len = 0;
@@ -84,7 +82,7 @@ impl Record {
         let in_field = alignment <= FIELD_ALIGNMENT_MAX;
         let least = match end {
             _ if in_field => ALIGNMENT_LEN,
-            0 => Self::nothing().extent().start,
+            0 => Self::placeholder().extent().start,
             _ => 0,
         };
         while free < least {
@@ -99,12 +97,12 @@ impl Record {
         free
     }
 
-    /// Where the local header is in the archive.
+    /// Returns the offset of the local header in the archive.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Where the data is in the archive.
+    /// Returns the range of the data in the archive.
     pub fn extent(&self) -> Extent {
         let extra_len = self.local_extra().len() as u64 + u64::from(self.padding_len);
         Extent {
@@ -113,7 +111,7 @@ impl Record {
         }
     }
 
-    /// The local header, up to the first byte of the data.
+    /// Returns the local header, up to the first byte of the data.
     pub fn local_header(&self, crc32: u32) -> Vec<u8> {
         let mut extra = self.local_extra();
         if let Some(zeros) = usize::from(self.padding_len).checked_sub(ALIGNMENT_LEN as usize) {
@@ -125,13 +123,13 @@ impl Record {
         let size = narrow(self.size);
         let mut bytes = LOCAL_HEADER.to_vec();
         bytes.extend(version(size == u32::MAX).to_le_bytes());
-        self.common(&mut bytes, crc32, extra.len());
+        self.push_common(&mut bytes, crc32, extra.len());
         bytes.extend(&self.name);
         bytes.extend(extra);
         bytes
     }
 
-    /// Adds the central header to `bytes`.
+    /// Appends the central header to `bytes`.
     pub fn central_header(&self, crc32: u32, bytes: &mut Vec<u8>) {
         let (size, offset) = (narrow(self.size), narrow(self.offset));
         let mut wide = Vec::new();
@@ -147,7 +145,7 @@ impl Record {
         bytes.extend(CENTRAL_HEADER);
         bytes.extend((MADE_ON_UNIX | version).to_le_bytes());
         bytes.extend(version.to_le_bytes());
-        self.common(bytes, crc32, extra.len());
+        self.push_common(bytes, crc32, extra.len());
         let comment_len_disk_and_internal_attributes = [0; 6];
         bytes.extend(comment_len_disk_and_internal_attributes);
         let attributes = if self.name.ends_with(b"/") {
@@ -161,8 +159,8 @@ impl Record {
         bytes.extend(extra);
     }
 
-    /// The fields that both headers have in common, from the flags to the length of the extra fields.
-    fn common(&self, bytes: &mut Vec<u8>, crc32: u32, extra_len: usize) {
+    /// Appends the fields that both headers have, from the flags to the length of the extra fields.
+    fn push_common(&self, bytes: &mut Vec<u8>, crc32: u32, extra_len: usize) {
         let is_text = !self.name.is_ascii() && std::str::from_utf8(&self.name).is_ok();
         let flags = if is_text { UTF8 } else { 0 };
         let stored = 0u16;
@@ -177,7 +175,7 @@ impl Record {
         bytes.extend((extra_len as u16).to_le_bytes());
     }
 
-    /// The extra fields of the local header, but for the one that aligns.
+    /// Returns the extra fields of the local header without the alignment.
     fn local_extra(&self) -> Vec<u8> {
         let wide = if narrow(self.size) == u32::MAX {
             &[self.size; 2][..]
@@ -193,15 +191,15 @@ impl Record {
         let mut field = Vec::new();
         if let Some(seconds) = self.timestamp {
             field.extend(EXTENDED_TIMESTAMP.to_le_bytes());
-            // One byte of flags, of which the first tells that there is a time of modification.
-            field.extend([5, 0, 1]);
+            let has_modified = 1;
+            field.extend([5, 0, has_modified]);
             field.extend(seconds.to_le_bytes());
         }
         field
     }
 }
 
-/// A field of 32 bits; where the value is in a ZIP64 field, all of them are set.
+/// Returns a 32-bit field, saturated where the value goes into a ZIP64 field.
 fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
@@ -214,7 +212,7 @@ fn version(needs_zip64: bool) -> u16 {
     }
 }
 
-/// A ZIP64 field of these values; none where there are none.
+/// Returns a ZIP64 field with these values, or nothing where there are none.
 fn zip64_field(values: &[u64]) -> Vec<u8> {
     let mut field = Vec::new();
     if !values.is_empty() {
@@ -225,15 +223,16 @@ fn zip64_field(values: &[u64]) -> Vec<u8> {
     field
 }
 
-/// The records that end an archive of so many `entries` whose central directory is `directory`.
+/// Returns the end records of an archive whose central directory is `directory` and has this many
+/// entries.
 pub fn end_records(entries: u64, directory: Extent) -> Vec<u8> {
     let mut bytes = Vec::new();
     let narrow_entries = u16::try_from(entries).unwrap_or(u16::MAX);
     let (len, start) = (narrow(directory.len), narrow(directory.start));
     if narrow_entries == u16::MAX || len == u32::MAX || start == u32::MAX {
         bytes.extend(ZIP64_END_RECORD);
-        // How much of this record is still to come.
-        bytes.extend(44u64.to_le_bytes());
+        let rest_len = 44u64;
+        bytes.extend(rest_len.to_le_bytes());
         bytes.extend((MADE_ON_UNIX | ZIP64_VERSION).to_le_bytes());
         bytes.extend(ZIP64_VERSION.to_le_bytes());
         let disks = [0; 8];
@@ -260,15 +259,15 @@ pub fn end_records(entries: u64, directory: Extent) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::index;
     use super::*;
-    use crate::zip::member::Method;
+    use crate::zip::index::index;
+    use crate::zip::method::Method;
 
     fn record(name: &[u8], size: u64) -> Record {
         Record::new(name.to_vec(), size, Stamp::default(), None)
     }
 
-    /// What an archive of one member has before the data and behind it.
+    /// The bytes before and behind the data in an archive of one member.
     fn around_data(record: &Record) -> (Vec<u8>, Vec<u8>) {
         let mut behind = Vec::new();
         record.central_header(77, &mut behind);
@@ -329,7 +328,7 @@ mod tests {
                     assert!(free < alignment + 30);
                     let header = record.local_header(0);
                     assert_eq!(record.offset() + header.len() as u64, start);
-                    // Bytes at the start of the archive are room for a record of nothing, or none.
+                    // At the start of the archive there is room for the placeholder, or no gap.
                     assert!(end > 0 || record.offset() == 0 || record.offset() >= 30);
                     let padding = &header[30 + name_len..];
                     if let Some((field, zeros)) = padding.split_at_checked(6) {
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn zip64_is_used_from_the_first_number_on_that_needs_it() {
+    fn zip64_is_used_from_the_first_number_that_needs_it() {
         let max = u64::from(u32::MAX);
         for (size, offset, local_len, central_len) in [
             (0, 0, 31, 47),

@@ -1,4 +1,4 @@
-//! What must be true of the npy header that any bytes whatever start with.
+//! Invariants of the npy header at the start of arbitrary bytes.
 
 use ndarray_npy::npy::header::{Header, Layout};
 use npyz::Order;
@@ -6,10 +6,10 @@ use npzfs::npy::{self, Items, NpyHeader};
 
 use crate::mutate::Format;
 
-/// Both other readers try twice or more what is nested once: their time doubles with each level.
+/// The time that both other readers take at least doubles with each level of nesting.
 const ORACLES_DEPTH_MAX: usize = 8;
 
-/// Parses `bytes` and panics where the header is not what it promises to be.
+/// Parses `bytes` and panics where the header breaks an invariant.
 pub fn check(bytes: &[u8]) {
     let ours = NpyHeader::parse(bytes);
     let literal = literal(bytes);
@@ -35,8 +35,8 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Where the dictionary is, if it is all there. The oracles allocate its length before they look
-/// how much there is.
+/// Returns the dictionary and its offset, if it is complete. The oracles allocate its declared length
+/// before they read it.
 fn literal(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (start, len) = match *bytes.get(6..)? {
         [1, _, a, b, ..] => (10, u16::from_le_bytes([a, b]).into()),
@@ -46,7 +46,7 @@ fn literal(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((start, bytes.get(start..)?.get(..len)?))
 }
 
-/// Whether a dictionary is one that all three readers should understand, or should all refuse.
+/// Returns whether all three readers should agree on a dictionary.
 ///
 /// The oracles alone evaluate escapes, sums and numbers that are not decimal, and take the last of
 /// several equal keys, as Python does; npzfs alone knows the `u` and the `L` of Python 2 and line
@@ -119,7 +119,7 @@ fn has_countable_shape(shape: &[usize]) -> bool {
     lengths.try_fold(1, usize::checked_mul).is_some()
 }
 
-/// Whether a dtype is one of those that every reader knows.
+/// Returns whether every reader knows a dtype.
 fn is_number(descr: &str) -> bool {
     let sized = [
         "i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16",
@@ -130,7 +130,7 @@ fn is_number(descr: &str) -> bool {
     }
 }
 
-/// How to damage an npy header.
+/// The format of npy headers, for random damage.
 pub const NPY_HEADER: Format = Format {
     starts_part: |bytes| bytes.starts_with(b"'") || b"{}[](),: ".contains(&bytes[0]),
     tokens: &[
@@ -178,7 +178,7 @@ pub const NPY_HEADER: Format = Format {
     mend,
 };
 
-/// Lets the length of the dictionary be that of what there is.
+/// Makes the declared length of the dictionary the actual one.
 fn mend(bytes: &mut [u8]) {
     let len = bytes.len();
     match bytes.get(6) {

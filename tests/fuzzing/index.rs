@@ -1,13 +1,10 @@
-//! What must be true of the index of any bytes whatever, and of the tree made of it.
+//! Invariants of the index of arbitrary bytes, and of the tree that is built from it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Cursor, Read};
 
-use npzfs::tree::{Ino, Kind, Tree};
-use npzfs::zip::decoder::Decoder;
-use npzfs::zip::member::{Member, Method};
-use npzfs::zip::names::NAME_MAX;
-use npzfs::zip::{ArchiveError, Index, Layout, index};
+use npzfs::tree::{Ino, Kind, NAME_MAX, Tree};
+use npzfs::zip::{ArchiveError, Decoder, Gaps, Index, Member, Method, index};
 use zip::ZipArchive;
 
 use crate::mutate::Format;
@@ -19,14 +16,14 @@ const END_RECORD: &[u8] = b"PK\x05\x06";
 /// How much of a member is decompressed, in bytes.
 const CONTENTS_MAX: u64 = 1 << 20;
 
-/// Indexes `bytes` and panics where the index or the tree is not what it promises to be.
+/// Indexes `bytes` and panics where the index or the tree breaks an invariant.
 pub fn check(bytes: &[u8]) {
     let index = match index(bytes, bytes.len() as u64, 0) {
         Ok(index) => index,
-        Err(defect) => {
-            // All bytes are there to be read: an error of reading means a read past the end.
-            assert!(!matches!(defect, ArchiveError::Read(_)), "{defect:?}");
-            assert_one_line(&defect.to_string());
+        Err(error) => {
+            // All bytes can be read, so an I/O error means a read past the end.
+            assert!(!matches!(error, ArchiveError::Read(_)), "{error:?}");
+            assert_one_line(&error.to_string());
             return;
         }
     };
@@ -41,7 +38,7 @@ fn assert_one_line(text: &str) {
     assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
 }
 
-/// Members that will be served, and for the others what is wrong.
+/// Returns the members that are served; the errors of all others are single lines.
 fn sound(index: &Index) -> impl Iterator<Item = &Member> {
     index.members.iter().filter(|member| {
         if let Some(problem) = &member.problem {
@@ -51,8 +48,8 @@ fn sound(index: &Index) -> impl Iterator<Item = &Member> {
     })
 }
 
-/// Each sound member starts with its local header, and none shares a byte with another one or with
-/// the central directory.
+/// Checks that each sound member starts with its local header and shares no byte with another one or
+/// with the central directory.
 fn check_extents(bytes: &[u8], index: &Index) {
     let central = |member: &Member| 46 + index.names.bytes(member.name).len();
     let directory_and_end: usize = index.members.iter().map(central).sum::<usize>() + 22;
@@ -84,11 +81,11 @@ fn check_extents(bytes: &[u8], index: &Index) {
     }
 }
 
-/// Gaps lie before the central directory, one after the other, and outside of each sound member.
+/// Checks that gaps are in order, before the central directory and outside of each sound member.
 fn check_gaps(bytes: &[u8], index: &Index, records: &[(u64, u64)]) {
-    let layout = Layout::of(bytes, index).expect("nothing is read past the end");
+    let found = Gaps::find(bytes, index).expect("nothing is read past the end");
     let mut reach = 0;
-    for gap in layout.gaps {
+    for gap in found.gaps {
         let (start, end) = (gap.extent.start, gap.extent.start + gap.extent.len);
         assert!(reach <= start && start < end, "{gap:?}");
         reach = end;
@@ -98,8 +95,7 @@ fn check_gaps(bytes: &[u8], index: &Index, records: &[(u64, u64)]) {
     assert!(reach <= index.members_end);
 }
 
-/// What a member's data is decompressed to has the size and the CRC that the archive tells, or is
-/// an error.
+/// Checks that the contents of a member have the declared size and CRC-32, or are an error.
 fn check_contents(bytes: &[u8], member: &Member) {
     let mut contents = Vec::new();
     let decoder = Decoder::new(bytes, member);
@@ -116,7 +112,7 @@ fn check_contents(bytes: &[u8], member: &Member) {
     }
 }
 
-/// Walks the tree as a client would.
+/// Checks what a client finds that walks the tree.
 fn check_tree(tree: &Tree, members: usize) {
     let mut seen = BTreeSet::from([Ino::ROOT]);
     let mut pending = vec![Ino::ROOT];
@@ -154,13 +150,13 @@ fn check_tree(tree: &Tree, members: usize) {
         let links = tree.attr(directory).expect("it is there").links;
         assert_eq!(links, 2 + subdirectories);
     }
-    assert_eq!(seen.len(), tree.len(), "all inodes have a name");
+    assert_eq!(seen.len(), tree.inode_count(), "all inodes have a name");
     assert_eq!(files, tree.files().count());
     assert!(files <= members);
     check_paths(tree, members, files);
 }
 
-/// The path of each member that is shown leads to it.
+/// Checks that the path of each visible member leads to it.
 fn check_paths(tree: &Tree, members: usize, files: usize) {
     assert_eq!(tree.members().count(), members);
     let mut shown_files = 0;
@@ -184,16 +180,16 @@ fn check_paths(tree: &Tree, members: usize, files: usize) {
     assert_eq!(shown_files, files);
 }
 
-/// Where the data of each member is, its size and its CRC, as the crate `zip` has it.
+/// Compares place, size and CRC-32 of each member with those that the crate `zip` finds.
 fn check_against_zip(bytes: &[u8], index: &Index) {
     let Ok(mut theirs) = ZipArchive::new(Cursor::new(bytes)) else {
         return;
     };
-    // Where it dislikes the last end record it falls back to one before it.
+    // Where it rejects the last end record it falls back to an earlier one.
     let from_directory = &bytes[theirs.central_directory_start() as usize..];
     let ends = from_directory.windows(4).filter(|&it| it == END_RECORD);
-    // Of members with one name it knows the last alone, and it prefers the name of a Unicode path
-    // field to the one that all others go by.
+    // Of members with the same name it has only the last, and it prefers the name in a Unicode path
+    // field.
     let may_rename = bytes.windows(2).any(|id| id == b"up");
     if ends.count() > 1 || theirs.has_duplicate_names() || may_rename {
         return;
@@ -210,7 +206,7 @@ fn check_against_zip(bytes: &[u8], index: &Index) {
     }
 }
 
-/// How to damage an archive.
+/// The format of archives, for random damage.
 pub const ARCHIVE: Format = Format {
     starts_part: |bytes| bytes.starts_with(b"PK"),
     tokens: &[
@@ -238,8 +234,7 @@ pub const ARCHIVE: Format = Format {
     mend,
 };
 
-/// Lets the end record tell of the central headers that there are, and each local header say what
-/// its central header says.
+/// Makes the end record match the central headers, and each local header its central header.
 fn mend(bytes: &mut [u8]) {
     let all = |signature| {
         let windows = bytes.windows(4).enumerate();

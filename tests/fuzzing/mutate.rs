@@ -1,6 +1,6 @@
-//! Random damage that knows what it damages, so that it gets past the first few checks.
+//! Random damage that knows the format, so that it gets past the first few checks.
 
-/// Xorshift: all that is wanted of it is that a seed stands for the same damage everywhere.
+/// A xorshift generator: the same seed gives the same damage everywhere.
 pub struct Random(u64);
 
 impl Random {
@@ -8,7 +8,7 @@ impl Random {
         Self((u64::from(seed) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    /// A number below `limit`; 0 where there is none.
+    /// Returns a number below `limit`, and 0 if the limit is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -25,13 +25,13 @@ impl Random {
     }
 }
 
-/// What the files of a kind have in common.
+/// A file format, as far as the damage needs it.
 pub struct Format {
-    /// Where a part of the file starts, given the bytes from there on.
+    /// Whether a part of the file starts with these bytes.
     pub starts_part: fn(&[u8]) -> bool,
-    /// What the parts are made of.
+    /// Byte strings that occur in the format.
     pub tokens: &'static [&'static [u8]],
-    /// Makes those numbers true again without which nothing else is looked at.
+    /// Corrects the numbers that readers check first, so that they get to the rest.
     pub mend: fn(&mut [u8]),
 }
 
@@ -81,7 +81,7 @@ fn damage_once(bytes: &mut Vec<u8>, other: &[u8], format: &Format, random: &mut 
             bytes.splice(at..at, part);
         }
         7 => {
-            // Two neighbours change places.
+            // Swap two neighbours.
             let first = range(&parts, len, random);
             let next = parts.iter().find(|&&at| at > first.end);
             let second = next.copied().unwrap_or(len);
@@ -96,13 +96,13 @@ fn damage_once(bytes: &mut Vec<u8>, other: &[u8], format: &Format, random: &mut 
     }
 }
 
-/// The starts of the parts, and of the file.
+/// Returns the offsets of the parts, and of the file's start.
 fn parts(bytes: &[u8], format: &Format) -> Vec<usize> {
     let starts = (1..bytes.len()).filter(|&at| (format.starts_part)(&bytes[at..]));
     std::iter::once(0).chain(starts).collect()
 }
 
-/// A whole part, or some of its bytes.
+/// Returns the range of a part, or of some of its bytes.
 fn range(parts: &[usize], len: usize, random: &mut Random) -> std::ops::Range<usize> {
     let at = random.below(parts.len());
     let (start, end) = (parts[at], parts.get(at + 1).copied().unwrap_or(len));
@@ -113,7 +113,7 @@ fn range(parts: &[usize], len: usize, random: &mut Random) -> std::ops::Range<us
     start..(start + 1 + random.below(8)).min(end)
 }
 
-/// A number at the edge of something.
+/// Returns a number at or next to a boundary.
 fn number(len: usize, random: &mut Random) -> u64 {
     let anywhere = random.below(len) as u64;
     let edge = *random.pick(&[

@@ -1,4 +1,4 @@
-//! Archives and npy headers as they are met with.
+//! Typical archives and npy headers, to be damaged.
 
 use std::io::{Cursor, Write};
 
@@ -8,7 +8,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use crate::fixture::{Archive, Member, npy, pattern};
 use crate::mutate::Random;
 
-/// Archives of two writers, and with every feature that an archive may have.
+/// Returns archives of two writers, with every feature that an archive may have.
 pub fn archives() -> Vec<Vec<u8>> {
     let data = npy("'<f8'", "(2,)", &[0; 16]);
     let names = ["x.npy", "größe.npy", "d/", "d/e/y.npy", "d/z"];
@@ -70,8 +70,8 @@ fn written_by_zip() -> Vec<u8> {
     writer.finish().expect("archive is finished").into_inner()
 }
 
-/// An archive of members whose names are made of whatever names trouble.
-pub fn archive_of_any_names(random: &mut Random) -> Vec<u8> {
+/// Returns an archive whose members have names of awkward parts.
+pub fn archive_of_odd_names(random: &mut Random) -> Vec<u8> {
     let long = "ä".repeat(130);
     let parts = [
         "/", "/", "/", ".", "..", "a", "a", "b", ".npy", " (1)", " (2)", "\0", "é", "\\", &long,
@@ -91,7 +91,7 @@ pub fn archive_of_any_names(random: &mut Random) -> Vec<u8> {
     Archive::stored(members).bytes()
 }
 
-/// Headers of all versions, of simple and of structured arrays.
+/// Returns headers of all versions, of simple and of structured arrays.
 pub fn npy_headers() -> Vec<Vec<u8>> {
     let literals = [
         "{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }",

@@ -13,7 +13,7 @@ type Row = (Vec<u8>, u64, u64, u64, u32);
 
 fn ours(bytes: &[u8]) -> Vec<Row> {
     let index = index(bytes, bytes.len() as u64, 0).expect("archive is sound");
-    let row = |member: &npzfs::zip::member::Member| {
+    let row = |member: &npzfs::zip::Member| {
         let name = index.names.bytes(member.name).to_vec();
         let extent = member.extent;
         (name, member.size, extent.start, extent.len, member.crc32)

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 use npzfs::exit_status;
 use npzfs::extent::Extent;
+use npzfs::zip::Method;
 use npzfs::zip::index;
-use npzfs::zip::member::Method;
 
 use crate::fixture::{Archive, Member, npy, pattern};
 use crate::image::{FileSystem, Image};

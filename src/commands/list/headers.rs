@@ -8,8 +8,7 @@ use crate::archive::served_file::ReadError;
 use crate::archive::slice::FileSlice;
 use crate::extent::Extent;
 use crate::npy::{self, NpyHeader};
-use crate::zip::Window;
-use crate::zip::member::Member;
+use crate::zip::{Member, Window};
 
 /// Bytes of the archive to read at once where members lie close together.
 const READ_AHEAD: usize = 64 * 1024;

@@ -11,7 +11,7 @@ use super::row::{Npy, Row};
 use crate::archive::lane::Lane;
 use crate::commands::error::Error;
 use crate::ui::human::{Escaped, TerminalSafeJson};
-use crate::zip::member::{MemberError, Method};
+use crate::zip::{MemberError, Method};
 
 /// Writes one object on one line, member by member: a value of all members could take gigabytes.
 pub(super) fn write(out: &mut impl Write, listing: &Listing<'_>) -> Result<(), Error> {

@@ -14,8 +14,7 @@ use crate::archive::reflink::{self, Reflinker};
 use crate::archive::served_file::ReadError;
 use crate::commands::error::Error;
 use crate::tree::Ino;
-use crate::zip::ArchiveError;
-use crate::zip::member::{Member, Method};
+use crate::zip::{ArchiveError, Member, Method};
 
 /// An open archive, opened as a mount would open it.
 pub(super) struct Listing<'a> {

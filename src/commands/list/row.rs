@@ -2,7 +2,7 @@
 
 use crate::archive::lane::Lane;
 use crate::npy::NpyHeader;
-use crate::zip::member::Member;
+use crate::zip::Member;
 
 /// NumPy calls array data aligned if it starts at a multiple of this many bytes of the file.
 const ALIGNMENT: u64 = 64;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::exit_status;
 use crate::ui::human::{Escaped, error_text};
-use crate::zip::decoder::DecodeError;
+use crate::zip::DecodeError;
 
 /// Why a repack failed. Nothing is left of its result.
 #[derive(Debug)]

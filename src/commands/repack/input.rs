@@ -15,9 +15,7 @@ use crate::commands::error::Error;
 use crate::extent::Extent;
 use crate::sys;
 use crate::tree::{Ino, Tree};
-use crate::zip::decoder::Decoder;
-use crate::zip::member::{Method, Stamp};
-use crate::zip::{ArchiveError, Record};
+use crate::zip::{ArchiveError, Decoder, Method, Record, Stamp};
 
 /// A file or a directory to be packed.
 pub(super) struct Item {

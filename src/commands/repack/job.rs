@@ -17,8 +17,7 @@ use crate::extent::Extent;
 use crate::sys;
 use crate::ui::human::Escaped;
 use crate::ui::progress::Progress;
-use crate::zip::decoder::Decoder;
-use crate::zip::{self, Record, end_records};
+use crate::zip::{self, Decoder, Record, end_records};
 
 /// Bytes to read and write at once.
 const BUFFER_LEN: usize = 1 << 20;
@@ -65,7 +64,7 @@ impl<'a> Job<'a> {
         let first = self.items.first();
         if first.is_some_and(|item| item.record.offset() > 0) {
             // Programs that recognise archives look for a local header at the start of the file.
-            let nothing = Record::nothing().local_header(0);
+            let nothing = Record::placeholder().local_header(0);
             self.out.write_all_at(&nothing, 0).map_err(cannot_write)?;
         }
         let mut directory = Extent {

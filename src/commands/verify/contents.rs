@@ -20,8 +20,7 @@ use crate::archive::file::IndexedFile;
 use crate::extent::Extent;
 use crate::sys::sync::lock;
 use crate::ui::progress::Progress;
-use crate::zip::decoder::{self, Decoder};
-use crate::zip::member::{Member, Method};
+use crate::zip::{DecodeError, Decoder, Member, Method};
 
 /// Bytes to read at once: few enough to stay in a processor's own cache. Npy headers that are longer
 /// are not checked.
@@ -283,10 +282,9 @@ fn fill(contents: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 fn check_crc(member: &Member, crc: crc32fast::Hasher) -> Result<(), Fault> {
-    let found = crc.finalize();
-    if found == member.crc32 {
+    let (declared, actual) = (member.crc32, crc.finalize());
+    if actual == declared {
         return Ok(());
     }
-    let told = member.crc32;
-    Err(Fault::Contents(decoder::DecodeError::Crc { found, told }))
+    Err(Fault::Contents(DecodeError::Crc { declared, actual }))
 }

@@ -4,9 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::ui::human::{Escaped, error_text};
-use crate::zip::Gap;
-use crate::zip::decoder::DecodeError;
-use crate::zip::member::MemberError;
+use crate::zip::{DecodeError, Gap, MemberError};
 
 /// A reason why a mount or NumPy cannot read a member as it was written.
 #[derive(Debug)]
@@ -89,7 +87,7 @@ impl fmt::Display for Note {
         match self {
             Self::Gap(gap) => {
                 write!(f, "gap of {} bytes at {}", gap.extent.len, gap.extent.start)?;
-                if gap.holds_member {
+                if gap.has_member {
                     f.write_str(", with a member that is not in the central directory,")?;
                 }
                 Ok(())

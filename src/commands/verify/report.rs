@@ -11,7 +11,7 @@ use crate::archive::version::FileVersion;
 use crate::commands::error::Error;
 use crate::ui::color::{FAULT, NOTE, SOUND};
 use crate::ui::human::{Escaped, Size};
-use crate::zip::{ArchiveError, Index, Layout};
+use crate::zip::{ArchiveError, Gaps, Index};
 
 /// The findings of an archive. Members are given by their number in the index.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Report {
 impl Report {
     /// Checks an open archive with `jobs` threads.
     pub(super) fn new(archive: IndexedFile, given: &Path, jobs: usize) -> Result<Self, Error> {
-        let layout = Layout::of(&archive.file, &archive.index).map_err(|error| Error::Archive {
+        let layout = Gaps::find(&archive.file, &archive.index).map_err(|error| Error::Archive {
             archive: given.to_owned(),
             defect: ArchiveError::Read(error),
         })?;

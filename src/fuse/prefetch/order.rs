@@ -50,7 +50,7 @@ impl NameOrder {
         }
         let last = Ino(self.last.swap(ino.0, Ordering::Relaxed));
         let follows = tree
-            .place(last)
+            .position_in_directory(last)
             .filter(|_| tree.parent(last) == Some(directory));
         let name = |place| {
             tree.entries(directory, place)?

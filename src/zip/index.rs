@@ -1,0 +1,418 @@
+//! The members of an archive: each central header, checked against its local header.
+
+use super::budget::{self, Lease};
+use super::central_header::{self, CENTRAL_HEADER_LEN, CentralHeader};
+use super::dos_time::DosTimes;
+use super::eocd::{self, CentralDirectory};
+use super::error::{ArchiveError, MemberError};
+use super::extents;
+use super::local_header::ENCRYPTED;
+use super::member::{Member, Stamp};
+use super::method::Method;
+use super::names::Names;
+use super::read_at::ReadAt;
+use super::window::{READ_AHEAD, Window};
+use crate::extent::Extent;
+
+/// The most members that an archive may have: each takes some 150 bytes of memory.
+const MEMBERS_MAX: u64 = 1 << 20;
+/// The longest central directory that is read, in bytes. That of a million members takes a fifth of
+/// it; a sparse file could declare any length.
+const DIRECTORY_LEN_MAX: u64 = 512 << 20;
+/// Memory that the index and the tree take at most, in bytes for each byte of the central directory.
+const GROWTH: u64 = 8;
+/// The most members for which memory is reserved before they are parsed.
+const RESERVED_MAX: u64 = 64 * 1024;
+
+/// The members of an archive, in the order of its central directory.
+#[derive(Debug)]
+pub struct Index {
+    /// The name of each member.
+    pub names: Names,
+    /// The members, directory entries among them.
+    pub members: Vec<Member>,
+    /// Where the members' part of the file ends and the central directory starts.
+    pub members_end: u64,
+    /// Accounts for the memory of the index, and of the tree that is built from it.
+    pub(crate) lease: Lease<'static>,
+}
+
+impl Index {
+    /// Marks each compressed member as one that cannot be read.
+    pub fn refuse_compressed(&mut self) {
+        for member in &mut self.members {
+            if member.method != Method::STORED {
+                let problem = MemberError::Method(member.method);
+                member.problem.get_or_insert(Box::new(problem));
+            }
+        }
+    }
+}
+
+/// Indexes the archive in `source`, which is `len` bytes long. Members without a time of their own
+/// get `modified`, in seconds since 1970 (UTC).
+///
+/// # Errors
+/// Any [`ArchiveError`] of the archive as a whole. Members that cannot be read are in the index, with
+/// their [`MemberError`].
+pub fn index<R: ReadAt + ?Sized>(
+    source: &R,
+    len: u64,
+    modified: i64,
+) -> Result<Index, ArchiveError> {
+    let directory = eocd::find(source, len)?;
+    let directory_len = directory.end - directory.start;
+    let lease = budget::INDEXES.take(directory_len.saturating_mul(GROWTH));
+    let mut index = read_central_directory(source, &directory, modified, lease)?;
+    extents::find(source, &directory, &index.names, &mut index.members)?;
+    Ok(index)
+}
+
+fn read_central_directory<R: ReadAt + ?Sized>(
+    source: &R,
+    directory: &CentralDirectory,
+    modified: i64,
+    lease: Lease<'static>,
+) -> Result<Index, ArchiveError> {
+    let declared = directory.entries;
+    let directory_len = directory.end - directory.start;
+    let fit = directory_len / CENTRAL_HEADER_LEN as u64;
+    if declared > fit {
+        let actual = fit;
+        return Err(ArchiveError::EntryCount { declared, actual });
+    }
+    if declared > MEMBERS_MAX || directory_len > DIRECTORY_LEN_MAX {
+        return Err(ArchiveError::TooLarge);
+    }
+    let mut names = Names::default();
+    // No more than a small archive needs: the count may be wrong, however long the file is.
+    let mut members = Vec::with_capacity(declared.min(RESERVED_MAX) as usize);
+    let mut times = DosTimes::new(modified);
+    let mut window = Window::new(source, directory.end);
+    let mut offset = directory.start;
+    while offset < directory.end {
+        let entry = members.len() as u64;
+        if entry == declared {
+            let actual = declared + 1;
+            return Err(ArchiveError::EntryCount { declared, actual });
+        }
+        let missing = || ArchiveError::CentralHeader { offset, entry };
+        let bytes = window.at(offset, CENTRAL_HEADER_LEN, READ_AHEAD)?;
+        let record_len = central_header::record_len(bytes).ok_or_else(missing)?;
+        let bytes = window.at(offset, record_len, READ_AHEAD)?;
+        let header = CentralHeader::parse(bytes).ok_or_else(missing)?;
+        members.push(member(&header, directory, &mut names, &mut times)?);
+        if header.len as u64 > directory.end - offset {
+            return Err(missing());
+        }
+        offset += header.len as u64;
+    }
+    members.shrink_to_fit();
+    let actual = members.len() as u64;
+    if actual != declared {
+        return Err(ArchiveError::EntryCount { declared, actual });
+    }
+    Ok(Index {
+        names,
+        members,
+        members_end: directory.start,
+        lease,
+    })
+}
+
+/// Returns the member that a central header describes; where its data starts is not known yet.
+fn member(
+    header: &CentralHeader<'_>,
+    directory: &CentralDirectory,
+    names: &mut Names,
+    times: &mut DosTimes,
+) -> Result<Member, ArchiveError> {
+    let mut member = Member {
+        name: names.push(header.name).ok_or(ArchiveError::TooLarge)?,
+        method: Method(header.method),
+        flags: header.flags,
+        crc32: header.crc32,
+        size: 0,
+        extent: Extent { start: 0, len: 0 },
+        local_header_offset: 0,
+        modified: header
+            .modified
+            .unwrap_or_else(|| times.seconds(header.dos_date, header.dos_time)),
+        stamp: Stamp {
+            date: header.dos_date,
+            time: header.dos_time,
+            is_extended: header.modified.is_some(),
+        },
+        problem: None,
+    };
+    let Some(wide) = header.wide else {
+        member.problem = Some(Box::new(MemberError::Zip64ValueMissing));
+        return Ok(member);
+    };
+    member.size = wide.size;
+    member.extent.len = wide.compressed_len;
+    member.local_header_offset = wide
+        .local_header_offset
+        .saturating_add(directory.prefix_len);
+    if header.disk != 0 && header.disk != u16::MAX {
+        member.problem = Some(Box::new(MemberError::OtherDisk(header.disk)));
+    } else if header.flags & ENCRYPTED != 0 {
+        member.problem = Some(Box::new(MemberError::Encrypted));
+    }
+    Ok(member)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+
+    use super::*;
+
+    const DATA: &[u8] = b"0123456789";
+
+    /// The local header of a stored member `name`, and its data.
+    fn local(name: &str) -> Vec<u8> {
+        let mut bytes = b"PK\x03\x04\x14\0".to_vec();
+        bytes.extend([0; 8]);
+        bytes.extend(77u32.to_le_bytes());
+        bytes.extend([10, 0, 0, 0, 10, 0, 0, 0, name.len() as u8, 0, 0, 0]);
+        bytes.extend(name.bytes());
+        bytes.extend(DATA);
+        bytes
+    }
+
+    /// The central header of a stored member `name` whose local header is at `offset`.
+    fn central(name: &str, offset: u32) -> Vec<u8> {
+        let mut bytes = b"PK\x01\x02\x14\0\x14\0".to_vec();
+        bytes.extend([0; 8]);
+        bytes.extend(77u32.to_le_bytes());
+        bytes.extend([10, 0, 0, 0, 10, 0, 0, 0, name.len() as u8, 0]);
+        bytes.extend([0; 12]);
+        bytes.extend(offset.to_le_bytes());
+        bytes.extend(name.bytes());
+        bytes
+    }
+
+    fn archive(locals: &[u8], centrals: &[Vec<u8>]) -> Vec<u8> {
+        let directory = centrals.concat();
+        let mut bytes = [locals, &directory, b"PK\x05\x06\0\0\0\0"].concat();
+        bytes.extend([centrals.len() as u8, 0].repeat(2));
+        bytes.extend((directory.len() as u32).to_le_bytes());
+        bytes.extend((locals.len() as u32).to_le_bytes());
+        bytes.extend([0; 2]);
+        bytes
+    }
+
+    fn index_of(bytes: &[u8]) -> Result<Vec<Member>, String> {
+        index(bytes, bytes.len() as u64, 5)
+            .map(|index| index.members)
+            .map_err(|error| error.to_string())
+    }
+
+    /// The problem of the one member of an archive, in which `change` has changed one header.
+    fn problem(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Option<MemberError> {
+        let (mut local, mut central) = (local("x"), central("x", 0));
+        change(&mut local, &mut central);
+        let members = index_of(&archive(&local, &[central])).unwrap();
+        members[0].problem.as_deref().cloned()
+    }
+
+    #[test]
+    fn a_sound_member_is_where_its_local_header_ends() {
+        let bytes = archive(
+            &[local("x"), local("y")].concat(),
+            &[central("y", 41), central("x", 0)],
+        );
+        let members = index_of(&bytes).unwrap();
+        assert!(members.iter().all(|member| member.problem.is_none()));
+        let extents = members.iter().map(|member| member.extent);
+        assert_eq!(
+            extents.collect::<Vec<_>>(),
+            [Extent { start: 72, len: 10 }, Extent { start: 31, len: 10 }]
+        );
+        assert_eq!((members[0].crc32, members[0].size), (77, 10));
+    }
+
+    #[test]
+    fn headers_that_disagree_are_reported_by_field() {
+        let changed = |at: usize| match problem(|local, _| local[at] ^= 1) {
+            Some(MemberError::HeadersDisagree { field }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(changed(6), "flags");
+        assert_eq!(changed(8), "method");
+        assert_eq!(changed(14), "CRC");
+        assert_eq!(changed(18), "compressed size");
+        assert_eq!(changed(22), "size");
+        assert_eq!(changed(30), "name");
+    }
+
+    #[test]
+    fn fields_that_change_no_byte_may_differ() {
+        // Version, compression level, time and date.
+        for at in [4, 10, 11, 12, 13] {
+            assert_eq!(problem(|local, _| local[at] ^= 2), None, "{at}");
+        }
+        assert_eq!(problem(|local, _| local[6] ^= 2), None);
+    }
+
+    #[test]
+    fn sizes_may_be_0_only_where_a_data_descriptor_follows() {
+        let without_sizes = |local: &mut Vec<u8>| local[14..26].fill(0);
+        assert_eq!(
+            problem(|local, _| without_sizes(local)),
+            Some(MemberError::HeadersDisagree { field: "CRC" })
+        );
+        let described = problem(|local, central| {
+            without_sizes(local);
+            local[6] |= 8;
+            central[8] |= 8;
+        });
+        assert_eq!(described, None);
+    }
+
+    #[test]
+    fn a_missing_local_header_is_reported_by_offset() {
+        assert_eq!(
+            problem(|local, _| local[0] = b'Q'),
+            Some(MemberError::LocalHeaderMissing { offset: 0 })
+        );
+        assert_eq!(
+            problem(|_, central| central[42] = 1),
+            Some(MemberError::LocalHeaderMissing { offset: 1 })
+        );
+        assert_eq!(
+            problem(|_, central| central[42] = 41),
+            Some(MemberError::LocalHeaderOutside { offset: 41 })
+        );
+        assert_eq!(
+            problem(|_, central| central[42] = 30),
+            Some(MemberError::LocalHeaderMissing { offset: 30 })
+        );
+    }
+
+    #[test]
+    fn data_that_runs_into_the_central_directory_is_refused() {
+        let outside = problem(|local, central| {
+            local[18] = 11;
+            central[20] = 11;
+        });
+        let extent = Extent { start: 31, len: 11 };
+        assert_eq!(
+            outside,
+            Some(MemberError::DataOutside { extent, limit: 41 })
+        );
+    }
+
+    #[test]
+    fn a_stored_member_has_the_length_of_its_data() {
+        let shorter = problem(|local, central| {
+            local[18] = 9;
+            central[20] = 9;
+        });
+        assert_eq!(
+            shorter,
+            Some(MemberError::StoredSizesDiffer {
+                stored: 9,
+                size: 10
+            })
+        );
+    }
+
+    #[test]
+    fn encryption_methods_and_other_disks_are_reported() {
+        let flags = |flag: u8| problem(|_, central| central[8] = flag);
+        assert_eq!(flags(1), Some(MemberError::Encrypted));
+        assert_eq!(
+            problem(|_, central| central[34] = 2),
+            Some(MemberError::OtherDisk(2))
+        );
+        let method = |number| {
+            problem(|local, central| {
+                local[8] = number;
+                central[10] = number;
+            })
+        };
+        assert_eq!(method(8), None);
+        assert_eq!(method(9), Some(MemberError::Method(Method(9))));
+    }
+
+    #[test]
+    fn a_zip64_field_must_hold_each_saturated_value() {
+        let missing = problem(|_, central| {
+            central[24..28].fill(0xFF);
+            central[30] = 4;
+            central.extend([1, 0, 0, 0]);
+        });
+        assert_eq!(missing, Some(MemberError::Zip64ValueMissing));
+    }
+
+    #[test]
+    fn members_that_share_bytes_are_all_refused() {
+        let bytes = archive(&local("x"), &[central("x", 0), central("x", 0)]);
+        for member in index_of(&bytes).unwrap() {
+            assert_eq!(
+                member.problem.as_deref(),
+                Some(&MemberError::Overlap { other: 0 })
+            );
+        }
+    }
+
+    struct Counting<'a> {
+        bytes: &'a [u8],
+        read: Cell<usize>,
+    }
+
+    impl ReadAt for Counting<'_> {
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.read.set(self.read.get() + buffer.len());
+            self.bytes.read_exact_at(buffer, offset)
+        }
+    }
+
+    #[test]
+    fn the_padding_of_local_headers_is_not_read() {
+        let padded = |name: &str| {
+            let mut record = local(name);
+            record[28..30].fill(0xFF);
+            let data = record.split_off(31);
+            [record, vec![0; 0xFFFF], data].concat()
+        };
+        let len = padded("x").len();
+        let names: Vec<String> = ('a'..='z').map(String::from).collect();
+        let locals: Vec<u8> = names.iter().flat_map(|name| padded(name)).collect();
+        let centrals = names.iter().enumerate();
+        let centrals: Vec<_> = centrals
+            .map(|(at, name)| central(name, (at * len) as u32))
+            .collect();
+        let bytes = archive(&locals, &centrals);
+        let source = Counting {
+            bytes: &bytes,
+            read: Cell::new(0),
+        };
+        let index = index(&source, bytes.len() as u64, 5).unwrap();
+        assert!(index.members.iter().all(|member| member.problem.is_none()));
+        let last = index.members[25].extent.start as usize;
+        assert_eq!(&bytes[last..][..10], DATA);
+        // The tail that holds the end record, and one read ahead.
+        assert!(source.read.get() < 22 + 0xFFFF + READ_AHEAD + (64 << 10));
+    }
+
+    #[test]
+    fn the_number_of_entries_must_be_the_declared_one() {
+        let mut bytes = archive(&local("x"), &[central("x", 0)]);
+        let end = bytes.len() - 22;
+        for (declared, actual) in [(0, 1), (2, 1)] {
+            bytes[end + 8] = declared;
+            bytes[end + 10] = declared;
+            assert_eq!(
+                index_of(&bytes).unwrap_err(),
+                format!(
+                    "the end record declares {declared} entries, the central directory holds \
+                     {actual}"
+                )
+            );
+        }
+    }
+}
