@@ -1,4 +1,4 @@
-//! A mount of the installed program, and the process that serves it.
+//! A mount of the built program, and the process that serves it.
 
 use std::fs;
 use std::io;

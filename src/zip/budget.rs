@@ -1,7 +1,9 @@
 //! Budgets of memory for archives of hostile size: work that does not fit at the same time is done
 //! one after the other.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex};
+
+use crate::sys::sync::{lock, unpoisoned};
 
 /// Leases of fewer bytes than this are not counted.
 const SMALL: u64 = 4 << 20;
@@ -37,20 +39,15 @@ impl Budget {
         } else {
             bytes.min(self.total)
         };
-        let mut taken = self.lock();
+        let mut taken = lock(&self.taken);
         while *taken > self.total - bytes {
-            let woken = self.released.wait(taken);
-            taken = woken.unwrap_or_else(PoisonError::into_inner);
+            taken = unpoisoned(self.released.wait(taken));
         }
         *taken += bytes;
         Lease {
             budget: self,
             bytes,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,7 +61,7 @@ pub(crate) struct Lease<'a> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            *self.budget.lock() -= self.bytes;
+            *lock(&self.budget.taken) -= self.bytes;
             self.budget.released.notify_all();
         }
     }
@@ -82,27 +79,27 @@ mod tests {
     fn work_that_does_not_fit_waits_until_enough_is_released() {
         let budget = Budget::new(16 * MIB);
         let first = budget.take(10 * MIB);
-        assert_eq!(*budget.lock(), 10 * MIB);
+        assert_eq!(*lock(&budget.taken), 10 * MIB);
         thread::scope(|scope| {
             let second = scope.spawn(|| {
                 let _lease = budget.take(8 * MIB);
-                *budget.lock()
+                *lock(&budget.taken)
             });
             thread::sleep(std::time::Duration::from_millis(20));
             assert!(!second.is_finished());
             drop(first);
             assert_eq!(second.join().unwrap(), 8 * MIB);
         });
-        assert_eq!(*budget.lock(), 0);
+        assert_eq!(*lock(&budget.taken), 0);
     }
 
     #[test]
     fn small_leases_never_wait_and_the_largest_takes_all() {
         let budget = Budget::new(16 * MIB);
         let all = budget.take(u64::MAX);
-        assert_eq!(*budget.lock(), 16 * MIB);
+        assert_eq!(*lock(&budget.taken), 16 * MIB);
         drop(budget.take(SMALL - 1));
         drop(all);
-        assert_eq!(*budget.lock(), 0);
+        assert_eq!(*lock(&budget.taken), 0);
     }
 }

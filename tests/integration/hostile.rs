@@ -289,7 +289,7 @@ fn a_sparse_file_of_200_gib_with_numbers_that_lie_is_refused() {
     );
     let (status, reason) = ends_with(u64::MAX, start, directory_len);
     assert_eq!(status, Some(22));
-    assert!(reason.starts_with("the end record tells of 18446744073709551615 entries"));
+    assert!(reason.starts_with("the end record declares 18446744073709551615 entries"));
 }
 
 #[test]

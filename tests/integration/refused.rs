@@ -204,7 +204,7 @@ fn zip64_end_records_that_lie_are_refused() {
         let (status, reason) = refused_bytes(&bytes);
         assert_eq!(status, 22);
         assert!(
-            reason.starts_with(&format!("the end record tells of {number} entries")),
+            reason.starts_with(&format!("the end record declares {number} entries")),
             "{reason}"
         );
     }
@@ -249,7 +249,7 @@ fn numbers_of_entries_that_lie_are_refused() {
         let (status, reason) = refused_bytes(&bytes);
         assert_eq!(status, 22);
         assert!(
-            reason.starts_with(&format!("the end record tells of {count} entries")),
+            reason.starts_with(&format!("the end record declares {count} entries")),
             "{reason}"
         );
     }
