@@ -1,6 +1,8 @@
 //! An open archive: its tree of members, their bytes, and the lane by which each is served.
 
+pub mod error;
 pub mod file;
+pub mod file_kind;
 pub mod lane;
 pub mod reflink;
 pub mod served_file;
@@ -18,14 +20,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use log::warn;
 
-use crate::commands::error::Error;
 use crate::tree::{Ino, Tree};
 use crate::ui::human::Escaped;
 use crate::zip::{self, ArchiveError, Decoder, Member, MemberError, Method};
+use error::{OpenError, OpenErrorKind, ReadError};
 use file::IndexedFile;
 use lane::{Lane, Lanes};
 use reflink::Reflinker;
-use served_file::{ReadError, ServedFile};
+use served_file::ServedFile;
 use slice::FileSlice;
 use watch::Watch;
 
@@ -68,13 +70,13 @@ impl Archive {
     /// be read.
     ///
     /// # Errors
-    /// Those of [`IndexedFile::open`], and [`Error::System`].
+    /// [`OpenError`].
     pub fn open(
         at: &Path,
         given: &Path,
         inflates: bool,
         watch: Option<&Watch>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, OpenError> {
         let mut archive = if at == given {
             IndexedFile::open(at)?
         } else {
@@ -84,15 +86,10 @@ impl Archive {
             archive.index.refuse_compressed();
         }
         let modified = archive.modified();
-        let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
-            archive: given.to_owned(),
-            defect: ArchiveError::TooLarge,
-        })?;
+        let tree = Tree::new(archive.index, modified)
+            .map_err(|_| OpenErrorKind::Archive(ArchiveError::TooLarge).of(given))?;
         let file = ServedFile::shared(archive.file, &archive.metadata, watch.map(Watch::changed));
-        let file = Arc::new(file.map_err(|error| Error::System {
-            what: "map the archive into memory",
-            error,
-        })?);
+        let file = Arc::new(file.map_err(|error| OpenErrorKind::Map(error).of(given))?);
         if let Some(watch) = watch {
             watch.add(&file);
         }

@@ -8,4 +8,5 @@ pub mod mount_helper;
 pub mod mounts;
 pub mod repack;
 pub mod run;
+pub mod status;
 pub mod verify;

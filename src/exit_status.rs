@@ -24,3 +24,15 @@ pub const NOT_STARTED: u8 = 126;
 pub const NOT_FOUND: u8 = 127;
 /// Added to the number of a signal that has ended the command of `npzfs run`.
 pub const SIGNALLED: u8 = 128;
+
+/// The exit statuses to which mount(8) gives a meaning, as far as its helper uses them.
+pub mod mount8 {
+    /// The call is wrong, or not permitted.
+    pub const USAGE: u8 = 1;
+    /// The operating system refused something.
+    pub const SYSTEM: u8 = 2;
+    /// npzfs has a bug.
+    pub const BUG: u8 = 4;
+    /// Nothing was mounted.
+    pub const FAILED: u8 = 32;
+}

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use npzfs::cli::{self, Command};
 use npzfs::commands::error::Error;
-use npzfs::commands::{completions, list, mount, mount_helper, mounts, repack, run, verify};
-use npzfs::exit_status;
+use npzfs::commands::{
+    completions, list, mount, mount_helper, mounts, repack, run, status, verify,
+};
+use npzfs::exit_status::{self, mount8};
 use npzfs::mount::unmount;
 use npzfs::ui::color::{self, ERROR};
 use npzfs::ui::human::Escaped;
@@ -19,7 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     color::choose(&arguments);
     let (usage, bug) = if cli::is_helper(&arguments) {
-        (mount_helper::status::USAGE, mount_helper::status::BUG)
+        (mount8::USAGE, mount8::BUG)
     } else {
         (exit_status::USAGE, exit_status::FAILED)
     };
@@ -57,8 +59,15 @@ fn perform(command: &Command) -> u8 {
             // The working directory may be inside one of them, which would then be in use.
             let _ = std::env::set_current_dir("/");
             let statuses = mount_points.iter().map(|mount_point| {
-                unmount::umount(mount_point, arguments.lazy)
-                    .map_or_else(|error| fail(&error), |()| exit_status::DONE)
+                unmount::umount(mount_point, arguments.lazy).map_or_else(
+                    |error| {
+                        fail(&Error::Unmount {
+                            mount_point: mount_point.clone(),
+                            error,
+                        })
+                    },
+                    |()| exit_status::DONE,
+                )
             });
             statuses.max().unwrap_or(exit_status::DONE)
         }
@@ -66,14 +75,14 @@ fn perform(command: &Command) -> u8 {
         Command::Run(arguments) => run::run(arguments).unwrap_or_else(|error| fail(&error)),
         Command::Mounts(arguments) => match mounts::list(arguments.json) {
             Ok(list) => print(anstream::stdout(), list.as_bytes()),
-            Err(error) => fail(&error),
+            Err(error) => fail(&error.into()),
         },
         Command::Completions(arguments) => {
             print(io::stdout(), &completions::script(arguments.shell))
         }
         Command::Helper(arguments) => mount_helper::mount(arguments).unwrap_or_else(|error| {
             fail(&error);
-            mount_helper::status_of(&error)
+            status::of_helper(&error)
         }),
     }
 }
@@ -88,7 +97,7 @@ fn print(mut stdout: impl Write, text: &[u8]) -> u8 {
 
 fn fail(error: &Error) -> u8 {
     say(&error.to_string());
-    error.status()
+    status::of(error)
 }
 
 /// A message on standard error; whoever closed that does not want to know.

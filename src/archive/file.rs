@@ -1,10 +1,11 @@
 //! An archive in the file system: opened, looked at and indexed.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::commands::error::Error;
+use crate::archive::error::{OpenError, OpenErrorKind};
+use crate::archive::file_kind::FileKind;
 use crate::zip::{self, Index};
 
 /// An archive that is open and indexed.
@@ -24,13 +25,11 @@ impl IndexedFile {
     /// Opens the archive at `given` and indexes it.
     ///
     /// # Errors
-    /// [`Error::Open`], [`Error::NotAFile`] or [`Error::Archive`].
-    pub fn open(given: &Path) -> Result<Self, Error> {
+    /// [`OpenError`].
+    pub fn open(given: &Path) -> Result<Self, OpenError> {
         let mut archive = Self::open_as(given, given)?;
-        archive.path = fs::canonicalize(given).map_err(|error| Error::Open {
-            archive: given.to_owned(),
-            error,
-        })?;
+        archive.path =
+            fs::canonicalize(given).map_err(|error| OpenErrorKind::Io(error).of(given))?;
         Ok(archive)
     }
 
@@ -41,11 +40,8 @@ impl IndexedFile {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_as(at: &Path, given: &Path) -> Result<Self, Error> {
-        let cannot_open = |error| Error::Open {
-            archive: given.to_owned(),
-            error,
-        };
+    pub fn open_as(at: &Path, given: &Path) -> Result<Self, OpenError> {
+        let cannot_open = |error| OpenErrorKind::Io(error).of(given);
         // Without O_NONBLOCK a FIFO that nobody writes to would never open.
         let file = OpenOptions::new()
             .read(true)
@@ -54,17 +50,11 @@ impl IndexedFile {
             .map_err(cannot_open)?;
         let metadata = file.metadata().map_err(cannot_open)?;
         if !metadata.is_file() {
-            return Err(Error::NotAFile {
-                archive: given.to_owned(),
-                what: kind(&metadata),
-            });
+            let kind = FileKind::of(metadata.file_type());
+            return Err(OpenErrorKind::NotAFile(kind).of(given));
         }
-        let index = zip::index(&file, metadata.len(), metadata.mtime()).map_err(|defect| {
-            Error::Archive {
-                archive: given.to_owned(),
-                defect,
-            }
-        })?;
+        let index = zip::index(&file, metadata.len(), metadata.mtime())
+            .map_err(|error| OpenErrorKind::Archive(error).of(given))?;
         Ok(Self {
             path: given.to_owned(),
             file,
@@ -76,22 +66,5 @@ impl IndexedFile {
     /// The archive's own time of last modification, in seconds since 1970 (UTC).
     pub fn modified(&self) -> i64 {
         self.metadata.mtime()
-    }
-}
-
-/// What a directory is called.
-pub(crate) const DIRECTORY: &str = "a directory";
-
-/// What something is that is no regular file.
-pub(crate) fn kind(metadata: &Metadata) -> &'static str {
-    let kind = metadata.file_type();
-    if kind.is_dir() {
-        DIRECTORY
-    } else if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use log::debug;
 use nix::sys::statvfs::fstatvfs;
 
-use super::served_file::ReadError;
+use super::error::ReadError;
 use super::slice::FileSlice;
 use crate::extent::Extent;
 use crate::sys;
@@ -147,7 +147,7 @@ fn share(contents: &FileSlice, to: &File) -> io::Result<()> {
     let shared = len - len % block_len;
     if shared > 0 {
         let blocks = Extent { start, len: shared };
-        sys::clone_range(archive, blocks, to, 0)?;
+        sys::file::clone_range(archive, blocks, to, 0)?;
     }
     // Sharing the last block and cutting it off would save no room: the bytes behind the member would
     // have to be overwritten.

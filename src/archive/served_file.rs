@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::fstatvfs;
 
+use super::error::ReadError;
 use super::version::FileVersion;
 use crate::extent::Extent;
 use crate::sys;
@@ -28,15 +29,6 @@ const FOLIO_MAX: u64 = 2 << 20;
 /// The distance of the bytes that are sampled to see whether all are cached: the readahead of most
 /// disks.
 const SAMPLE_STEP: usize = 128 << 10;
-
-/// The reason why bytes cannot be had.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The file is not what it was when it was opened.
-    Stale,
-    /// The file could not be read.
-    Io(io::Error),
-}
 
 /// An open file whose bytes are served.
 #[derive(Debug)]
@@ -90,7 +82,7 @@ impl ServedFile {
         Ok(Self {
             map: Map::new(&file, len)?,
             in_memory,
-            is_local: in_memory || sys::tells_what_is_cached(&file),
+            is_local: in_memory || sys::file::reports_cached(&file),
             file,
             len,
             version,
@@ -174,7 +166,7 @@ impl ServedFile {
             || (extent.start..end)
                 .step_by(SAMPLE_STEP)
                 .chain(end.checked_sub(1))
-                .all(|offset| sys::is_cached(&self.file, offset))
+                .all(|offset| sys::file::is_cached(&self.file, offset))
     }
 
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {

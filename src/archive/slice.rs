@@ -7,7 +7,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::served_file::{ReadError, ServedFile};
+use super::error::ReadError;
+use super::served_file::ServedFile;
 use crate::extent::Extent;
 use crate::zip::ReadAt;
 

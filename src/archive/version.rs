@@ -28,7 +28,7 @@ impl FileVersion {
     /// Asks the file system for the present state of an open file. Cached attributes do not do:
     /// another machine may have written to the file.
     pub(super) fn now(file: &File) -> io::Result<Self> {
-        match sys::len_and_time(file) {
+        match sys::file::len_and_time(file) {
             Ok((len, modified)) => Ok(Self { len, modified }),
             // Sandboxes that do not know statx(2) refuse it with one of these.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {

@@ -29,7 +29,7 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
     let stdout = io::stdout().lock();
     let width = stdout
         .is_terminal()
-        .then(|| sys::terminal_width(&stdout))
+        .then(|| sys::terminal::terminal_width(&stdout))
         .flatten();
     // JSON contains no colours to strip.
     let out = if arguments.json {
@@ -41,18 +41,21 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
     let mut worst = exit_status::DONE;
     let mut is_first = true;
     for archive in &arguments.archives {
-        let listed = Listing::open(archive).and_then(|listing| {
-            if arguments.json {
-                return json::write(&mut out, &listing);
-            }
-            if arguments.archives.len() > 1 {
-                let before = if is_first { "" } else { "\n" };
-                let heading = Escaped::path(archive);
-                writeln!(out, "{before}{HEADING}{heading}:{HEADING:#}").map_err(Error::Output)?;
-            }
-            is_first = false;
-            table::write(&mut out, &listing, width)
-        });
+        let listed = Listing::open(archive)
+            .map_err(Error::from)
+            .and_then(|listing| {
+                if arguments.json {
+                    return json::write(&mut out, &listing);
+                }
+                if arguments.archives.len() > 1 {
+                    let before = if is_first { "" } else { "\n" };
+                    let heading = Escaped::path(archive);
+                    writeln!(out, "{before}{HEADING}{heading}:{HEADING:#}")
+                        .map_err(Error::Output)?;
+                }
+                is_first = false;
+                table::write(&mut out, &listing, width)
+            });
         // Flush before an error of this archive appears on standard error.
         match listed.and(out.flush().map_err(Error::Output)) {
             Ok(()) => {}

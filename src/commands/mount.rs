@@ -18,20 +18,21 @@ use nix::sys::statvfs::statvfs;
 
 use crate::archive::watch::Watch;
 use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough, Prefetching};
-use crate::commands::error::{Error, FuseError, MountPointError, UnmountError};
+use crate::commands::error::Error;
 use crate::exit_status;
 use crate::fuse::invalidate;
 use crate::fuse::{self, FuseConfig, Npzfs, PollConfig};
 use crate::inflate::{self, Inflater, Limits};
 use crate::mount::attach::{self, Attachment};
 use crate::mount::daemon::{self, Background, Launch};
+use crate::mount::error::{self, FuseError, MountError, MountPointError, UnmountError, system};
 use crate::mount::guard::MountGuard;
 use crate::mount::inherited_fd;
 use crate::mount::mount_point::MountPoint;
-use crate::sys;
+use crate::sys::{memory, process};
 use crate::tree::Ino;
 use crate::ui::human::{Escaped, Quoted};
-use crate::ui::logging;
+use crate::ui::logging::{self, Destination};
 use crate::vfs::Vfs;
 use crate::vfs::sources::{OpenOptions, Sources, Summary};
 
@@ -78,7 +79,7 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
 pub fn check(arguments: &MountArgs) -> Result<(), Error> {
     let options = &arguments.options;
     // To standard error: what is found wrong is for whoever has called.
-    logging::start(config::log_level(options), None, false)?;
+    logging::start(config::log_level(options), Destination::StandardError);
     let (watch, _) = Watch::new();
     open(arguments, &watch).map(drop)
 }
@@ -108,18 +109,21 @@ pub fn mount_here(
     target: Target,
 ) -> Result<u8, Error> {
     let options = &arguments.options;
-    let log = options.log.as_deref();
-    logging::start(config::log_level(options), log, launch.is_some())?;
+    let destination = config::log_destination(options, launch.is_some())?;
+    logging::start(config::log_level(options), destination);
     config::raise_descriptor_limit();
-    sys::keep_memory_together();
+    memory::limit_arenas();
     let (watch, changed) = Watch::new();
     let (sources, limits) = open(arguments, &watch)?;
     let inflater = Inflater::new(limits);
 
     // From here on a signal waits until there is a mount to end.
-    let signals: SigSet = sys::ENDING.into_iter().collect();
+    let signals: SigSet = process::TERMINATION_SIGNALS.into_iter().collect();
     // A lease that somebody breaks, while it is looked whether a file is open, is no affair either.
-    let blocked: SigSet = sys::ENDING.into_iter().chain([Signal::SIGIO]).collect();
+    let blocked: SigSet = process::TERMINATION_SIGNALS
+        .into_iter()
+        .chain([Signal::SIGIO])
+        .collect();
     let blocked = blocked.thread_block().map_err(io::Error::from);
     blocked.map_err(system("block signals"))?;
     // What follows is undone in the opposite order, however this function is left.
@@ -178,11 +182,11 @@ pub fn mount_here(
     let acl = own.as_ref().map_or(SessionACL::All, |_| acl(options));
     let session = Session::from_fd(npzfs, connection, acl, config);
     let session = session.map_err(|error| match &own {
-        Some(_) => session_error(error),
+        Some(_) => error::session(error),
         None => unusable(&arguments.mount_point, error),
     })?;
     let passes = try_passthrough(options, connection_again, &weak_catalog);
-    passes.map_err(|error| Error::Fuse(FuseError::Passthrough(error)))?;
+    passes.map_err(|error| MountError::from(FuseError::Passthrough(error)))?;
     invalidate::start(changed, weak_catalog, session.notifier())
         .map_err(system("start a thread"))?;
     if let Some((device, (volume, _))) = ahead
@@ -199,20 +203,19 @@ pub fn mount_here(
     let events = serve(session, signals, owner)?;
 
     if let Some(own) = &own {
-        wait_for_answer(&own.mount_point.path).map_err(session_error)?;
+        wait_for_answer(&own.mount_point.path).map_err(error::session)?;
     }
     announce(arguments, &summary, own.as_ref(), is_private);
     if let Some(launch) = launch {
         launch.live().map_err(system("go to the background"))?;
     }
-    wait(&events, own)
-        .map(|()| exit_status::DONE)
-        .inspect_err(|error| {
-            // The caller is gone, and standard error with it.
-            if !arguments.foreground {
-                error!("{error}");
-            }
-        })
+    wait(&events, own).inspect_err(|error| {
+        // The caller is gone, and standard error with it.
+        if !arguments.foreground {
+            error!("{error}");
+        }
+    })?;
+    Ok(exit_status::DONE)
 }
 
 /// Finds out whether the kernel takes files that it reads by itself. That it does not is an error
@@ -236,24 +239,11 @@ fn try_passthrough(options: &MountOptions, device: OwnedFd, catalog: &Weak<Vfs>)
     })
 }
 
-/// The error for what the operating system hardly ever refuses.
-pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |error| Error::System { what, error }
-}
-
-fn session_error(error: io::Error) -> Error {
-    Error::Fuse(FuseError::Session(error))
-}
-
 /// The error for a connection over which no session begins.
-fn unusable(mount_point: &Path, error: io::Error) -> Error {
-    let defect = match error.kind() {
-        io::ErrorKind::PermissionDenied => MountPointError::NotMounted,
-        _ => return session_error(error),
-    };
-    Error::MountPoint {
-        mount_point: mount_point.to_owned(),
-        defect,
+fn unusable(mount_point: &Path, error: io::Error) -> MountError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => MountPointError::NotMounted.of(mount_point),
+        _ => error::session(error),
     }
 }
 
@@ -271,7 +261,7 @@ fn acl(options: &MountOptions) -> SessionACL {
 fn owner(arguments: &MountArgs, launch: Option<&Launch>) -> io::Result<Option<File>> {
     let owner = match launch {
         Some(launch) => Some(launch.connection()?.into()),
-        None if arguments.until_eof => Some(daemon::take_stdin()?),
+        None if arguments.until_eof => Some(process::take_stdin()?),
         None => None,
     };
     Ok(owner.map(File::from))
@@ -292,7 +282,7 @@ fn serve(
     session: Session<Npzfs>,
     signals: SigSet,
     owner: Option<File>,
-) -> Result<Receiver<Event>, Error> {
+) -> Result<Receiver<Event>, MountError> {
     let (events, receiver) = mpsc::channel();
     let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
         let thread = thread::Builder::new().name(name.to_owned());
@@ -329,7 +319,7 @@ fn wait_for_answer(mount_point: &Path) -> io::Result<()> {
     // the request.
     let ask = || {
         // Where this cannot be done, it is asked all the same.
-        let _ = sys::leave_descriptors();
+        let _ = process::unshare_descriptors();
         statvfs(mount_point)
     };
     thread::scope(|scope| {
@@ -380,7 +370,7 @@ fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&MountGuard>, 
 }
 
 /// Waits until the mount is to end, or has ended.
-fn wait(events: &Receiver<Event>, mut own: Option<MountGuard>) -> Result<(), Error> {
+fn wait(events: &Receiver<Event>, mut own: Option<MountGuard>) -> Result<(), MountError> {
     // An error would say that both threads are gone.
     while let Ok(event) = events.recv() {
         match event {

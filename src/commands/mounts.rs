@@ -12,10 +12,9 @@ use anstyle::Style;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use crate::commands::error::Error;
-use crate::commands::mount::system;
+use crate::mount::error::{MountError, system};
 use crate::mount::probe;
-use crate::sys;
+use crate::sys::file;
 use crate::sys::mountinfo::{self, MountInfo, Place};
 use crate::ui::color::{FAULT, HEADING, NOTE, SOUND};
 use crate::ui::human::{Escaped, Size, TerminalSafeJson};
@@ -49,8 +48,8 @@ const HEADINGS: [&str; COLUMNS] = [
 /// The list of all mounts of npzfs that this process can see: a table, or JSON.
 ///
 /// # Errors
-/// [`Error::System`] where the kernel's list cannot be read.
-pub fn list(as_json: bool) -> Result<String, Error> {
+/// [`MountError::System`] where the kernel's list cannot be read.
+pub fn list(as_json: bool) -> Result<String, MountError> {
     let mut mounts = mountinfo::all().map_err(system("read /proc/self/mountinfo"))?;
     mounts.retain(MountInfo::is_npzfs);
     let answers = probe::ask_all(PATIENCE, &mounts, ask).into_iter();
@@ -110,7 +109,7 @@ fn ask(mount: &MountInfo) -> Vec<u8> {
         if place.mount.id != mount.id {
             return Ok(COVERED.into());
         }
-        sys::getxattr(&place.pinned_path(), c"user.npzfs.stats")
+        file::getxattr(&place.pinned_path(), c"user.npzfs.stats")
     });
     asked.unwrap_or_else(|error| match error.raw_os_error() {
         Some(libc::ENOTCONN | libc::ECONNABORTED) => DEAD.into(),

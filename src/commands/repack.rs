@@ -18,12 +18,12 @@ use std::path::{Path, PathBuf};
 use log::LevelFilter;
 use nix::unistd::{Gid, Uid, fchown};
 
-use crate::archive::file;
+use crate::archive::file_kind::FileKind;
 use crate::cli::RepackArgs;
 use crate::commands::error::Error;
-use crate::sys::thread_pool;
+use crate::sys::process;
 use crate::ui::human::Quoted;
-use crate::ui::logging;
+use crate::ui::logging::{self, Destination};
 use crate::ui::progress::Progress;
 use error::RepackError;
 use input::Input;
@@ -44,7 +44,7 @@ pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
     } else {
         LevelFilter::Warn
     };
-    logging::start(level, None, false)?;
+    logging::start(level, Destination::StandardError);
     let (input, mut items) = Input::open(&arguments.input)?;
     let target = target(arguments, &input)?;
     let align = if arguments.no_align {
@@ -72,7 +72,7 @@ pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
     };
     let threads = arguments
         .jobs
-        .map_or_else(|| thread_pool::processors().min(JOBS_MAX), usize::from);
+        .map_or_else(|| process::processors().min(JOBS_MAX), usize::from);
     let job = Job::new(&input, &items, &layout, file.file(), output, progress);
     job.write(threads)?;
     input.check_unchanged()?;
@@ -102,7 +102,7 @@ fn target(arguments: &RepackArgs, input: &Input) -> Result<PathBuf, RepackError>
     if let Ok(metadata) = fs::metadata(&output)
         && !metadata.is_file()
     {
-        let what = file::kind(&metadata);
+        let what = FileKind::of(metadata.file_type()).name();
         return Err(RepackError::NotReplaced { output, what });
     }
     if exists && !arguments.force {

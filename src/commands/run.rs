@@ -20,12 +20,13 @@ use nix::unistd::Pid;
 use crate::cli::{MountArgs, RunArgs};
 use crate::commands::error::Error;
 use crate::commands::mount::config;
-use crate::commands::mount::{self, Target, system};
+use crate::commands::mount::{self, Target};
 use crate::exit_status;
 use crate::mount::daemon::{self, Background};
+use crate::mount::error::{MountError, system};
 use crate::mount::mount_point::MountPoint;
 use crate::mount::unmount;
-use crate::sys;
+use crate::sys::process;
 
 /// Where the command finds the path of the mount.
 const VARIABLE: &str = "NPZFS_MOUNT";
@@ -60,7 +61,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Any [`Error`]; then the command was not run, or the mount is left.
 pub fn run(arguments: &RunArgs) -> Result<u8, Error> {
-    sys::notice_children();
+    process::reset_sigchld();
     // The mask that the caller has chosen, to go back to.
     let mask = block(&ENDING)?;
     let mount_point = MountPoint::private()?;
@@ -86,10 +87,10 @@ pub fn run(arguments: &RunArgs) -> Result<u8, Error> {
                 Ok(true) => server.wait(PATIENCE),
                 // What the command has left behind goes on using it.
                 Ok(false) => {}
-                Err(defect) => {
+                Err(error) => {
                     return result.and(Err(Error::Unmount {
                         mount_point: path,
-                        defect,
+                        error,
                     }));
                 }
             }
@@ -99,7 +100,7 @@ pub fn run(arguments: &RunArgs) -> Result<u8, Error> {
 }
 
 /// Keeps signals back; returns the signal mask as it was before.
-fn block(signals: &[Signal]) -> Result<SigSet, Error> {
+fn block(signals: &[Signal]) -> Result<SigSet, MountError> {
     let signals: SigSet = signals.iter().copied().collect();
     let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let before = before.map_err(io::Error::from);
@@ -118,7 +119,7 @@ fn run_command(command: &[OsString], path: &Path, mask: SigSet) -> Result<u8, Er
     let mut words = command.iter().map(|word| filled_in(word, path));
     let mut program = Command::new(words.next().unwrap_or_default());
     program.args(words).env(VARIABLE, path);
-    sys::set_mask_of(&mut program, mask);
+    process::set_signal_mask(&mut program, mask);
     // A memory-mapped frame has one open for each array.
     config::raise_descriptor_limit();
     let child = program.spawn().map_err(|error| Error::Command {

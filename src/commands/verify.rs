@@ -18,7 +18,7 @@ use crate::archive::file::IndexedFile;
 use crate::cli::VerifyArgs;
 use crate::commands::error::Error;
 use crate::exit_status;
-use crate::sys::thread_pool;
+use crate::sys::process;
 use report::Report;
 
 /// Checks archives and writes a report of each to standard output. Passes the error of an archive that
@@ -26,15 +26,13 @@ use report::Report;
 pub fn verify(arguments: &VerifyArgs, fail: impl Fn(&Error) -> u8) -> u8 {
     let mut out = BufWriter::new(AutoStream::auto(io::stdout().lock()));
     let mut worst = exit_status::DONE;
-    let jobs = arguments
-        .jobs
-        .map_or_else(thread_pool::processors, usize::from);
+    let jobs = arguments.jobs.map_or_else(process::processors, usize::from);
     for given in &arguments.archives {
         let archive = IndexedFile::open(given);
         let report = match archive.and_then(|archive| Report::new(archive, given, jobs)) {
             Ok(report) => report,
             Err(error) => {
-                worst = worst.max(fail(&error));
+                worst = worst.max(fail(&error.into()));
                 continue;
             }
         };

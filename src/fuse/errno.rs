@@ -4,7 +4,7 @@ use fuser::Errno;
 
 use super::xattr::XattrError;
 use crate::archive::Archive;
-use crate::archive::served_file::ReadError;
+use crate::archive::error::ReadError;
 use crate::tree::Ino;
 use crate::ui::human::error_text;
 use crate::vfs::VfsError;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::stats::Stats;
 use crate::archive::Archive;
-use crate::archive::served_file::ReadError;
+use crate::archive::error::ReadError;
 use crate::npy::NpyHeader;
 use crate::tree::Ino;
 use crate::ui::human::error_text;

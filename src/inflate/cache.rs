@@ -173,7 +173,7 @@ impl Entry {
                 ..
             } if storage.is_none_or(|storage| storage == *place)
                 && Arc::strong_count(contents.file()) == 1
-                && !sys::is_open_elsewhere(contents.file().as_file()) =>
+                && !sys::file::is_open_elsewhere(contents.file().as_file()) =>
             {
                 Some(contents.len())
             }

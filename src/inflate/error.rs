@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::archive::served_file::ReadError;
+use crate::archive::error::ReadError;
 use crate::ui::human::{Escaped, Size, error_text};
 
 /// The reason why a member is not inflated.

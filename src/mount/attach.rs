@@ -17,9 +17,9 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::{getgid, getuid};
 
-use crate::commands::error::{Error, FuseError, MountPointError};
+use crate::mount::error::{FuseError, MountError, MountPointError, system};
 use crate::mount::kernel_options::{self, KernelOptions};
-use crate::sys;
+use crate::sys::file;
 use crate::sys::mountinfo::FS_TYPE;
 use crate::ui::human::Escaped;
 
@@ -42,23 +42,23 @@ impl Attachment<'_> {
     /// to the kernel, on which no request was read yet.
     ///
     /// # Errors
-    /// [`Error::Fuse`] or [`Error::MountPoint`]; then nothing is mounted.
-    pub fn attach(&self, mount_point: &Path) -> Result<OwnedFd, Error> {
+    /// [`MountError`]; then nothing is mounted.
+    pub fn attach(&self, mount_point: &Path) -> Result<OwnedFd, MountError> {
         let device = match open_device() {
             Ok(device) => device,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Fuse(FuseError::NoDevice));
+                return Err(FuseError::NoDevice.into());
             }
             // fusermount3 can open it for users.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return self.by_fusermount(mount_point);
             }
-            Err(error) => return Err(Error::Fuse(FuseError::Device(error))),
+            Err(error) => return Err(FuseError::Device(error).into()),
         };
         match self.by_kernel(&device, mount_point) {
             Ok(()) => Ok(device.into()),
             Err(Errno::EPERM) if !getuid().is_root() => self.by_fusermount(mount_point),
-            Err(error) => Err(Error::Fuse(FuseError::Mount(error.into()))),
+            Err(error) => Err(FuseError::Mount(error.into()).into()),
         }
     }
 
@@ -79,12 +79,12 @@ impl Attachment<'_> {
         )
     }
 
-    fn by_fusermount(&self, mount_point: &Path) -> Result<OwnedFd, Error> {
+    fn by_fusermount(&self, mount_point: &Path) -> Result<OwnedFd, MountError> {
         let mut options = OsString::from(self.kernel.words().join(","));
         options.push(",default_permissions,subtype=npzfs,fsname=");
         options.push(kernel_options::escape(self.source.as_os_str()));
         self.add_data(&mut options);
-        let (socket, theirs) = UnixStream::pair().map_err(system)?;
+        let (socket, theirs) = UnixStream::pair().map_err(system("run fusermount3"))?;
         let child = Command::new(FUSERMOUNT)
             .arg("-o")
             .arg(options)
@@ -101,9 +101,9 @@ impl Attachment<'_> {
         let mut child = match child {
             Ok(child) => child,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Fuse(FuseError::NoFusermount));
+                return Err(FuseError::NoFusermount.into());
             }
-            Err(error) => return Err(system(error)),
+            Err(error) => return Err(system("run fusermount3")(error)),
         };
         let received = receive_descriptor(&socket);
         drop(socket);
@@ -112,7 +112,7 @@ impl Attachment<'_> {
             // Only words for an error message; without them it is a poorer one.
             let _ = stderr.read_to_end(&mut said);
         }
-        child.wait().map_err(system)?;
+        child.wait().map_err(system("run fusermount3"))?;
         // Once it has sent the connection, the mount is there, however it ends.
         match received {
             Ok(Some(device)) => Ok(device),
@@ -130,19 +130,16 @@ impl Attachment<'_> {
     }
 }
 
-fn fusermount_error(mount_point: &Path, said: &[u8]) -> Error {
+fn fusermount_error(mount_point: &Path, said: &[u8]) -> MountError {
     let reason = fusermount_reason(said);
     if reason.contains("user_allow_other") {
-        Error::Fuse(FuseError::AllowOther)
+        FuseError::AllowOther.into()
     } else if reason.contains("/dev/fuse") {
-        Error::Fuse(FuseError::Device(io::ErrorKind::PermissionDenied.into()))
+        FuseError::Device(io::ErrorKind::PermissionDenied.into()).into()
     } else if reason.contains("mountpoint") || reason.contains("mounting over") {
-        Error::MountPoint {
-            mount_point: mount_point.to_owned(),
-            defect: MountPointError::Refused(reason),
-        }
+        MountPointError::Refused(reason).of(mount_point)
     } else {
-        Error::Fuse(FuseError::Fusermount(reason))
+        FuseError::Fusermount(reason).into()
     }
 }
 
@@ -179,15 +176,8 @@ fn receive_descriptor(socket: &UnixStream) -> nix::Result<Option<OwnedFd>> {
         if let ControlMessageOwned::ScmRights(descriptors) = content
             && let [descriptor] = descriptors[..]
         {
-            return Ok(Some(sys::own_received(descriptor)));
+            return Ok(Some(file::own_received(descriptor)));
         }
     }
     Ok(None)
-}
-
-fn system(error: io::Error) -> Error {
-    Error::System {
-        what: "run fusermount3",
-        error,
-    }
 }

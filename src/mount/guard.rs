@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 
 use log::error;
 
-use crate::commands::error::{Error, FuseError, UnmountError};
-use crate::commands::mount::system;
 use crate::mount::attach::Attachment;
-use crate::mount::daemon::{self, Launch, Watched, Watcher};
+use crate::mount::auto_unmount::{self, Watched, Watcher};
+use crate::mount::daemon::Launch;
+use crate::mount::error::{self, MountError, UnmountError, system};
 use crate::mount::mount_point::MountPoint;
 use crate::mount::unmount;
 use crate::sys::mountinfo::Place;
@@ -34,16 +34,16 @@ impl MountGuard {
     /// the end. It drops its copy of `launch`.
     ///
     /// # Errors
-    /// [`Error::Fuse`], [`Error::MountPoint`] or [`Error::System`]; then nothing is mounted.
+    /// [`MountError`]; then nothing is mounted.
     pub fn make(
         mount_point: MountPoint,
         auto_unmount: bool,
         launch: &mut Option<Launch>,
         attachment: &Attachment<'_>,
-    ) -> Result<Option<(Self, OwnedFd)>, Error> {
+    ) -> Result<Option<(Self, OwnedFd)>, MountError> {
         let mut watcher = None;
         if auto_unmount {
-            let watched = daemon::watch(&mount_point.path, launch);
+            let watched = auto_unmount::watch(&mount_point.path, launch);
             match watched.map_err(system("start a process that watches"))? {
                 Watched::Watcher => return Ok(None),
                 Watched::Server(server) => watcher = Some(server),
@@ -58,11 +58,12 @@ impl MountGuard {
             mount_point,
         };
         let connection = attachment.attach(&own.mount_point.path)?;
-        let session_error = |error| Error::Fuse(FuseError::Session(error));
-        let place = Place::find(&own.mount_point.path).map_err(session_error)?;
+        let place = Place::find(&own.mount_point.path).map_err(error::session)?;
         own.device = Some(place.mount.device);
         if let Some(watcher) = &mut own.watcher {
-            watcher.mounted(place.mount.device).map_err(session_error)?;
+            watcher
+                .mounted(place.mount.device)
+                .map_err(error::session)?;
         }
         Ok(Some((own, connection)))
     }

@@ -10,9 +10,9 @@ use std::path::Path;
 use nix::sys::stat::{major, minor};
 
 use crate::cli::MountArgs;
-use crate::commands::error::{Error, MountPointError};
+use crate::mount::error::{MountError, MountPointError};
 use crate::mount::kernel_options::KernelOptions;
-use crate::sys;
+use crate::sys::file;
 
 /// Major and minor number of `/dev/fuse`.
 const FUSE: (u64, u64) = (10, 229);
@@ -20,9 +20,9 @@ const FUSE: (u64, u64) = (10, 229);
 /// The connection that a mount point stands for, if it is not one in the file system.
 ///
 /// # Errors
-/// [`Error::MountPoint`] where the descriptor is no connection, or an option is given that only
+/// [`MountError::MountPoint`] where the descriptor is no connection, or an option is given that only
 /// whoever mounts can keep.
-pub fn find(arguments: &MountArgs) -> Result<Option<OwnedFd>, Error> {
+pub fn find(arguments: &MountArgs) -> Result<Option<OwnedFd>, MountError> {
     let Some(number) = number(&arguments.mount_point) else {
         return Ok(None);
     };
@@ -30,10 +30,9 @@ pub fn find(arguments: &MountArgs) -> Result<Option<OwnedFd>, Error> {
         Some(option) => Err(MountPointError::MountedWithout(option)),
         None => take(number),
     };
-    taken.map(Some).map_err(|defect| Error::MountPoint {
-        mount_point: arguments.mount_point.clone(),
-        defect,
-    })
+    taken
+        .map(Some)
+        .map_err(|error| error.of(&arguments.mount_point))
 }
 
 fn number(mount_point: &Path) -> Option<RawFd> {
@@ -67,7 +66,7 @@ fn option_of_the_mounter(arguments: &MountArgs) -> Option<&'static str> {
 }
 
 fn take(number: RawFd) -> Result<OwnedFd, MountPointError> {
-    let connection = match sys::duplicate(number) {
+    let connection = match file::duplicate(number) {
         Ok(connection) => File::from(connection),
         Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
             return Err(MountPointError::NotOpen);
@@ -77,9 +76,9 @@ fn take(number: RawFd) -> Result<OwnedFd, MountPointError> {
     let metadata = connection.metadata().map_err(MountPointError::Io)?;
     let device = metadata.rdev();
     if !metadata.file_type().is_char_device() || (major(device), minor(device)) != FUSE {
-        return Err(MountPointError::NoConnection);
+        return Err(MountPointError::NotFuse);
     }
-    let blocks = sys::set_blocking(&connection);
+    let blocks = file::set_blocking(&connection);
     blocks.map_err(|error| MountPointError::Io(error.into()))?;
     Ok(connection.into())
 }
@@ -118,7 +117,7 @@ mod tests {
             .unwrap();
         let flags = || OFlag::from_bits_retain(fcntl(&connection, FcntlArg::F_GETFL).unwrap());
         assert!(flags().contains(OFlag::O_NONBLOCK));
-        sys::set_blocking(&connection).unwrap();
+        file::set_blocking(&connection).unwrap();
         assert!(!flags().contains(OFlag::O_NONBLOCK));
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use log::{info, warn};
 use nix::unistd::mkdtemp;
 
-use crate::commands::error::{Error, MountPointError};
+use crate::mount::error::{MountError, MountPointError};
 use crate::mount::unmount;
 use crate::sys::mountinfo::Place;
 use crate::ui::human::Escaped;
@@ -29,12 +29,9 @@ impl MountPoint {
     /// Checks the directory at `given`, or makes it. What a killed npzfs left there is cleaned up.
     ///
     /// # Errors
-    /// [`Error::MountPoint`]; then nothing was made.
-    pub fn prepare(given: &Path, nonempty: bool) -> Result<Self, Error> {
-        Self::prepare_or_defect(given, nonempty).map_err(|defect| Error::MountPoint {
-            mount_point: given.to_owned(),
-            defect,
-        })
+    /// [`MountError::MountPoint`]; then nothing was made.
+    pub fn prepare(given: &Path, nonempty: bool) -> Result<Self, MountError> {
+        Self::prepare_or_defect(given, nonempty).map_err(|error| error.of(given))
     }
 
     fn prepare_or_defect(given: &Path, nonempty: bool) -> Result<Self, MountPointError> {
@@ -86,8 +83,8 @@ impl MountPoint {
     /// files go.
     ///
     /// # Errors
-    /// [`Error::MountPoint`].
-    pub fn private() -> Result<Self, Error> {
+    /// [`MountError::MountPoint`].
+    pub fn private() -> Result<Self, MountError> {
         let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let runtime = runtime.filter(|path| path.is_absolute());
         // It may be left over from another user's session, and not to be used by this one.
@@ -95,10 +92,8 @@ impl MountPoint {
             return Ok(made);
         }
         let temporary = env::temp_dir();
-        Self::make_in(&temporary).map_err(|error| Error::MountPoint {
-            mount_point: temporary,
-            defect: MountPointError::CannotCreate(error),
-        })
+        Self::make_in(&temporary)
+            .map_err(|error| MountPointError::CannotCreate(error).of(temporary))
     }
 
     fn make_in(directory: &Path) -> io::Result<Self> {

@@ -11,8 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid};
 
-use crate::mount::daemon;
-use crate::sys;
+use crate::sys::process;
 
 /// Asks all questions at once, and returns the answers in the order of the questions: `None` where
 /// there was none after `patience`. An answer is never empty.
@@ -45,12 +44,12 @@ struct Asked {
 impl Asked {
     fn start(ask: impl FnOnce() -> Vec<u8>) -> io::Result<Self> {
         let (answer, mut asker) = UnixStream::pair()?;
-        match sys::fork()? {
+        match process::fork()? {
             ForkResult::Parent { child } => Ok(Self { answer, pid: child }),
             ForkResult::Child => {
                 drop(answer);
                 // Nobody is to wait for standard output to be closed by this process.
-                if daemon::leave().is_ok() {
+                if process::detach().is_ok() {
                     // Whoever does not wait any more does not want to know.
                     let _ = asker.write_all(&ask());
                 }

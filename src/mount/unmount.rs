@@ -12,11 +12,11 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::statvfs::statvfs;
 use serde_json::Value;
 
-use crate::commands::error::{Error, UnmountError};
 use crate::mount::attach::{self, FUSERMOUNT};
+use crate::mount::error::UnmountError;
 use crate::mount::holders;
 use crate::mount::probe;
-use crate::sys;
+use crate::sys::file;
 use crate::sys::mountinfo::{self, MountInfo, Place};
 
 /// How long to go on trying to unmount what is in use: a process that has just ended, or one that is
@@ -38,15 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// mount whose process was killed.
 ///
 /// # Errors
-/// [`Error::Unmount`].
-pub fn umount(given: &Path, lazy: bool) -> Result<(), Error> {
-    umount_or_defect(given, lazy).map_err(|defect| Error::Unmount {
-        mount_point: given.to_owned(),
-        defect,
-    })
-}
-
-fn umount_or_defect(given: &Path, lazy: bool) -> Result<(), UnmountError> {
+/// Any [`UnmountError`].
+pub fn umount(given: &Path, lazy: bool) -> Result<(), UnmountError> {
     let place = npzfs_at(given)?;
     if lazy {
         return detach(&place);
@@ -260,7 +253,7 @@ fn ask(place: &Place) -> Option<Server> {
         if is_dead(place) {
             return b"dead".to_vec();
         }
-        let stats = sys::getxattr(&place.pinned_path(), c"user.npzfs.stats");
+        let stats = file::getxattr(&place.pinned_path(), c"user.npzfs.stats");
         stats.unwrap_or_else(|_| b"live".to_vec())
     };
     let answer = probe::ask_all(PATIENCE, &[place], ask).pop()??;
@@ -293,7 +286,8 @@ mod tests {
     use super::*;
 
     fn refused(path: &str) -> String {
-        umount(Path::new(path), false).unwrap_err().to_string()
+        let error = umount(Path::new(path), false).unwrap_err();
+        format!("{path}: {error}")
     }
 
     #[test]

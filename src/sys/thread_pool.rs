@@ -4,7 +4,6 @@
 //! could list a directory meanwhile. What may wait is done here.
 
 use std::collections::VecDeque;
-use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -13,11 +12,6 @@ use super::sync::{lock, unpoisoned};
 
 /// The most threads there are. What comes when all of them wait has to wait, too.
 const THREADS_MAX: usize = 16;
-
-/// How many threads can run at the same time.
-pub fn processors() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
-}
 
 /// How long a thread stays when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(10);

@@ -1,55 +1,55 @@
-//! Where the log goes: standard error in the foreground, syslog in the background, or a file.
+//! The log: on standard error in the foreground, in syslog in the background, or in a file.
 
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::Write;
-use std::path::Path;
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::syslog::{Facility, LogFlags, Priority, Severity, openlog, syslog};
 
-use crate::commands::error::Error;
+/// The destination of log messages.
+#[derive(Debug)]
+pub enum Destination {
+    /// A file that is open for appending; each line has a time.
+    File(File),
+    /// syslog(3), as of a daemon.
+    Syslog,
+    /// Standard error, where `RUST_LOG` may override the level.
+    StandardError,
+}
 
-/// Starts to log what is at least as grave as `level`: to `file` if there is one, otherwise to
-/// standard error or, `in_background`, to syslog.
-///
-/// # Errors
-/// [`Error::Log`] where the file cannot be opened.
-pub fn start(level: LevelFilter, file: Option<&Path>, in_background: bool) -> Result<(), Error> {
+/// Starts the log with messages of `level` and more severe ones.
+pub fn start(level: LevelFilter, destination: Destination) {
     let mut builder = Builder::new();
     builder
         .filter_level(LevelFilter::Off)
         .filter_module("npzfs", level);
-    if tells_requests(level) {
+    if logs_requests(level) {
         builder.filter_module("fuser", level);
     }
-    if let Some(file) = file {
-        let opened = OpenOptions::new().append(true).create(true).open(file);
-        let log = opened.map_err(|error| Error::Log {
-            file: file.to_owned(),
-            error,
-        })?;
-        builder.target(Target::Pipe(Box::new(log)));
-        builder.init();
-    } else if in_background {
-        // Without a syslog nothing is lost that anybody could see.
-        let _ = openlog(Some(c"npzfs"), LogFlags::LOG_PID, Facility::LOG_DAEMON);
-        log::set_max_level(level);
-        let _ = log::set_boxed_logger(Box::new(Syslog { level }));
-    } else {
-        if env::var_os("RUST_LOG").is_some() {
-            builder = Builder::from_default_env();
+    match destination {
+        Destination::File(file) => builder.target(Target::Pipe(Box::new(file))).init(),
+        Destination::Syslog => {
+            // Where no syslog runs, its messages are lost: nothing else could show them.
+            let _ = openlog(Some(c"npzfs"), LogFlags::LOG_PID, Facility::LOG_DAEMON);
+            log::set_max_level(level);
+            let _ = log::set_boxed_logger(Box::new(Syslog { level }));
         }
-        builder.format(|out, record| writeln!(out, "npzfs: {}", record.args()));
-        builder.init();
+        Destination::StandardError => {
+            if env::var_os("RUST_LOG").is_some() {
+                builder = Builder::from_default_env();
+            }
+            builder
+                .format(|out, record| writeln!(out, "npzfs: {}", record.args()))
+                .init();
+        }
     }
-    Ok(())
 }
 
-/// Whether fuser's messages are wanted, too: it tells of each request at this level, and at others
-/// only of what went wrong because a client was killed or the mount ended.
-fn tells_requests(level: LevelFilter) -> bool {
+/// Whether fuser's messages belong in the log: at this level it logs each request. At lower ones it
+/// only logs failures that are none, because a client was killed or the mount ended.
+fn logs_requests(level: LevelFilter) -> bool {
     level >= LevelFilter::Debug
 }
 
@@ -60,7 +60,7 @@ struct Syslog {
 impl Log for Syslog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= self.level
-            && (metadata.target().starts_with("npzfs") || tells_requests(self.level))
+            && (metadata.target().starts_with("npzfs") || logs_requests(self.level))
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -149,7 +149,7 @@ impl OpenArchives {
         drop(state);
         if !closed.is_empty() {
             drop(closed);
-            sys::give_memory_back();
+            sys::memory::trim();
         }
         slot.keep(opened.clone());
         Ok(opened)

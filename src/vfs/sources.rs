@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::Archive;
+use crate::archive::error::{OpenError, OpenErrorKind, PassthroughError};
 use crate::archive::reflink::Reflinker;
 use crate::archive::watch::Watch;
-use crate::commands::error::{Error, PassthroughError};
 use crate::tree::Tree;
 use crate::ui::human::Size;
 use crate::vfs::{Folder, Named, Root};
@@ -52,9 +52,9 @@ impl Sources {
     /// directories in it.
     ///
     /// # Errors
-    /// Those of [`Archive::open`], [`Error::Open`] for a folder, and [`Error::Unreadable`] for an
-    /// archive of which nothing can be read, or not all where that is wanted.
-    pub fn open(paths: &[PathBuf], opening: OpenOptions<'_>) -> Result<Self, Error> {
+    /// [`OpenError`]; also for an archive of which nothing can be read, or not all where that is
+    /// wanted.
+    pub fn open(paths: &[PathBuf], opening: OpenOptions<'_>) -> Result<Self, OpenError> {
         let mut summary = Summary::default();
         let mut opened = Vec::new();
         for path in paths {
@@ -68,8 +68,7 @@ impl Sources {
                 if let Some(min) = opening.clone_min {
                     let passed = pass(&mut volume, min);
                     if let (Err(reason), true) = (passed, opening.must_pass) {
-                        let archive = path.clone();
-                        return Err(Error::Passthrough { archive, reason });
+                        return Err(OpenErrorKind::Passthrough(reason).of(path));
                     }
                 }
                 summary.add(&of_archive);
@@ -116,13 +115,10 @@ fn pass(volume: &mut Archive, min: u64) -> Result<(), PassthroughError> {
     Err(PassthroughError::NothingFit { min })
 }
 
-fn open_folder(path: &Path) -> Result<Folder, Error> {
+fn open_folder(path: &Path) -> Result<Folder, OpenError> {
     fs::canonicalize(path)
         .and_then(|path| Folder::open(&path))
-        .map_err(|error| Error::Open {
-            archive: path.to_owned(),
-            error,
-        })
+        .map_err(|error| OpenErrorKind::Io(error).of(path))
 }
 
 fn shown(opened: &[(&PathBuf, Named)]) -> PathBuf {
@@ -238,19 +234,21 @@ impl Summary {
     }
 
     /// Refuses an archive of which too little can be read.
-    fn refuse(&self, path: &Path, volume: &Archive, strict: bool) -> Result<(), Error> {
+    fn refuse(&self, path: &Path, volume: &Archive, strict: bool) -> Result<(), OpenError> {
         if self.unreadable == 0 || !strict && self.unreadable < self.members {
             return Ok(());
         }
         let mut files = volume.tree.files();
         let first = files.find_map(|member| Some((member, member.problem.as_deref()?)));
         first.map_or(Ok(()), |(member, problem)| {
-            Err(Error::Unreadable {
-                archive: path.to_owned(),
-                member: volume.tree.name_of(member).to_vec(),
-                problem: problem.clone(),
+            let member = volume.tree.name_of(member).to_vec();
+            let error = problem.clone();
+            Err(OpenErrorKind::Unreadable {
+                member,
+                error,
                 strict,
-            })
+            }
+            .of(path))
         })
     }
 }

@@ -30,7 +30,7 @@ impl DosTimes {
             return self.unset;
         }
         let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
-        let local_hour = |hour| sys::local_hour(year, month, day, hour);
+        let local_hour = |hour| sys::time::local_hour(year, month, day, hour);
         let first_and_last = || local_hour(0).zip(local_hour(23));
         let hour = time >> 11;
         let hour_start = match *self.days.entry(date).or_insert_with(first_and_last) {

@@ -6,8 +6,7 @@ use std::process::Command;
 
 use clap::CommandFactory;
 use npzfs::cli::Cli;
-use npzfs::commands::mount_helper;
-use npzfs::exit_status;
+use npzfs::exit_status::{self, mount8};
 use serde_json::Value;
 
 use crate::fixture::{Archive, npy};
@@ -164,10 +163,10 @@ fn the_manual_page_and_the_help_have_every_exit_status() {
     assert_eq!(section.matches("\n.It ").count(), statuses.len());
     let statuses = [
         exit_status::DONE,
-        mount_helper::status::USAGE,
-        mount_helper::status::SYSTEM,
-        mount_helper::status::BUG,
-        mount_helper::status::FAILED,
+        mount8::USAGE,
+        mount8::SYSTEM,
+        mount8::BUG,
+        mount8::FAILED,
     ];
     let help = run(npzfs().arg0("mount.npzfs").arg("--help")).out;
     for status in statuses {

@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::archive::Archive;
+use crate::archive::error::ReadError;
 use crate::archive::lane::Lane;
-use crate::archive::served_file::ReadError;
 use crate::archive::slice::FileSlice;
 use crate::extent::Extent;
 use crate::npy::{self, NpyHeader};

@@ -18,7 +18,7 @@ pub(super) fn write(out: &mut impl Write, listing: &Listing<'_>) -> Result<(), E
     let written = object(out, listing);
     // End the line even if the object is incomplete, so that the next one can be parsed.
     text(out, "\n")?;
-    written.and_then(|()| listing.check())
+    written.and_then(|()| Ok(listing.check()?))
 }
 
 fn object(out: &mut impl Write, listing: &Listing<'_>) -> Result<(), Error> {

@@ -10,9 +10,8 @@ use super::frame::{self, Frame};
 use super::headers::HeaderReader;
 use super::row::{Npy, Row};
 use crate::archive::Archive;
+use crate::archive::error::{OpenError, OpenErrorKind, ReadError};
 use crate::archive::reflink::{self, Reflinker};
-use crate::archive::served_file::ReadError;
-use crate::commands::error::Error;
 use crate::tree::Ino;
 use crate::zip::{ArchiveError, Member, Method};
 
@@ -27,7 +26,7 @@ pub(super) struct Listing<'a> {
 impl<'a> Listing<'a> {
     /// Opens the archive at `given`. It is not watched: [`check`](Self::check) looks for changes once,
     /// at the end.
-    pub(super) fn open(given: &'a Path) -> Result<Self, Error> {
+    pub(super) fn open(given: &'a Path) -> Result<Self, OpenError> {
         let mut archive = Archive::open(given, given, true, None)?;
         if geteuid().is_root()
             && let Ok(reflinker) = Reflinker::beside(&archive.path, reflink::MIN_DEFAULT)
@@ -49,7 +48,7 @@ impl<'a> Listing<'a> {
 
     /// The members in the order of the archive. Each call reads all npy headers again, since those of
     /// a million members would take more memory than the reading takes time.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Row<'_>, Error>> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Row<'_>, OpenError>> {
         let mut headers = HeaderReader::new(&self.archive);
         self.archive.tree.members().map(move |(member, ino)| {
             let path = ino.and_then(|ino| self.archive.tree.path(ino));
@@ -75,7 +74,7 @@ impl<'a> Listing<'a> {
     }
 
     /// The StaticFrame frame that the archive holds, if it holds one.
-    pub(super) fn frame(&self) -> Result<Option<Frame>, Error> {
+    pub(super) fn frame(&self) -> Result<Option<Frame>, OpenError> {
         let meta = self
             .file(frame::META)
             .filter(|member| member.size <= frame::META_MAX);
@@ -105,25 +104,20 @@ impl<'a> Listing<'a> {
     }
 
     /// Returns an error if the archive has changed since it was indexed, since rows may be wrong then.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), OpenError> {
         if self.archive.data().file().has_changed() {
             return Err(self.changed());
         }
         Ok(())
     }
 
-    fn changed(&self) -> Error {
-        Error::Archive {
-            archive: self.given.to_owned(),
-            defect: ArchiveError::Changed,
-        }
+    fn changed(&self) -> OpenError {
+        OpenErrorKind::Archive(ArchiveError::Changed).of(self.given)
     }
 
     /// The error for an archive that cannot be read. A change explains it better than `error` does.
-    fn read_error(&self, error: io::Error) -> Error {
-        self.check().err().unwrap_or_else(|| Error::Archive {
-            archive: self.given.to_owned(),
-            defect: ArchiveError::Read(error),
-        })
+    fn read_error(&self, error: io::Error) -> OpenError {
+        let error = OpenErrorKind::Archive(ArchiveError::Read(error));
+        self.check().err().unwrap_or_else(|| error.of(self.given))
     }
 }

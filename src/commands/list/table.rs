@@ -61,7 +61,7 @@ pub(super) fn write(
     }
     let archive = Size(listing.len_bytes());
     table.paragraph(&format!("{totals}, {archive} archive"), 0, plain)?;
-    listing.check()
+    Ok(listing.check()?)
 }
 
 /// Shortens columns, the widest first, until a line fits.

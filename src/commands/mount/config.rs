@@ -1,5 +1,6 @@
 //! What the options of a mount come to, on this machine and for this user.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use crate::commands::error::Error;
 use crate::fuse::Ownership;
 use crate::inflate::Limits;
 use crate::sys::cgroup;
-use crate::sys::thread_pool;
+use crate::sys::process;
+use crate::ui::logging::Destination;
 use crate::vfs::VfsConfig;
 
 /// The threads that answer requests, unless the user says how many.
@@ -31,6 +33,25 @@ pub fn log_level(options: &MountOptions) -> LevelFilter {
         (false, 1) => LevelFilter::Info,
         (false, _) => LevelFilter::Debug,
     }
+}
+
+/// Returns where the log goes.
+///
+/// # Errors
+/// [`Error::Log`] where the file cannot be opened.
+pub fn log_destination(options: &MountOptions, in_background: bool) -> Result<Destination, Error> {
+    let Some(file) = &options.log else {
+        return Ok(if in_background {
+            Destination::Syslog
+        } else {
+            Destination::StandardError
+        });
+    };
+    let opened = File::options().append(true).create(true).open(file);
+    opened.map(Destination::File).map_err(|error| Error::Log {
+        file: file.clone(),
+        error,
+    })
 }
 
 /// How archives are found and shown.
@@ -117,7 +138,7 @@ pub fn limits(options: &MountOptions) -> Result<Limits, Error> {
 
 /// How many threads answer requests.
 pub fn threads(options: &MountOptions) -> usize {
-    let default = || thread_pool::processors().min(THREADS_MAX);
+    let default = || process::processors().min(THREADS_MAX);
     options.threads.map_or_else(default, usize::from)
 }
 
@@ -125,5 +146,5 @@ pub fn threads(options: &MountOptions) -> usize {
 /// off, or there is no second processor for the client.
 pub fn poll_timeout(options: &MountOptions) -> Option<Duration> {
     let timeout = Duration::from_micros(options.poll_us.into());
-    (!timeout.is_zero() && thread_pool::processors() > 1).then_some(timeout)
+    (!timeout.is_zero() && process::processors() > 1).then_some(timeout)
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::exit_status;
 use crate::ui::human::{Escaped, error_text};
 use crate::zip::DecodeError;
 
@@ -80,21 +79,9 @@ pub enum RepackError {
 }
 
 impl RepackError {
-    /// Returns the exit status for this error.
-    pub fn status(&self) -> u8 {
-        match self {
-            Self::Contents { error, .. } if is_fault(error) => exit_status::DAMAGED,
-            Self::Contents { .. } | Self::Read { .. } | Self::Changed { .. } => {
-                exit_status::ARCHIVE
-            }
-            Self::NoFile { .. }
-            | Self::LongName { .. }
-            | Self::Exists { .. }
-            | Self::NotReplaced { .. }
-            | Self::Inside { .. }
-            | Self::Write { .. }
-            | Self::Verify { .. } => exit_status::FAILED,
-        }
+    /// Whether the archive is damaged, as opposed to unreadable.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Contents { error, .. } if is_fault(error))
     }
 }
 

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::RepackError;
-use crate::archive::file::{self, IndexedFile};
+use crate::archive::error::OpenErrorKind;
+use crate::archive::file::IndexedFile;
+use crate::archive::file_kind::FileKind;
 use crate::commands::error::Error;
 use crate::extent::Extent;
 use crate::sys;
@@ -58,8 +60,7 @@ impl Input {
     /// Opens `given` and returns its items in the order in which they are packed.
     ///
     /// # Errors
-    /// Those of [`IndexedFile::open`]; [`Error::Unreadable`] for a member that cannot be read;
-    /// [`RepackError::NoFile`] or [`RepackError::LongName`] for a file that an archive cannot hold.
+    /// [`Error::Open`], also for a member that cannot be read; [`RepackError::NoFile`] or [`RepackError::LongName`] for a file that an archive cannot hold.
     pub(super) fn open(given: &Path) -> Result<(Self, Vec<Item>), Error> {
         if fs::metadata(given).is_ok_and(|metadata| metadata.is_dir()) {
             return Ok((Self::Directory(given.to_owned()), files_below(given)?));
@@ -67,10 +68,8 @@ impl Input {
         let archive = IndexedFile::open(given)?;
         let modified = archive.modified();
         let given = given.to_owned();
-        let tree = Tree::new(archive.index, modified).map_err(|_| Error::Archive {
-            archive: given.clone(),
-            defect: ArchiveError::TooLarge,
-        })?;
+        let tree = Tree::new(archive.index, modified)
+            .map_err(|_| OpenErrorKind::Archive(ArchiveError::TooLarge).of(&given))?;
         let items = shown_members(&given, &tree)?;
         let archive = Archive {
             given,
@@ -203,12 +202,12 @@ fn shown_members(archive: &Path, tree: &Tree) -> Result<Vec<Item>, Error> {
         if let Some(problem) = member.problem.as_deref()
             && !is_directory
         {
-            return Err(Error::Unreadable {
-                archive: archive.to_owned(),
+            let error = OpenErrorKind::Unreadable {
                 member: tree.name_of(member).to_vec(),
-                problem: problem.clone(),
+                error: problem.clone(),
                 strict: true,
-            });
+            };
+            return Err(error.of(archive).into());
         }
         let size = if is_directory { 0 } else { member.size };
         let timestamp = i32::try_from(member.modified).ok();
@@ -246,9 +245,9 @@ fn files_below(root: &Path) -> Result<Vec<Item>, Error> {
             } else if metadata.is_file() {
                 items.push(item_of(name, &metadata)?);
             } else {
-                let what = match file::kind(&metadata) {
-                    _ if metadata.is_dir() => "a symbolic link to a directory",
-                    what => what,
+                let what = match FileKind::of(metadata.file_type()) {
+                    FileKind::Directory => "a symbolic link to a directory",
+                    kind => kind.name(),
                 };
                 return Err(RepackError::NoFile { path, what }.into());
             }
@@ -290,7 +289,7 @@ fn path_of(root: &Path, item: &Item) -> PathBuf {
 /// The MS-DOS time closest to a time in seconds since 1970 (UTC). There is none before 1980 or after
 /// 2107, and seconds are even.
 fn stamp_of(modified: i64) -> Stamp {
-    let [year, month, day, hour, minute, second] = match sys::local_time(modified) {
+    let [year, month, day, hour, minute, second] = match sys::time::local_time(modified) {
         Some(time @ [1980..=2107, ..]) => time.map(|number| number as u16),
         _ if modified < 0 => [1980, 1, 1, 0, 0, 0],
         Some([..1980, ..]) => [1980, 1, 1, 0, 0, 0],
@@ -319,7 +318,7 @@ mod tests {
         let last = ((2107, 12, 31), (23, 59, 58));
         assert_eq!((parts(0), parts(i64::MIN)), (first, first));
         assert_eq!((parts(1 << 40), parts(i64::MAX)), (last, last));
-        let new_year = sys::local_hour(2024, 1, 1, 0).unwrap();
+        let new_year = sys::time::local_hour(2024, 1, 1, 0).unwrap();
         assert_eq!(parts(new_year + 3601), ((2024, 1, 1), (1, 0, 0)));
         assert_eq!(parts(new_year - 1), ((2023, 12, 31), (23, 59, 58)));
     }

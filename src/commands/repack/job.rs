@@ -236,7 +236,7 @@ fn share_blocks(from: &File, extent: Extent, to: &File, offset: u64) -> u64 {
     let is_aligned = |offset: u64| offset.is_multiple_of(BLOCK_LEN);
     let is_shareable = blocks.len > 0 && is_aligned(blocks.start) && is_aligned(offset);
     // An error that matters occurs again when the bytes are written.
-    if is_shareable && sys::clone_range(from, blocks, to, offset).is_ok() {
+    if is_shareable && sys::file::clone_range(from, blocks, to, offset).is_ok() {
         blocks.len
     } else {
         0

@@ -145,9 +145,9 @@ fn remove(temporary: &mut Option<PathBuf>) {
 /// Starts a thread that removes the file when a signal is about to end this process.
 fn remove_on_signal(temporary: Arc<Mutex<Option<PathBuf>>>) -> io::Result<()> {
     // nohup(1) has its command ignore SIGHUP, and shells have background jobs ignore SIGINT.
-    let ending = sys::ENDING
+    let ending = sys::process::TERMINATION_SIGNALS
         .into_iter()
-        .filter(|&signal| !sys::is_ignored(signal));
+        .filter(|&signal| !sys::process::is_ignored(signal));
     let signals: SigSet = ending.collect();
     signals.thread_block()?;
     let wait = move || {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::contents::Contents;
 use super::finding::{Fault, Note};
+use crate::archive::error::{OpenError, OpenErrorKind};
 use crate::archive::file::IndexedFile;
 use crate::archive::version::FileVersion;
-use crate::commands::error::Error;
 use crate::ui::color::{FAULT, NOTE, SOUND};
 use crate::ui::human::{Escaped, Size};
 use crate::zip::{ArchiveError, Gaps, Index};
@@ -29,11 +29,9 @@ pub(super) struct Report {
 
 impl Report {
     /// Checks an open archive with `jobs` threads.
-    pub(super) fn new(archive: IndexedFile, given: &Path, jobs: usize) -> Result<Self, Error> {
-        let layout = Gaps::find(&archive.file, &archive.index).map_err(|error| Error::Archive {
-            archive: given.to_owned(),
-            defect: ArchiveError::Read(error),
-        })?;
+    pub(super) fn new(archive: IndexedFile, given: &Path, jobs: usize) -> Result<Self, OpenError> {
+        let layout = Gaps::find(&archive.file, &archive.index)
+            .map_err(|error| OpenErrorKind::Archive(ArchiveError::Read(error)).of(given))?;
         let found = Contents::new(&archive, given).check(jobs);
         let mut faults = found.faults;
         let members = (0..).zip(&archive.index.members);

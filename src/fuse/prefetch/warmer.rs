@@ -74,7 +74,7 @@ impl Warmer {
         let (told, counted) = (number.clone(), returns.clone());
         let thread = thread::Builder::new().name("scout".to_owned());
         thread.spawn(move || {
-            if sys::leave_descriptors().is_ok() {
+            if sys::process::unshare_descriptors().is_ok() {
                 told.store(gettid().as_raw().cast_unsigned(), Ordering::Relaxed);
                 scout(&receiver, &counted, is_back);
             }
