@@ -21,6 +21,7 @@ pub mod sources;
 pub mod status;
 mod subtree;
 mod subtrees;
+pub mod summary;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -37,11 +38,10 @@ pub use config::VfsConfig;
 use entry::FOLDER_TTL;
 pub use entry::{Entry, STATIC_TTL};
 pub use error::VfsError;
-pub use folder::Folder;
 use folder::FolderEntry;
 use inode::Inode;
 use open_archives::OpenArchives;
-pub use root::{Named, Root};
+use root::{Root, Source};
 use subtree::{MountedArchive, Origin, Subtree, SubtreeKind};
 use subtrees::{Key, Subtrees};
 
@@ -63,10 +63,10 @@ impl Vfs {
     pub fn new(root: Root, config: VfsConfig, inflater: Inflater, watch: Watch) -> Self {
         let subtrees = Subtrees::default();
         let kind = match root {
-            Root::One(named) => named.into(),
+            Root::One(source) => source.into(),
             Root::Several(several) => {
-                let add = |(name, named): (OsString, Named)| {
-                    Some((name, subtrees.add(Ino::ROOT, named.into())?))
+                let add = |(name, source): (OsString, Source)| {
+                    Some((name, subtrees.add(Ino::ROOT, source.into())?))
                 };
                 SubtreeKind::Sources(several.into_iter().filter_map(add).collect())
             }

@@ -34,7 +34,8 @@ use crate::tree::Ino;
 use crate::ui::human::{Escaped, Quoted};
 use crate::ui::logging::{self, Destination};
 use crate::vfs::Vfs;
-use crate::vfs::sources::{OpenOptions, Sources, Summary};
+use crate::vfs::sources::{OpenOptions, Sources};
+use crate::vfs::summary::Summary;
 
 /// How long those who use a mount may go on when a signal has ended it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -88,11 +89,11 @@ pub fn check(arguments: &MountArgs) -> Result<(), Error> {
 fn open(arguments: &MountArgs, watch: &Watch) -> Result<(Sources, Limits), Error> {
     let options = &arguments.options;
     let opening = OpenOptions {
-        inflates: options.deflated == Deflated::Inflate,
+        inflate_enabled: options.deflated == Deflated::Inflate,
         strict: options.strict,
         strip_suffix: options.strip_suffix,
         clone_min: config::clone_min(options),
-        must_pass: options.passthrough == Passthrough::On,
+        passthrough_required: options.passthrough == Passthrough::On,
         watch,
     };
     let sources = Sources::open(&arguments.archives, opening)?;

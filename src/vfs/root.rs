@@ -11,14 +11,14 @@ use crate::archive::Archive;
 
 /// An archive or a folder on the command line.
 #[derive(Debug)]
-pub enum Named {
+pub enum Source {
     /// An archive, which stays open.
     Archive(Arc<Archive>),
     /// A folder.
     Folder(Folder),
 }
 
-impl Named {
+impl Source {
     /// Returns the absolute path.
     pub fn path(&self) -> PathBuf {
         match self {
@@ -28,11 +28,11 @@ impl Named {
     }
 }
 
-impl From<Named> for SubtreeKind {
-    fn from(named: Named) -> Self {
-        match named {
-            Named::Archive(archive) => Self::Archive(MountedArchive::pinned(archive)),
-            Named::Folder(folder) => Self::Folder(folder),
+impl From<Source> for SubtreeKind {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Archive(archive) => Self::Archive(MountedArchive::pinned(archive)),
+            Source::Folder(folder) => Self::Folder(folder),
         }
     }
 }
@@ -41,7 +41,7 @@ impl From<Named> for SubtreeKind {
 #[derive(Debug)]
 pub enum Root {
     /// The members of an archive, or the contents of a folder.
-    One(Named),
+    One(Source),
     /// Several archives and folders, by the names under which they are shown.
-    Several(BTreeMap<OsString, Named>),
+    Several(BTreeMap<OsString, Source>),
 }
