@@ -28,6 +28,27 @@ done
 wait
 """
 
+# Dask sends arrays that outlive their mount to workers that do not know the archive.
+OUTLIVING = """
+import sys
+import dask
+import dask.array as da
+import npzfs
+import numpy as np
+from dask.distributed import Client, LocalCluster
+
+if __name__ == "__main__":
+    with npzfs.load(sys.argv[1]) as arrays:
+        x = arrays["numbers"]
+    blocks = da.from_array(x, chunks=20_000)
+    print(blocks.sum().compute(scheduler="processes"))
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        with Client(cluster) as client:
+            print(client.submit(np.sum, x).result())
+            print(client.submit(np.sum, client.scatter(x[::3])).result())
+            print(blocks.sum().compute())
+"""
+
 
 @pytest.fixture
 def environment(tmp_path):
@@ -96,6 +117,14 @@ def test_workers_of_an_engine_each_mount_the_archive_and_sum_their_blocks(
     command = [sys.executable, EXAMPLES / f"{engine}_sum.py", archive, "numbers"]
     out = said(*command, f"--workers={WORKERS}", environment=environment)
     assert float(out) == np.arange(100_003.0).sum()
+
+
+def test_dask_workers_get_arrays_that_outlive_their_mount(archive, environment, tmp_path):
+    program = tmp_path / "outliving.py"
+    program.write_text(OUTLIVING)
+    out = said(sys.executable, program, archive, environment=environment)
+    total, third = np.arange(100_003.0).sum(), np.arange(0, 100_003.0, 3).sum()
+    assert [*map(float, out.split())] == [total, total, third, total]
 
 
 def test_a_slurm_job_sums_blocks_on_each_node(archive, environment, tmp_path):

@@ -152,7 +152,7 @@ def test_every_exit_status_of_a_mount_has_its_exception():
     section = MANUAL.read_text().split("\n.Sh EXIT STATUS\n")[1].split("\n.El\n")[0]
     statuses = {int(status) for status in re.findall(r"^\.It (\d+)$", section, re.MULTILINE)}
     # Done; failed, which is the base of all; and what only `npzfs run` ends with.
-    assert set(_errors._OF_STATUS) == statuses - {0, 1, 126, 127}
+    assert set(_errors._BY_STATUS) == statuses - {0, 1, 126, 127}
     assert npzfs.Error.status == 1
 
 

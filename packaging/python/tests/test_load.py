@@ -155,6 +155,48 @@ def test_it_can_be_pickled(archive, place, monkeypatch):
     again.close()
 
 
+def wide(fields, name="field"):
+    """A table with many fields, and so with a long npy header."""
+    return np.ones(3, dtype=[(f"{name} {i:04}", "i1") for i in range(fields)])
+
+
+@pytest.mark.filterwarnings("ignore:Stored array in format")
+def test_tables_with_long_headers_are_mapped(place):
+    tables = {"latin": wide(800), "unicode": wide(800, "größe")}
+    np.savez(place / "a.npz", **tables)
+    with npzfs.load(place / "a.npz") as arrays:
+        for name, table in tables.items():
+            assert isinstance(arrays[name], np.memmap)
+            assert np.array_equal(arrays[name], table)
+
+
+@pytest.mark.filterwarnings("ignore:Stored array in format")
+@pytest.mark.parametrize("name", ["field", "größe"])
+def test_max_header_size_is_that_of_numpy_load(place, name):
+    np.savez(place / "a.npz", wide=wide(800, name), wider=wide(4000, name))
+    with npzfs.load(place / "a.npz", max_header_size=10_000) as arrays:
+        for refused in ("wide", "wider"):
+            with pytest.raises(ValueError, match="max_header_size"):
+                arrays[refused]
+    with npzfs.load(place / "a.npz") as arrays:
+        with pytest.raises(ValueError, match="max_header_size"):
+            arrays["wider"]
+    with npzfs.load(place / "a.npz", max_header_size=1_000_000) as arrays:
+        with pickle.loads(pickle.dumps(arrays)) as again:
+            for loaded in (arrays, again):
+                assert np.array_equal(loaded["wider"], wide(4000, name))
+
+
+def test_a_long_header_that_npzfs_cannot_parse_is_refused(place):
+    text = "{'descr': '<f8', 'fortran_order': False, 'shape': (1" + "+1" * 6000 + ",)}\n"
+    header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+    with zipfile.ZipFile(place / "a.npz", "w") as file:
+        file.writestr("x.npy", header + bytes(8 * 6001))
+    with npzfs.load(place / "a.npz") as arrays:
+        with pytest.raises(ValueError, match="max_header_size"):
+            arrays["x"]
+
+
 def test_it_shares_the_mount_of_the_same_archive(archive, place):
     with npzfs.mount(archive) as path, npzfs.load(archive) as arrays:
         assert mounts(place) == [str(path)]

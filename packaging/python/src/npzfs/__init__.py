@@ -3,11 +3,11 @@
     with npzfs.mount("frame.npz") as path:              # a directory of .npy files
         x = np.load(path / "x.npy", mmap_mode="r")
     arrays = npzfs.load("frame.npz")                    # a mapping of names to numpy.memmap
-    members = npzfs.list("frame.npz").members           # what is in it, without mounting it
+    members = npzfs.list("frame.npz").members           # the contents, without mounting
     frame = npzfs.frame("frame.npz")                    # a memory-mapped static_frame.Frame
 
-The program ``npzfs``, whose manual page says all about mounts and options, does the work; it comes
-with this package. Another one is used if the environment variable ``NPZFS`` names it.
+This package runs the program ``npzfs``, which is part of it. The environment variable ``NPZFS``
+selects another one. Its manual page, npzfs(1), describes mounts and their options in full.
 """
 
 from __future__ import annotations

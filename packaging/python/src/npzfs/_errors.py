@@ -1,4 +1,4 @@
-"""What can go wrong: exceptions with the program's own message."""
+"""Exceptions for the failures of the program npzfs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Optional
 
 
 class Error(Exception):
-    """Something that the program npzfs refused or failed to do. All others derive from it.
+    """The program npzfs failed. The base class of all exceptions of this package.
 
     Attributes:
-        message: What the program said, as a rule one line that names the archive.
-        status: Its exit status, as the manual page lists them; if a signal has ended it, minus the
-            number of that.
+        message: The program's error message, usually one line that names the archive.
+        status: Its exit status, as listed in the manual page; or, if a signal ended the program,
+            minus the number of the signal.
     """
 
     status = 1
@@ -25,13 +25,13 @@ class Error(Exception):
 
 
 class UsageError(Error, ValueError):
-    """An option has a value that the program does not take, or goes with no other one given."""
+    """An option has an invalid value, or conflicts with another option."""
 
     status = 2
 
 
 class MountPointError(Error, OSError):
-    """The directory to mount on cannot be used."""
+    """The mount point cannot be used."""
 
     status = 10
 
@@ -49,7 +49,7 @@ class CannotOpen(Error, OSError):
 
 
 class NotFound(CannotOpen, FileNotFoundError):
-    """There is no such archive."""
+    """The archive does not exist."""
 
     def __init__(self, message: str, status: Optional[int] = None) -> None:
         super().__init__(message, status)
@@ -57,30 +57,30 @@ class NotFound(CannotOpen, FileNotFoundError):
 
 
 class NotAnArchive(Error, ValueError):
-    """The file is no ZIP archive."""
+    """The file is not a ZIP archive."""
 
     status = 21
 
 
 class DamagedArchive(Error, ValueError):
-    """The archive is damaged: truncated, for example."""
+    """The archive is damaged, for example truncated."""
 
     status = 22
 
 
 class Unreadable(Error, OSError):
-    """Members cannot be read: they are encrypted, damaged, or compressed in an unknown way."""
+    """Members are encrypted, damaged, or compressed by an unsupported method."""
 
     status = 23
 
 
 class ProgramNotFound(Error, FileNotFoundError):
-    """The program npzfs itself is not there. Its wheel has it."""
+    """The program npzfs was not found. The wheel of this package contains it."""
 
     status = 127
 
 
-_OF_STATUS = {
+_BY_STATUS = {
     error.status: error
     for error in (
         UsageError,
@@ -94,6 +94,6 @@ _OF_STATUS = {
 }
 
 
-def error_of(status: int, message: str) -> Error:
-    """The exception for an exit status of the program."""
-    return _OF_STATUS.get(status, Error)(message, status)
+def from_status(status: int, message: str) -> Error:
+    """Return the exception for an exit status of the program."""
+    return _BY_STATUS.get(status, Error)(message, status)

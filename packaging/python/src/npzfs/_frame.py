@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._mount import mounted
+from ._mount import open_mount
 
 if TYPE_CHECKING:
     from static_frame import TFrameAny
@@ -15,30 +15,29 @@ if TYPE_CHECKING:
 
 
 def frame(archive: StrPath, **options: Unpack[Options]) -> TFrameAny:
-    """Open a frame that StaticFrame has stored with ``Frame.to_npz``, memory-mapped.
+    """Open a frame that ``Frame.to_npz`` of StaticFrame has written, memory-mapped.
 
-    Nothing has to be closed: each array keeps what it is mapped from, and that goes when the last
-    of them does. There is one open file for each array; if these are too many, raise the limit
-    first, by ``resource.setrlimit`` or ``ulimit -n``.
+    The frame need not be closed: the mount ends with its last array. Each array keeps one file
+    open. For wide frames raise the limit first, with ``resource.setrlimit`` or ``ulimit -n``.
 
     Args:
-        archive: The archive.
-        options: As for `mount`.
+        archive: The path of the archive.
+        options: See `mount`.
 
     Returns:
-        A ``static_frame.Frame`` with the shape, types and labels of the one that was stored.
+        A ``static_frame.Frame`` with the shape, types and labels of the stored one.
 
     Raises:
         ImportError: StaticFrame is not installed.
-        OSError: It takes more open files than are allowed, for example.
-        Error: As for `mount`.
+        OSError: An array cannot be mapped, for example because of the limit of open files.
+        Error: See `mount`.
     """
     try:
         import static_frame
     except ImportError as error:
         message = "npzfs.frame needs StaticFrame: pip install 'npzfs[static-frame]'"
         raise ImportError(message) from error
-    with mounted("frame", [archive], options) as path:
-        # Left alone, the second one: it would take the pages away from under the frame.
+    with open_mount("frame", [archive], options) as path:
+        # The second value unmaps the arrays of the frame, so it must not be called.
         mapped, _ = static_frame.Frame.from_npy_mmap(path)
     return mapped

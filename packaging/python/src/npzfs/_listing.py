@@ -1,4 +1,4 @@
-"""What an archive holds, without mounting it."""
+"""The contents of an archive, read without mounting it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ if TYPE_CHECKING:
     from ._program import StrPath
 
 Label = Union[None, str, int, float, bool, Tuple[Any, ...]]
-"""A name as StaticFrame writes it."""
+"""A name as StaticFrame stores it."""
 
 
 @dataclass(frozen=True)
 class Npy:
-    """What the npy header of a member says.
+    """The npy header of a member.
 
     Attributes:
-        version: Of the format: ``"1.0"``, ``"2.0"`` or ``"3.0"``.
-        dtype: Such as ``"<f8"``, or the list of fields of a structured one, as text.
-        fortran_order: Whether the first index runs fastest.
+        version: The format version: ``"1.0"``, ``"2.0"`` or ``"3.0"``.
+        dtype: The data type, such as ``"<f8"``; for a structured one the list of its fields, as
+            text.
+        fortran_order: Whether the array is in Fortran order: the first index varies fastest.
         shape: The length of each dimension.
-        data_offset: The length of the npy header in bytes, behind which the array starts.
-        aligned_64: Whether the array starts at a multiple of 64 bytes in the archive; None if its
-            bytes are not in the archive as they are.
+        data_offset: The length of the npy header in bytes; the array's data follows it.
+        aligned_64: Whether the array's data starts in the archive at a multiple of 64 bytes; None
+            if the member is compressed.
         aligned_page: The same for the page size.
     """
 
@@ -45,18 +46,20 @@ class Member:
     """A member of an archive.
 
     Attributes:
-        name: Its name in the archive, with escapes in the place of control characters.
-        path: Its path in a mount, of a directory with a slash behind it; None if it is not shown.
-        method: How it is compressed: ``"stored"``, ``"deflated"``, ...
-        size_bytes: Its length.
-        compressed_bytes: The length of its data in the archive.
-        crc32: Of its content, as the archive has it: eight hexadecimal digits.
-        local_header_offset: Where its local header starts in the archive, in bytes.
-        data_offset: Where its data starts there; None if the local header is damaged.
-        mtime: The time that the mount shows, in seconds since 1970-01-01 UTC.
-        npy: What its npy header says, if it has one and can be read.
-        lane: How a mount would serve it: ``"mapped"``, ``"cloned"`` or ``"inflated"``.
-        problem: Why it cannot be read, in words, or None.
+        name: The name in the archive; control characters are escaped.
+        path: The path in a mount, with a trailing slash for a directory; None if a mount does not
+            show the member.
+        method: The compression method: ``"stored"``, ``"deflated"``, ...
+        size_bytes: The uncompressed size.
+        compressed_bytes: The size of the data in the archive.
+        crc32: The CRC-32 that the archive records: eight hexadecimal digits.
+        local_header_offset: The offset of the local header in the archive, in bytes.
+        data_offset: The offset of the data in the archive, in bytes; None if the local header is
+            damaged.
+        mtime: The modification time that a mount shows, in seconds since 1970-01-01 UTC.
+        npy: The npy header; None if the member has none or cannot be read.
+        lane: How a mount would serve the member: ``"mapped"``, ``"cloned"`` or ``"inflated"``.
+        problem: Why the member cannot be read, as text; None if it can be.
     """
 
     name: str
@@ -78,10 +81,10 @@ class Axis:
     """The labels of the rows or of the columns of a frame.
 
     Attributes:
-        name: Its own name.
+        name: The name of the index.
         type: The class of the index, such as ``"IndexDate"``.
-        depth: How many levels it has.
-        types: The class of each level where there are several.
+        depth: The number of levels.
+        types: The class of each level if there are several.
     """
 
     name: Label
@@ -92,12 +95,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """A frame that StaticFrame has stored.
+    """A frame that StaticFrame has stored in an archive.
 
     Attributes:
-        name: Its own name.
-        shape: How many rows and columns it has, or None if the arrays do not tell.
-        blocks: How many arrays hold the values.
+        name: The name of the frame.
+        shape: The numbers of rows and columns, or None if the arrays do not show them.
+        blocks: The number of arrays that hold the values.
         index: The labels of the rows.
         columns: The labels of the columns.
     """
@@ -111,13 +114,13 @@ class StoredFrame:
 
 @dataclass(frozen=True)
 class Listing:
-    """What an archive holds.
+    """The contents of an archive.
 
     Attributes:
-        archive: Its path as given, escaped like the names of members.
-        size_bytes: Its length.
-        members: All members, in the order of the archive, hidden ones among them.
-        frame: What StaticFrame has stored in it, if it has.
+        archive: The path as given, escaped like the names of members.
+        size_bytes: The size of the archive.
+        members: All members, in the order of the archive, including those that a mount hides.
+        frame: The frame that StaticFrame has stored in the archive, or None.
     """
 
     archive: str
@@ -129,10 +132,10 @@ class Listing:
 _T = TypeVar("_T")
 
 
-def _made(kind: Type[_T], of: Mapping[str, Any], **parts: Any) -> _T:
-    """An object of what the program tells, in which tuples take the place of lists."""
-    # Later versions may tell more.
-    known = {field.name: of[field.name] for field in fields(kind)}  # type: ignore[arg-type]
+def _from_json(kind: Type[_T], values: Mapping[str, Any], **parts: Any) -> _T:
+    """Return an instance of `kind` with the values of a JSON object, lists as tuples."""
+    # A later version of the program may add keys.
+    known = {field.name: values[field.name] for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: _frozen(value) for name, value in {**known, **parts}.items()})
 
 
@@ -140,28 +143,32 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if type(value) is type([]) else value
 
 
-def _member(told: Mapping[str, Any]) -> Member:
-    npy = told["npy"]
-    return _made(Member, told, npy=npy and _made(Npy, npy))
+def _member(values: Mapping[str, Any]) -> Member:
+    npy = values["npy"]
+    return _from_json(Member, values, npy=npy and _from_json(Npy, npy))
 
 
-def _frame(told: Mapping[str, Any]) -> StoredFrame:
-    axes = {axis: _made(Axis, told[axis]) for axis in ("index", "columns")}
-    return _made(StoredFrame, told, **axes)
+def _frame(values: Mapping[str, Any]) -> StoredFrame:
+    axes = {axis: _from_json(Axis, values[axis]) for axis in ("index", "columns")}
+    return _from_json(StoredFrame, values, **axes)
 
 
 def list(archive: StrPath) -> Listing:
-    """List the members of an archive, without mounting it: ``npzfs list --json``::
+    """List the contents of an archive without mounting it, as ``npzfs list --json`` does::
 
         for member in npzfs.list("frame.npz").members:
             if member.npy:
                 print(member.name, member.npy.dtype, member.npy.shape)
 
+    A member that cannot be read is not an error; its `Member.problem` gives the reason.
+
     Raises:
-        NotFound, CannotOpen, NotAnArchive, DamagedArchive: The archive cannot be read. That members
-            cannot be read is no error here, but their `Member.problem`.
+        NotFound: The archive does not exist.
+        CannotOpen: The archive cannot be opened or read.
+        NotAnArchive: The file is not a ZIP archive.
+        DamagedArchive: The archive is damaged.
     """
-    told = json.loads(_program.run(["list", "--json"], [os.fspath(archive)]))
-    frame = told["frame"]
-    members = tuple(map(_member, told["members"]))
-    return _made(Listing, told, members=members, frame=frame and _frame(frame))
+    listing = json.loads(_program.run(["list", "--json"], [os.fspath(archive)]))
+    frame = listing["frame"]
+    members = tuple(map(_member, listing["members"]))
+    return _from_json(Listing, listing, members=members, frame=frame and _frame(frame))

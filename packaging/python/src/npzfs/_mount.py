@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from . import _options
-from ._server import Server, server
+from ._server import Server, server_for
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 
 
 class Mount:
-    """A live mount. As a context manager it gives its path and ends with the block.
+    """A live mount. As a context manager it returns its path, and ends with the block.
 
-    It also ends by `close`, with the last reference to it, and with the process, even if that is
-    killed. Files and arrays that are open then go on as before: the mount only cannot be seen any
-    more, and its server ends when the last of them is closed.
+    It also ends when `close` is called, when the last reference to it is gone, and when the process
+    ends, even if it is killed. The mount point then disappears, but open files and mapped arrays
+    stay valid; the server process ends when the last of them is closed.
 
-    In a process that was forked the mount is its parent's. It can be used there as long as the
-    parent has it, and nothing ends it there.
+    After a fork the mount belongs to the parent. The child can use it as long as the parent keeps
+    it, and cannot end it.
 
     Attributes:
-        path: The directory of the mount.
+        path: The mount point.
     """
 
     path: Path
 
     def __init__(self, server: Server) -> None:
-        self.path = server.enter()
+        self.path = server.acquire()
         self._server = server
-        self._end = weakref.finalize(self, server.leave)
+        self._finalizer = weakref.finalize(self, server.release)
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return not self._end.alive
+        return not self._finalizer.alive
 
     def close(self) -> None:
         """End the mount, unless another `Mount` of this process shares it.
 
         Raises:
-            Error: The mount stays, for the reason given.
+            Error: The mount could not be ended; the message gives the reason.
         """
-        if self._end.detach():
-            self._server.leave()
+        if self._finalizer.detach():
+            self._server.release()
 
     def __enter__(self) -> Path:
         if self.closed:
@@ -65,43 +65,49 @@ class Mount:
 
 
 def mount(*sources: StrPath, at: Optional[StrPath] = None, **options: Unpack[Options]) -> Mount:
-    """Mount archives, to be used in a ``with`` block::
+    """Mount archives, usually for a ``with`` block::
 
         with npzfs.mount("frame.npz") as path:
             x = np.load(path / "x.npy", mmap_mode="r")
 
-    Each member of the archive is a file below the path, and its bytes are the archive's own. The
-    same archives with the same options are mounted once in a process, whichever threads ask for
-    them, and stay mounted until the last of these is done.
+    Each member of the archive is a file below the path, with the bytes of the archive itself.
+    Threads that mount the same archives with the same options share one mount, which ends with the
+    last of them.
 
     Args:
-        sources: An archive; or several archives or folders of archives, which become directories in
-            the mount, as does a folder's content if it is the only one.
-        at: The directory to mount on, which is made, and later removed, if it is missing. Without
-            it, it is one that nobody else knows, below ``TMPDIR`` or else ``/tmp``.
+        sources: An archive, a folder of archives, or several of either. The mount shows the members
+            of a single archive, or the contents of a single folder. Several sources become
+            directories in the mount.
+        at: The mount point. If it does not exist, it is created, and removed when the mount ends.
+            By default it is a new directory with a random name below ``TMPDIR`` or ``/tmp``.
         options: The long options of ``npzfs mount``, with underscores: ``strict=True``,
-            ``inflate_limit="2G"``, ``umask=0o027``. Those of ``-o`` are a string: ``o="noatime"``.
+            ``inflate_limit="2G"``, ``umask=0o027``. Options for ``-o`` are a string:
+            ``o="noatime"``.
 
     Raises:
-        NotFound, CannotOpen, NotAnArchive, DamagedArchive, Unreadable: The archive cannot be used.
+        NotFound: An archive does not exist.
+        CannotOpen: An archive cannot be opened or read.
+        NotAnArchive: A file is not a ZIP archive.
+        DamagedArchive: An archive is damaged.
+        Unreadable: No member of an archive can be read; or any cannot, with ``strict=True``.
         MountPointError: `at` cannot be used.
-        FuseUnavailable: Nothing can be mounted here.
-        UsageError: An option has a wrong value.
-        TypeError: There is no such option.
-        Error: Anything else.
+        FuseUnavailable: FUSE is not available or not permitted.
+        UsageError: An option has an invalid value.
+        TypeError: An option does not exist.
+        Error: Any other failure of the program.
     """
-    return mounted("mount", sources, options, at)
+    return open_mount("mount", sources, options, at)
 
 
-def mounted(
+def open_mount(
     function: str,
     sources: Sequence[StrPath],
     options: Mapping[str, Any],
     at: Optional[StrPath] = None,
 ) -> Mount:
-    """The mount that a function of this package is asked for."""
+    """Return a mount of `sources`. Error messages name `function`, which the user has called."""
     if not sources:
         raise TypeError(f"{function}() needs an archive")
-    words = _options.arguments(options, function)
-    place = None if at is None else os.path.abspath(at)
-    return Mount(server([os.fspath(source) for source in sources], place, words))
+    arguments = _options.to_arguments(options, function)
+    mount_point = None if at is None else os.path.abspath(at)
+    return Mount(server_for([os.fspath(source) for source in sources], mount_point, arguments))

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Options(TypedDict, total=False):
-    """The long options of ``npzfs mount``, as the manual page has them, with underscores.
+    """The long options of ``npzfs mount``, with underscores. The manual page describes them.
 
-    Sizes are numbers of bytes, or such as ``"500M"`` and ``"2G"``.
+    A size is a number of bytes, or a string such as ``"500M"`` or ``"2G"``.
     """
 
     allow_other: bool
@@ -41,13 +41,13 @@ class Options(TypedDict, total=False):
     o: str
 
 
-def arguments(options: Mapping[str, Any], function: str) -> List[str]:
-    """The options that a function of this package was given, as the program takes them.
+def to_arguments(options: Mapping[str, Any], function: str) -> List[str]:
+    """Convert the keyword options of `function` to command-line arguments.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: An option does not exist.
     """
-    result: List[str] = []
+    arguments: List[str] = []
     for name, value in options.items():
         if name not in Options.__annotations__:
             raise TypeError(f"{function}() got an unexpected keyword argument '{name}'")
@@ -55,11 +55,11 @@ def arguments(options: Mapping[str, Any], function: str) -> List[str]:
         if value is None or value is False:
             continue
         if value is True or name == "verbose":
-            result += [flag] * value
+            arguments += [flag] * value
         elif name == "o":
-            result += [flag, value]
+            arguments += [flag, value]
         elif name == "umask":
-            result.append(f"{flag}={value:o}")
+            arguments.append(f"{flag}={value:o}")
         else:
-            result.append(f"{flag}={os.fspath(value) if hasattr(value, '__fspath__') else value}")
-    return result
+            arguments.append(f"{flag}={os.fspath(value) if hasattr(value, '__fspath__') else value}")
+    return arguments

@@ -1,4 +1,4 @@
-"""The program npzfs: where it is, and how it is run."""
+"""Finds and runs the program npzfs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 from typing import Sequence, Union
 
-from ._errors import NotFound, ProgramNotFound, error_of
+from ._errors import NotFound, ProgramNotFound, from_status
 
 StrPath = Union[str, "os.PathLike[str]"]
 
@@ -17,58 +17,60 @@ _PREFIX = "npzfs: "
 
 
 def find() -> str:
-    """The path of the program.
+    """Return the path of the program.
 
-    The environment variable ``NPZFS`` names it, or it is the one that was installed with this
-    package, or the one in ``PATH``.
+    The first of: the value of the environment variable ``NPZFS``, the program installed with this
+    package, and the program in ``PATH``.
 
     Raises:
-        ProgramNotFound: It is nowhere.
+        ProgramNotFound: There is none of these.
     """
-    named = os.environ.get("NPZFS")
-    if named:
-        return named
+    configured = os.environ.get("NPZFS")
+    if configured:
+        return configured
     package = Path(__file__).resolve().parent
-    places = [
-        # <prefix>/lib/python3.x/site-packages/npzfs, and what `pip install --target` makes.
+    directories = [
+        # From <prefix>/lib/python3.x/site-packages/npzfs to <prefix>/bin.
         package.parent.parent.parent.parent / "bin",
+        # The layout of `pip install --target`.
         package.parent / "bin",
         Path(sysconfig.get_path("scripts")),
     ]
-    for place in places:
-        found = shutil.which("npzfs", path=str(place))
-        if found:
-            return found
-    found = shutil.which("npzfs")
-    if found:
-        return found
+    for directory in directories:
+        program = shutil.which("npzfs", path=str(directory))
+        if program:
+            return program
+    program = shutil.which("npzfs")
+    if program:
+        return program
     raise ProgramNotFound("the program npzfs is neither beside this package nor in PATH")
 
 
 def run(
-    arguments: Sequence[str],
+    options: Sequence[str],
     sources: Sequence[str],
-    *others: str,
+    *operands: str,
     stdin: int = subprocess.DEVNULL,
 ) -> bytes:
-    """Run the program to its end, with options, then archives, then other arguments.
+    """Run the program until it exits: a subcommand with options, archives, and more operands.
 
     Returns:
-        What it wrote to standard output.
+        Its standard output.
 
     Raises:
-        Error: It failed; the class goes by its exit status.
+        Error: It failed. The class depends on the exit status.
     """
-    command = [find(), "--color=never", *arguments, "--", *sources, *others]
+    command = [find(), "--color=never", *options, "--", *sources, *operands]
     try:
-        done = subprocess.run(command, stdin=stdin, capture_output=True)
+        completed = subprocess.run(command, stdin=stdin, capture_output=True)
     except FileNotFoundError as error:
         raise ProgramNotFound(f"{command[0]}: {error.strerror}") from error
-    if done.returncode == 0:
-        return done.stdout
-    said = done.stderr.decode(errors="replace").strip()
-    message = said[len(_PREFIX) :] if said.startswith(_PREFIX) else said
-    failure = error_of(done.returncode, message or f"npzfs ended with status {done.returncode}")
+    status = completed.returncode
+    if status == 0:
+        return completed.stdout
+    stderr = completed.stderr.decode(errors="replace").strip()
+    message = stderr[len(_PREFIX) :] if stderr.startswith(_PREFIX) else stderr
+    failure = from_status(status, message or f"npzfs ended with status {status}")
     if failure.status == NotFound.status and not all(map(os.path.lexists, sources)):
         raise NotFound(failure.message)
     raise failure
