@@ -2,6 +2,10 @@
 //! folders, and the counters of the mount.
 //!
 //! Metadata is not shown as files, since readers of a directory would take each of them for a member.
+//!
+//! Programs that copy files copy the attributes that listxattr(2) lists. So only those are listed that
+//! are true of a copy, too, and only as far as they fit where a file system has little room for them.
+//! All others are answered to those who ask by name.
 
 use std::error::Error;
 use std::fmt;
@@ -19,22 +23,26 @@ use crate::ui::human::error_text;
 use crate::vfs::{Vfs, VfsError};
 use crate::zip::Member;
 
-/// The absolute path of an archive or a folder, on its root directory.
 const ARCHIVE: &str = "user.npzfs.archive";
-/// The counters and the state of the mount as a JSON object, on the root of the mount.
 const STATS: &str = "user.npzfs.stats";
-
-const DTYPE: &str = "user.npy.dtype";
-const SHAPE: &str = "user.npy.shape";
-const FORTRAN_ORDER: &str = "user.npy.fortran_order";
-const VERSION: &str = "user.npy.version";
 const NAME: &str = "user.npzfs.name";
 const OFFSET: &str = "user.npzfs.offset";
 const CRC32: &str = "user.npzfs.crc32";
 const METHOD: &str = "user.npzfs.method";
 
-const OF_FILE: [&str; 4] = [NAME, OFFSET, CRC32, METHOD];
+const DTYPE: &str = "user.npy.dtype";
+const SHAPE: &str = "user.npy.shape";
+const FORTRAN_ORDER: &str = "user.npy.fortran_order";
+const VERSION: &str = "user.npy.version";
 const OF_ARRAY: [&str; 4] = [DTYPE, SHAPE, FORTRAN_ORDER, VERSION];
+
+/// The room that the listed attributes of a file may take, in bytes. ext4 keeps all attributes of a file
+/// in one block, which has 1 KiB on small file systems, and SELinux, access control lists and overlayfs
+/// have attributes there, too. So a dtype of more than about 20 fields is not listed.
+const LISTED_MAX: usize = 768;
+
+/// The room that ext4 takes for an attribute besides its name and value.
+const ENTRY_LEN: usize = 16;
 
 /// The counters may grow between the request for the length and the one for the value, so the value is
 /// padded with blanks to a multiple of this length.
@@ -117,46 +125,45 @@ impl Xattrs<'_> {
         let Some(member) = archive.tree.member(local) else {
             return Ok(None);
         };
-        let text = match name {
-            NAME => return Ok(Some(archive.tree.name_of(member).to_vec())),
-            OFFSET => member.data_offset().map(|offset| offset.to_string()),
-            CRC32 => Some(format!("{:08x}", member.crc32)),
-            METHOD => Some(member.method.to_string()),
-            _ if OF_ARRAY.contains(&name) => {
-                npy_header(&archive, local, member)?.and_then(|header| match name {
-                    DTYPE => Some(header.descr),
-                    SHAPE => Some(header.shape_text()),
-                    FORTRAN_ORDER => Some(python_bool(header.fortran_order).to_owned()),
-                    VERSION => Some(header.version_text()),
-                    _ => None,
-                })
-            }
+        if OF_ARRAY.contains(&name) {
+            let header = npy_header(&archive, local, member)?;
+            let values = header.into_iter().flat_map(of_array);
+            let value = values.into_iter().find(|(known, _)| *known == name);
+            return Ok(value.map(|(_, value)| value));
+        }
+        Ok(match name {
+            NAME => Some(archive.tree.name_of(member).to_vec()),
+            OFFSET => member
+                .data_offset()
+                .map(|offset| offset.to_string().into_bytes()),
+            CRC32 => Some(crc32(member)),
+            METHOD => Some(member.method.to_string().into_bytes()),
             _ => None,
-        };
-        Ok(text.map(String::into_bytes))
+        })
     }
 
-    /// Returns the names of an inode's attributes, each with a NUL behind it, as listxattr(2) has them.
+    /// Returns the names of the attributes that are listed, each with a NUL behind it, as listxattr(2)
+    /// has them. If there is not enough room for all, those of the longest values are left out.
     pub(super) fn list(&self, ino: Ino) -> Result<Vec<u8>, XattrError> {
-        let mut names = Vec::new();
-        if self.vfs.source_path(ino)?.is_some() {
-            names.push(ARCHIVE);
+        let Some((archive, local)) = self.archive_of(ino)? else {
+            return Ok(Vec::new());
+        };
+        let Some(member) = archive.tree.member(local) else {
+            return Ok(Vec::new());
+        };
+        let header = npy_header(&archive, local, member)?;
+        let mut listed: Vec<_> = header.into_iter().flat_map(of_array).collect();
+        listed.push((NAME, archive.tree.name_of(member).to_vec()));
+        listed.push((CRC32, crc32(member)));
+        let room = |(name, value): &(&str, Vec<u8>)| ENTRY_LEN + name.len() + value.len();
+        while listed.iter().map(room).sum::<usize>() > LISTED_MAX {
+            let longest = listed.iter().map(room).max();
+            listed.retain(|attribute| Some(room(attribute)) != longest);
         }
-        if ino == Ino::ROOT {
-            names.push(STATS);
-        } else if let Some((archive, local)) = self.archive_of(ino)?
-            && let Some(member) = archive.tree.member(local)
-        {
-            if npy_header(&archive, local, member)?.is_some() {
-                names.extend(OF_ARRAY);
-            }
-            let is_known = |name: &&str| *name != OFFSET || member.data_offset().is_some();
-            names.extend(OF_FILE.into_iter().filter(is_known));
-        }
-        Ok(names
+        let names = listed
             .iter()
-            .flat_map(|name| [name.as_bytes(), b"\0"].concat())
-            .collect())
+            .map(|(name, _)| [name.as_bytes(), b"\0"].concat());
+        Ok(names.flatten().collect())
     }
 
     /// Returns the archive that an inode belongs to, and the inode number there; `None` for a folder.
@@ -194,6 +201,22 @@ fn npy_header(
             error,
         })
     })
+}
+
+/// Returns the attributes of an array.
+fn of_array(header: NpyHeader) -> [(&'static str, Vec<u8>); 4] {
+    let order = python_bool(header.fortran_order);
+    [
+        (SHAPE, header.shape_text()),
+        (FORTRAN_ORDER, order.to_owned()),
+        (VERSION, header.version_text()),
+        (DTYPE, header.descr),
+    ]
+    .map(|(name, value)| (name, value.into_bytes()))
+}
+
+fn crc32(member: &Member) -> Vec<u8> {
+    format!("{:08x}", member.crc32).into_bytes()
 }
 
 fn python_bool(value: bool) -> &'static str {

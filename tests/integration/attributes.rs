@@ -1,9 +1,13 @@
 //! Extended attributes.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::process::Command;
 
 use crate::fixture::{Archive, Member, crc32, npy};
-use crate::mounted::Mounted;
+use crate::image::{FileSystem, Image};
+use crate::mounted::{Mounted, names, run};
 
 #[test]
 fn an_array_tells_its_dtype_shape_order_and_version() {
@@ -64,10 +68,9 @@ fn every_file_tells_where_it_is_in_the_archive() {
     let damaged = Member::stored("e", "x").with(|member| member.local.method = Some(8));
     let mount = Mounted::new(&Archive::of([Member::stored("x", "x"), damaged]));
     assert_eq!(mount.attribute("e", "user.npzfs.offset"), None);
-    let names: Vec<_> = xattr::list(mount.path("e")).unwrap().collect();
     assert_eq!(
-        names,
-        ["user.npzfs.name", "user.npzfs.crc32", "user.npzfs.method"]
+        listed(&mount.path("e")),
+        ["user.npzfs.name", "user.npzfs.crc32"]
     );
 }
 
@@ -102,16 +105,8 @@ fn an_evil_npy_header_is_a_missing_attribute_and_never_a_failure() {
         "meta.json",
     ] {
         assert_eq!(mount.attribute(file, "user.npy.dtype"), None, "{file}");
-        let names: Vec<_> = xattr::list(mount.path(file)).unwrap().collect();
-        assert_eq!(
-            names,
-            [
-                "user.npzfs.name",
-                "user.npzfs.offset",
-                "user.npzfs.crc32",
-                "user.npzfs.method"
-            ]
-        );
+        let names = listed(&mount.path(file));
+        assert_eq!(names, ["user.npzfs.name", "user.npzfs.crc32"], "{file}");
     }
 }
 
@@ -151,6 +146,106 @@ fn the_root_tells_the_archive_and_what_was_asked() {
     assert_eq!(mount.requests(&["lookup"]), 1);
     assert_eq!(mount.requests(&["read"]), 1);
     assert_eq!(mount.attribute("", "user.npzfs.nothing"), None);
-    let names: Vec<_> = xattr::list(&mount.at).unwrap().collect();
-    assert_eq!(names, ["user.npzfs.archive", "user.npzfs.stats"]);
+}
+
+#[test]
+fn attributes_of_the_mount_alone_are_answered_and_not_listed() {
+    let mount = Mounted::new(&Archive::stored([(
+        "x.npy",
+        npy("'<f8'", "(2,)", &[0; 16]),
+    )]));
+    assert_eq!(listed(&mount.at), [""; 0]);
+    assert_eq!(
+        listed(&mount.path("x.npy")),
+        [
+            "user.npy.shape",
+            "user.npy.fortran_order",
+            "user.npy.version",
+            "user.npy.dtype",
+            "user.npzfs.name",
+            "user.npzfs.crc32",
+        ]
+    );
+    for (file, name) in [
+        ("", "archive"),
+        ("", "stats"),
+        ("x.npy", "offset"),
+        ("x.npy", "method"),
+    ] {
+        let name = format!("user.npzfs.{name}");
+        assert!(mount.attribute(file, &name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn listed_attributes_fit_where_file_systems_have_little_room() {
+    let wide = |fields: usize| {
+        let fields: Vec<_> = (0..fields)
+            .map(|at| format!("('column_{at:04}', '<f8')"))
+            .collect();
+        let descr = format!("[{}]", fields.join(", "));
+        (descr.clone(), npy(&descr, "(0,)", &[]))
+    };
+    let widths = [1, 10, 20, 30, 40, 80, 120, 150, 200, 400];
+    let mut members: Vec<_> = widths
+        .iter()
+        .map(|&fields| (format!("{fields}.npy"), wide(fields).1))
+        .collect();
+    let deep = format!("({})", "1234567890, ".repeat(32));
+    members.push(("deep.npy".to_owned(), npy("'<f8'", &deep, &[])));
+    members.push((format!("{}.npy", "n".repeat(2000)), npy("'<f8'", "()", &[])));
+    let mount = Mounted::new(&Archive::stored(members));
+    // All can be asked for, and what most arrays have is listed.
+    for fields in widths {
+        let dtype = mount.attribute(&format!("{fields}.npy"), "user.npy.dtype");
+        assert_eq!(dtype, Some(wide(fields).0));
+    }
+    assert!(listed(&mount.path("10.npy")).contains(&"user.npy.dtype".into()));
+    assert!(!listed(&mount.path("400.npy")).contains(&"user.npy.dtype".into()));
+    for file in names(&mount.at) {
+        assert!(listed(&mount.path(&file)).contains(&"user.npy.version".into()));
+    }
+    let images = [FileSystem::Ext4, FileSystem::Ext4SmallBlocks].map(Image::new);
+    for image in images.iter().flatten() {
+        let mut copy = Command::new("cp");
+        copy.args(["--recursive", "--preserve=xattr"])
+            .arg(&mount.at);
+        let said = run(copy.arg(image.join("copy")));
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        for file in names(&mount.at) {
+            let copied = listed(&image.join("copy").join(&file));
+            assert_eq!(copied.len(), listed(&mount.path(&file)).len());
+        }
+        for directory in ["upper", "work", "merged"] {
+            fs::create_dir(image.join(directory)).unwrap();
+        }
+        let merged = image.join("merged");
+        let mut overlay = Command::new("mount");
+        overlay.args(["-t", "overlay", "overlay", "-o"]);
+        overlay.arg(format!(
+            "lowerdir={},upperdir={},workdir={}",
+            mount.at.display(),
+            image.join("upper").display(),
+            image.join("work").display()
+        ));
+        let said = run(overlay.arg(&merged));
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        // To open a file for writing copies it, with its attributes.
+        let failed: Vec<_> = names(&mount.at)
+            .into_iter()
+            .filter(|file| {
+                OpenOptions::new()
+                    .append(true)
+                    .open(merged.join(file))
+                    .is_err()
+            })
+            .collect();
+        let said = run(Command::new("umount").arg(&merged));
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        assert_eq!(failed, [""; 0]);
+    }
+}
+
+fn listed(file: &Path) -> Vec<OsString> {
+    xattr::list(file).unwrap().collect()
 }

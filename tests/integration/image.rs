@@ -10,6 +10,8 @@ use crate::mounted::{Place, available, installed, is_root, run, wait_until};
 #[derive(Debug, Clone, Copy)]
 pub enum FileSystem {
     Ext4,
+    /// The default where the file system is small.
+    Ext4SmallBlocks,
     Xfs,
     Btrfs,
 }
@@ -25,6 +27,7 @@ impl Image {
     pub fn new(file_system: FileSystem) -> Option<Self> {
         let (name, options) = match file_system {
             FileSystem::Ext4 => ("ext4", ["-q"].as_slice()),
+            FileSystem::Ext4SmallBlocks => ("ext4", ["-q", "-b", "1024"].as_slice()),
             FileSystem::Xfs => ("xfs", ["-q", "-m", "reflink=1"].as_slice()),
             FileSystem::Btrfs => ("btrfs", ["-q"].as_slice()),
         };
