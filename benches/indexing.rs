@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use npzfs::tree::Tree;
+use npzfs::tree::{Times, Tree};
 use npzfs::zip::index;
 use zip::ZipArchive;
 
@@ -92,6 +92,6 @@ fn tree(path: &Path) -> Result<Tree> {
     let metadata = file.metadata()?;
     let index = index(&file, metadata.len(), metadata.mtime());
     let index = index.map_err(|error| error.to_string())?;
-    let tree = Tree::new(index, metadata.mtime()).map_err(|_| "too many members")?;
+    let tree = Tree::new(index, Times::from(&metadata)).map_err(|_| "too many members")?;
     Ok(tree)
 }

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use log::warn;
 
-use crate::tree::{Ino, Tree};
+use crate::tree::{Ino, Times, Tree};
 use crate::ui::human::Escaped;
 use crate::zip::{self, ArchiveError, Decoder, Member, MemberError, Method};
 use error::{OpenError, OpenErrorKind, ReadError};
@@ -85,8 +85,8 @@ impl Archive {
         if !inflates {
             archive.index.refuse_compressed();
         }
-        let modified = archive.modified();
-        let tree = Tree::new(archive.index, modified)
+        let times = Times::from(&archive.metadata);
+        let tree = Tree::new(archive.index, times)
             .map_err(|_| OpenErrorKind::Archive(ArchiveError::TooLarge).of(given))?;
         let file = ServedFile::shared(archive.file, &archive.metadata, watch.map(Watch::changed));
         let file = Arc::new(file.map_err(|error| OpenErrorKind::Map(error).of(given))?);
@@ -96,8 +96,7 @@ impl Archive {
         Ok(Self::new(archive.path, FileSlice::whole(file), tree, None))
     }
 
-    /// Indexes the archive whose bytes are `data`, a member of `outer` that was last modified at
-    /// `modified`, in seconds since 1970 (UTC).
+    /// Indexes the archive whose bytes are `data`: those of `member`, a member of `outer`.
     ///
     /// # Errors
     /// Any [`ArchiveError`].
@@ -105,14 +104,15 @@ impl Archive {
         outer: &Arc<Self>,
         path: PathBuf,
         data: FileSlice,
-        modified: i64,
+        member: &Member,
         inflates: bool,
     ) -> Result<Self, ArchiveError> {
-        let mut index = zip::index(&data, data.len(), modified)?;
+        let mut index = zip::index(&data, data.len(), member.modified)?;
         if !inflates {
             index.refuse_compressed();
         }
-        let tree = Tree::new(index, modified).map_err(|_| ArchiveError::TooLarge)?;
+        let times = outer.tree.times_of(member);
+        let tree = Tree::new(index, times).map_err(|_| ArchiveError::TooLarge)?;
         let mut archive = Self::new(path, data, tree, Some(outer.clone()));
         if let Some(reflinker) = &outer.reflinker {
             // The log has the reason where this fails.

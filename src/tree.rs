@@ -14,8 +14,9 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
+use crate::sys::time::system_time;
 use crate::zip::{Member, MemberError, Names, decode};
-pub use inode::{Attr, DirEntry, Ino, Kind};
+pub use inode::{Attr, DirEntry, Ino, Kind, Times};
 use node::{Directory, NameTable, Node, NodeKind};
 pub use path::NAME_MAX;
 
@@ -28,7 +29,8 @@ pub struct Tree {
     directories: Vec<Directory>,
     children: Vec<u32>,
     table: NameTable,
-    modified: i64,
+    /// The times of the archive.
+    times: Times,
 }
 
 impl Tree {
@@ -175,6 +177,20 @@ impl Tree {
         (at < self.nodes.len() as u64).then_some(at as u32)
     }
 
+    /// Returns the times of a member. That of its change is the archive's: it must tell an archive from
+    /// another one that has replaced it, whatever dates the members of both have.
+    pub fn times_of(&self, member: &Member) -> Times {
+        let modified = if member.is_dated {
+            system_time(member.modified, 0)
+        } else {
+            self.times.modified
+        };
+        Times {
+            modified,
+            ..self.times
+        }
+    }
+
     fn attr_at(&self, at: u32) -> Attr {
         let ino = ino_of(at);
         match self.nodes[at as usize].kind {
@@ -185,7 +201,7 @@ impl Tree {
                     kind: Kind::File,
                     // The kernel takes no more, and only damaged archives declare more.
                     size: member.size.min(i64::MAX as u64),
-                    modified: member.modified,
+                    times: self.times_of(member),
                     links: 1,
                 }
             }
@@ -193,7 +209,7 @@ impl Tree {
                 ino,
                 kind: Kind::Directory,
                 size: 0,
-                modified: self.modified,
+                times: self.times,
                 links: 2 + self.directories[number as usize].subdirectories,
             },
         }
@@ -222,6 +238,13 @@ mod tests {
     use crate::extent::Extent;
     use crate::zip::{Index, Method};
 
+    fn times() -> Times {
+        Times {
+            modified: system_time(99, 5),
+            changed: system_time(100, 7),
+        }
+    }
+
     fn tree(raw_names: &[&str]) -> Tree {
         let mut names = Names::default();
         let members = raw_names
@@ -239,6 +262,7 @@ mod tests {
                 },
                 local_header_offset: 0,
                 modified: 7,
+                is_dated: true,
                 stamp: Default::default(),
                 problem: None,
             })
@@ -249,7 +273,7 @@ mod tests {
             members_end: 0,
             lease: crate::zip::budget::INDEXES.take(0),
         };
-        Tree::new(index, 99).unwrap()
+        Tree::new(index, times()).unwrap()
     }
 
     /// Every path below `directory` with the size of the file, in the order of the entries.
@@ -319,7 +343,23 @@ mod tests {
         let links = |ino| tree.attr(ino).unwrap().links;
         let a = tree.lookup(Ino::ROOT, b"a").unwrap();
         assert_eq!((links(Ino::ROOT), links(a.ino)), (4, 4));
-        assert_eq!((a.modified, a.size), (99, 0));
+        assert_eq!((a.times, a.size), (times(), 0));
+    }
+
+    #[test]
+    fn files_have_their_own_date_and_the_change_of_the_archive() {
+        let mut tree = tree(&["dated", "undated"]);
+        tree.members[1].is_dated = false;
+        let times_of = |name: &[u8]| tree.lookup(Ino::ROOT, name).unwrap().times;
+        let modified = system_time(7, 0);
+        assert_eq!(
+            times_of(b"dated"),
+            Times {
+                modified,
+                ..times()
+            }
+        );
+        assert_eq!(times_of(b"undated"), times());
     }
 
     #[test]

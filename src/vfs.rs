@@ -333,8 +333,8 @@ impl Vfs {
             let kind = match found.clone() {
                 FolderEntry::Folder(folder) => SubtreeKind::Folder(folder),
                 FolderEntry::Archive(stat) => {
-                    let modified = stat.modified;
-                    SubtreeKind::Archive(MountedArchive::closed(Origin::File(stat), modified))
+                    let times = stat.times;
+                    SubtreeKind::Archive(MountedArchive::closed(Origin::File(stat), times))
                 }
             };
             (parent, 0, kind)
@@ -370,7 +370,7 @@ impl Vfs {
                 outer: subtree.clone(),
                 ino: attr.ino,
             };
-            let kind = SubtreeKind::Archive(MountedArchive::closed(origin, attr.modified));
+            let kind = SubtreeKind::Archive(MountedArchive::closed(origin, attr.times));
             (parent.ino(), subtree.depth + 1, kind)
         };
         let key = Key::Member(subtree.id, attr.ino);

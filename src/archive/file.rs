@@ -62,9 +62,4 @@ impl IndexedFile {
             index,
         })
     }
-
-    /// The archive's own time of last modification, in seconds since 1970 (UTC).
-    pub fn modified(&self) -> i64 {
-        self.metadata.mtime()
-    }
 }

@@ -1,7 +1,5 @@
 //! The attributes of an inode as the kernel wants them.
 
-use std::time::{Duration, SystemTime};
-
 use fuser::{FileAttr, FileType, INodeNo};
 
 use super::config::Ownership;
@@ -15,7 +13,7 @@ const SECTOR_SIZE: u64 = 512;
 
 /// Returns the attributes of an inode whose archive gives it `attr`.
 pub(super) fn file_attr(attr: &Attr, ownership: &Ownership) -> FileAttr {
-    let time = system_time(attr.modified);
+    let modified = attr.times.modified;
     let (kind, mode) = match attr.kind {
         Kind::File => (FileType::RegularFile, 0o444),
         Kind::Directory => (FileType::Directory, 0o555),
@@ -24,10 +22,10 @@ pub(super) fn file_attr(attr: &Attr, ownership: &Ownership) -> FileAttr {
         ino: INodeNo(attr.ino.0),
         size: attr.size,
         blocks: attr.size.div_ceil(SECTOR_SIZE),
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
+        atime: modified,
+        mtime: modified,
+        ctime: attr.times.changed,
+        crtime: modified,
         kind,
         perm: mode & !ownership.umask,
         nlink: attr.links,
@@ -37,14 +35,4 @@ pub(super) fn file_attr(attr: &Attr, ownership: &Ownership) -> FileAttr {
         blksize: BLOCK_SIZE,
         flags: 0,
     }
-}
-
-fn system_time(seconds: i64) -> SystemTime {
-    let since = Duration::from_secs(seconds.unsigned_abs());
-    let time = if seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(since)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(since)
-    };
-    time.unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -20,7 +20,7 @@ use super::stats::Stats;
 use super::xattr::Xattrs;
 use crate::sys::thread_pool::Pool;
 use crate::tree::NAME_MAX;
-use crate::tree::{Attr, Ino, Kind};
+use crate::tree::{Attr, Ino, Kind, Times};
 use crate::vfs::{Entry, Vfs, VfsError};
 
 /// The number of entries that each directory begins with: `.` and `..`.
@@ -62,7 +62,7 @@ impl Server {
                     ino: Ino(0),
                     kind: Kind::File,
                     size: 0,
-                    modified: 0,
+                    times: Times::UNKNOWN,
                     links: 0,
                 };
                 let ttl = self.vfs.negative_ttl(parent);

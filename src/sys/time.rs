@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::mem;
+use std::time::{Duration, SystemTime};
 
 /// Returns the start of an hour of local time in seconds since 1970 (UTC), or `None` for a date that
 /// does not exist. Months count from 1.
@@ -39,6 +40,21 @@ pub fn local_time(seconds: i64) -> Option<[i32; 6]> {
     ])
 }
 
+/// Converts a time in seconds and nanoseconds since 1970 (UTC), as system calls have it.
+pub fn system_time(seconds: i64, nanoseconds: i64) -> SystemTime {
+    let epoch = SystemTime::UNIX_EPOCH;
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        epoch.checked_sub(whole)
+    } else {
+        epoch.checked_add(whole)
+    };
+    let part = Duration::from_nanos(nanoseconds.unsigned_abs());
+    // On Linux every such time fits.
+    time.and_then(|time| time.checked_add(part))
+        .unwrap_or(epoch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +67,14 @@ mod tests {
         let noon = local_hour(2024, 6, 1, 12).unwrap();
         let next_noon = local_hour(2024, 6, 2, 12).unwrap();
         assert_eq!(next_noon - noon, 86_400);
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_before_1970_counts_forward() {
+        let before = |nanoseconds| SystemTime::UNIX_EPOCH - Duration::from_nanos(nanoseconds);
+        assert_eq!(system_time(-1, 0), before(1_000_000_000));
+        assert_eq!(system_time(-1, 999_999_999), before(1));
+        let after = SystemTime::UNIX_EPOCH + Duration::new(5, 7);
+        assert_eq!(system_time(5, 7), after);
     }
 }

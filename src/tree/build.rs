@@ -9,7 +9,7 @@ use log::warn;
 
 use super::node::{Directory, NameTable, Node, NodeKind};
 use super::path::{self, Component};
-use super::{TooLarge, Tree};
+use super::{Times, TooLarge, Tree};
 use crate::ui::human::Escaped;
 use crate::zip::budget::Lease;
 use crate::zip::{Index, Member, Name, Names, decode};
@@ -22,13 +22,13 @@ const DIRECTORIES_MAX: usize = 1 << 20;
 const NOTICES_MAX: usize = 1000;
 
 impl Tree {
-    /// Builds the tree of an archive. Directories get `modified`, the archive's own time of last
-    /// modification in seconds since 1970 (UTC). Names that are changed or hidden are logged.
+    /// Builds the tree of an archive. Directories get `times`, those of the archive itself. Names that
+    /// are changed or hidden are logged.
     ///
     /// # Errors
     /// [`TooLarge`] where the names exceed 128 MiB or the inodes 32 bits.
-    pub fn new(index: Index, modified: i64) -> Result<Self, TooLarge> {
-        Builder::new(index).build(modified)
+    pub fn new(index: Index, times: Times) -> Result<Self, TooLarge> {
+        Builder::new(index).build(times)
     }
 }
 
@@ -109,7 +109,7 @@ impl Builder {
         }
     }
 
-    fn build(mut self, modified: i64) -> Result<Tree, TooLarge> {
+    fn build(mut self, times: Times) -> Result<Tree, TooLarge> {
         let mut hidden = self.hidden();
         // Directories come first, so that a file that claims the name of one is the one renamed,
         // whichever the archive has first.
@@ -142,7 +142,7 @@ impl Builder {
             directories: self.directories,
             children,
             table: self.table,
-            modified,
+            times,
         })
     }
 

@@ -1,5 +1,11 @@
 //! Inodes of a tree: their numbers and attributes.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
+
+use crate::sys::time::system_time;
+
 /// An inode number. The root is 1, as in FUSE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ino(pub u64);
@@ -27,10 +33,37 @@ pub struct Attr {
     pub kind: Kind,
     /// Length in bytes; 0 for a directory.
     pub size: u64,
-    /// Time of last modification, in seconds since 1970 (UTC).
-    pub modified: i64,
+    /// Times of last modification and change.
+    pub times: Times,
     /// Number of links: 1 for a file; for a directory 2 and one for each subdirectory.
     pub links: u32,
+}
+
+/// The times of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// Time of last modification of the contents.
+    pub modified: SystemTime,
+    /// Time of last change of contents or attributes. Unlike the other one, no program can set it, so
+    /// backup programs go by it.
+    pub changed: SystemTime,
+}
+
+impl Times {
+    /// The start of 1970 (UTC), for what has no times.
+    pub const UNKNOWN: Self = Self {
+        modified: SystemTime::UNIX_EPOCH,
+        changed: SystemTime::UNIX_EPOCH,
+    };
+}
+
+impl From<&Metadata> for Times {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            modified: system_time(metadata.mtime(), metadata.mtime_nsec()),
+            changed: system_time(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
 }
 
 /// One entry of a directory.

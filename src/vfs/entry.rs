@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::VfsError;
 use super::inode::Inode;
 use super::subtree::{Subtree, SubtreeKind};
-use crate::tree::{Attr, Kind};
+use crate::tree::{Attr, Kind, Times};
 
 /// The TTL of names and attributes of members, which never change while mounted. It only has to be
 /// finite.
@@ -31,21 +31,21 @@ impl Entry {
     /// Returns the entry of a subtree's root directory. In a `recursive` mount no archive has counted
     /// its subdirectories, since members may be directories, too.
     pub(super) fn of_subtree(subtree: &Subtree, recursive: bool) -> Result<Self, VfsError> {
-        let (modified, links) = match &subtree.kind {
-            SubtreeKind::Archive(archive) if recursive => (archive.modified, LINKS_NOT_COUNTED),
-            SubtreeKind::Archive(archive) => (archive.modified, archive.links()),
+        let (times, links) = match &subtree.kind {
+            SubtreeKind::Archive(archive) if recursive => (archive.times, LINKS_NOT_COUNTED),
+            SubtreeKind::Archive(archive) => (archive.times, archive.links()),
             SubtreeKind::Folder(folder) => {
-                let modified = folder.modified().map_err(VfsError::Folder)?;
-                (modified, LINKS_NOT_COUNTED)
+                let times = folder.times().map_err(VfsError::Folder)?;
+                (times, LINKS_NOT_COUNTED)
             }
-            SubtreeKind::Sources(_) => (0, LINKS_NOT_COUNTED),
+            SubtreeKind::Sources(_) => (Times::UNKNOWN, LINKS_NOT_COUNTED),
         };
         Ok(Self {
             attr: Attr {
                 ino: Inode::root_of(subtree.id).ino(),
                 kind: Kind::Directory,
                 size: 0,
-                modified,
+                times,
                 links,
             },
             ttl: if subtree.is_replaceable() {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::config::VfsConfig;
 use crate::archive::version::FileVersion;
 use crate::sys::mountinfo;
+use crate::tree::Times;
 
 const SUFFIX: &str = ".npz";
 
@@ -56,8 +57,7 @@ pub(super) struct ArchiveStat {
     /// The path in messages.
     pub(super) path: PathBuf,
     pub(super) identity: Identity,
-    /// The time of last modification, in seconds since 1970 (UTC).
-    pub(super) modified: i64,
+    pub(super) times: Times,
 }
 
 /// The identity and version of a file.
@@ -108,12 +108,12 @@ impl Folder {
             .collect()
     }
 
-    /// Returns the time of last modification, in seconds since 1970 (UTC).
+    /// Returns the times of the directory.
     ///
     /// # Errors
     /// Those of stat(2).
-    pub(super) fn modified(&self) -> io::Result<i64> {
-        Ok(fs::metadata(self.path())?.mtime())
+    pub(super) fn times(&self) -> io::Result<Times> {
+        Ok(Times::from(&fs::metadata(self.path())?))
     }
 
     /// Returns the names of the entries, sorted. Some may turn out not to be shown:
@@ -166,7 +166,7 @@ impl Folder {
                 at: self.path().join(&full_name),
                 path: self.shown_path().join(full_name),
                 identity: Identity::of(&metadata),
-                modified: metadata.mtime(),
+                times: Times::from(&metadata),
             })
         }))
     }

@@ -282,14 +282,7 @@ impl OpenArchives {
                 .map_err(|reason| failed(&reason))?,
             Err(problem) => return Err(failed(problem)),
         };
-        let modified = member.modified;
-        let opened = Archive::nested(
-            outer,
-            path.clone(),
-            contents,
-            modified,
-            self.inflate_enabled,
-        );
+        let opened = Archive::nested(outer, path.clone(), contents, member, self.inflate_enabled);
         opened.map_err(|error| failed(&error))
     }
 

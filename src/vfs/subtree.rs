@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::folder::{ArchiveStat, Folder, FolderEntry};
 use super::slot::ArchiveSlot;
 use crate::archive::Archive;
-use crate::tree::Ino;
+use crate::tree::{Ino, Times};
 
 /// A subtree: an archive, a folder, or the list of the sources on the command line.
 #[derive(Debug)]
@@ -36,8 +36,7 @@ pub(super) enum SubtreeKind {
 #[derive(Debug)]
 pub(super) struct MountedArchive {
     pub(super) origin: Origin,
-    /// The time of last modification, in seconds since 1970 (UTC).
-    pub(super) modified: i64,
+    pub(super) times: Times,
     pub(super) slot: ArchiveSlot,
 }
 
@@ -142,15 +141,15 @@ impl MountedArchive {
         let root = archive.tree.attr(Ino::ROOT);
         Self {
             origin: Origin::Pinned,
-            modified: root.map_or(0, |root| root.modified),
+            times: root.map_or(Times::UNKNOWN, |root| root.times),
             slot: ArchiveSlot::holding(archive),
         }
     }
 
-    pub(super) fn closed(origin: Origin, modified: i64) -> Self {
+    pub(super) fn closed(origin: Origin, times: Times) -> Self {
         Self {
             origin,
-            modified,
+            times,
             slot: ArchiveSlot::default(),
         }
     }

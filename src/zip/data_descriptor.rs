@@ -53,6 +53,7 @@ mod tests {
             extent: Extent { start: 30, len: 7 },
             local_header_offset: 0,
             modified: 0,
+            is_dated: false,
             stamp: Default::default(),
             problem: None,
         };

@@ -232,6 +232,7 @@ mod tests {
             },
             local_header_offset: 0,
             modified: 0,
+            is_dated: false,
             stamp: Default::default(),
             problem: None,
         }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use crate::sys;
 
 /// Converts MS-DOS dates and times to seconds since 1970 (UTC).
+#[derive(Default)]
 pub(super) struct DosTimes {
-    unset: i64,
     /// Start of the first and of the last hour of each day. Asking the time zone costs more than
     /// everything else that is done for a member.
     days: HashMap<u16, Option<(i64, i64)>>,
@@ -16,18 +16,10 @@ impl DosTimes {
     /// Midnight of 1980-01-01, which `np.savez` and other writers without a clock store.
     const UNSET: (u16, u16) = (1 << 5 | 1, 0);
 
-    /// Members without a time of their own get `unset`.
-    pub(super) fn new(unset: i64) -> Self {
-        Self {
-            unset,
-            days: HashMap::new(),
-        }
-    }
-
-    /// Converts a local time, in steps of two seconds.
-    pub(super) fn seconds(&mut self, date: u16, time: u16) -> i64 {
+    /// Converts a local time, in steps of two seconds. Returns `None` if it is unset or does not exist.
+    pub(super) fn seconds(&mut self, date: u16, time: u16) -> Option<i64> {
         if (date, time) == Self::UNSET {
-            return self.unset;
+            return None;
         }
         let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
         let local_hour = |hour| sys::time::local_hour(year, month, day, hour);
@@ -41,8 +33,6 @@ impl DosTimes {
             Some(_) => local_hour(hour),
             None => None,
         };
-        hour_start.map_or(self.unset, |start| {
-            start + i64::from(time >> 5 & 63) * 60 + i64::from(time & 31) * 2
-        })
+        hour_start.map(|start| start + i64::from(time >> 5 & 63) * 60 + i64::from(time & 31) * 2)
     }
 }

@@ -87,7 +87,7 @@ fn read_central_directory<R: ReadAt + ?Sized>(
     let mut names = Names::default();
     // No more than a small archive needs: the count may be wrong, however long the file is.
     let mut members = Vec::with_capacity(declared.min(RESERVED_MAX) as usize);
-    let mut times = DosTimes::new(modified);
+    let mut times = DosTimes::default();
     let mut window = Window::new(source, directory.end);
     let mut offset = directory.start;
     while offset < directory.end {
@@ -101,7 +101,13 @@ fn read_central_directory<R: ReadAt + ?Sized>(
         let record_len = central_header::record_len(bytes).ok_or_else(missing)?;
         let bytes = window.at(offset, record_len, READ_AHEAD)?;
         let header = CentralHeader::parse(bytes).ok_or_else(missing)?;
-        members.push(member(&header, directory, &mut names, &mut times)?);
+        let own_time = header
+            .modified
+            .or_else(|| times.seconds(header.dos_date, header.dos_time));
+        let mut member = member(&header, directory, &mut names)?;
+        member.is_dated = own_time.is_some();
+        member.modified = own_time.unwrap_or(modified);
+        members.push(member);
         if header.len as u64 > directory.end - offset {
             return Err(missing());
         }
@@ -120,12 +126,12 @@ fn read_central_directory<R: ReadAt + ?Sized>(
     })
 }
 
-/// Returns the member that a central header describes; where its data starts is not known yet.
+/// Returns the member that a central header describes. Its time and the start of its data are not
+/// known yet.
 fn member(
     header: &CentralHeader<'_>,
     directory: &CentralDirectory,
     names: &mut Names,
-    times: &mut DosTimes,
 ) -> Result<Member, ArchiveError> {
     let mut member = Member {
         name: names.push(header.name).ok_or(ArchiveError::TooLarge)?,
@@ -135,9 +141,8 @@ fn member(
         size: 0,
         extent: Extent { start: 0, len: 0 },
         local_header_offset: 0,
-        modified: header
-            .modified
-            .unwrap_or_else(|| times.seconds(header.dos_date, header.dos_time)),
+        modified: 0,
+        is_dated: false,
         stamp: Stamp {
             date: header.dos_date,
             time: header.dos_time,

@@ -23,8 +23,10 @@ pub struct Member {
     pub extent: Extent,
     /// Offset of the local header in the file.
     pub local_header_offset: u64,
-    /// Time of last modification, in seconds since 1970 (UTC).
+    /// Time of last modification, in seconds since 1970 (UTC): the archive's where the member has none.
     pub modified: i64,
+    /// Whether the member has a time of its own.
+    pub is_dated: bool,
     /// Time of last modification as the central header has it.
     pub stamp: Stamp,
     /// Why the member cannot be read; boxed, since hardly any member has one.

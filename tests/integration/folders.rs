@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -610,8 +610,11 @@ fn where_no_more_files_can_be_watched_the_log_says_so_once() {
 fn names_and_times_of_a_folder_are_those_of_the_file_system() {
     let mount = mounted(place(), [""; 0]);
     for name in ["", "a.npz", "sub", "sub/c.npz"] {
-        let time =
-            |path: PathBuf| std::os::unix::fs::MetadataExt::mtime(&fs::metadata(path).unwrap());
-        assert_eq!(time(mount.path(name)), time(mount.archive.join(name)));
+        let times = |path: PathBuf| {
+            let metadata = fs::metadata(path).unwrap();
+            let modified = metadata.modified().unwrap();
+            (modified, metadata.ctime(), metadata.ctime_nsec())
+        };
+        assert_eq!(times(mount.path(name)), times(mount.archive.join(name)));
     }
 }

@@ -16,7 +16,7 @@ use crate::archive::file_kind::FileKind;
 use crate::commands::error::Error;
 use crate::extent::Extent;
 use crate::sys;
-use crate::tree::{Ino, Tree};
+use crate::tree::{Ino, Times, Tree};
 use crate::zip::{ArchiveError, Decoder, Method, Record, Stamp};
 
 /// A file or a directory to be packed.
@@ -66,9 +66,8 @@ impl Input {
             return Ok((Self::Directory(given.to_owned()), files_below(given)?));
         }
         let archive = IndexedFile::open(given)?;
-        let modified = archive.modified();
         let given = given.to_owned();
-        let tree = Tree::new(archive.index, modified)
+        let tree = Tree::new(archive.index, Times::from(&archive.metadata))
             .map_err(|_| OpenErrorKind::Archive(ArchiveError::TooLarge).of(&given))?;
         let items = shown_members(&given, &tree)?;
         let archive = Archive {
