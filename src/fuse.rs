@@ -26,7 +26,8 @@ mod server;
 mod stats;
 mod xattr;
 
+pub use backing::try_passthrough;
 pub use busy_poll::PollConfig;
 pub use config::{FuseConfig, Ownership};
-pub use filesystem::{Npzfs, try_passthrough};
+pub use filesystem::Npzfs;
 pub use prefetch::Prefetch;

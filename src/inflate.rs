@@ -29,8 +29,8 @@ pub use cache::Usage;
 use cache::{Cache, Storage};
 pub use error::InflateError;
 pub use limits::Limits;
-pub use unnamed_file::memory_file;
 use unnamed_file::{allocate, read_only};
+pub use unnamed_file::{disk_file, memory_file};
 
 /// How much is inflated at once, in bytes.
 const STEP: usize = 256 << 10;

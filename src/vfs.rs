@@ -239,28 +239,6 @@ impl Vfs {
         }
     }
 
-    /// Returns whether the root is an archive.
-    pub fn is_single_archive(&self) -> bool {
-        matches!(self.root.kind, SubtreeKind::Archive(_))
-    }
-
-    /// Returns whether each file of the mount, now and later, is a stored member of an archive that
-    /// stays open.
-    pub fn is_all_stored(&self) -> bool {
-        !self.config.recursive
-            && self
-                .root_archive()
-                .is_some_and(|archive| archive.is_all_stored())
-    }
-
-    /// Returns whether the root is an archive with members that are cloned if the kernel takes them.
-    pub fn has_clones(&self) -> bool {
-        self.root_archive().is_some_and(|archive| {
-            let mut files = archive.tree.files();
-            files.any(|member| archive.is_reflinked(member))
-        })
-    }
-
     /// Returns the maximum number of archives, and of clones, that may be open.
     pub fn max_open(&self) -> usize {
         self.config.max_open
@@ -383,13 +361,6 @@ impl Vfs {
     fn looked_up(&self, subtree: &Subtree) -> Result<Entry, VfsError> {
         Entry::of_subtree(subtree, self.config.recursive)
             .inspect_err(|_| self.forget(Inode::root_of(subtree.id).ino(), 1))
-    }
-
-    fn root_archive(&self) -> Option<Arc<Archive>> {
-        match &self.root.kind {
-            SubtreeKind::Archive(archive) => archive.slot.if_open(),
-            SubtreeKind::Folder(_) | SubtreeKind::Sources(_) => None,
-        }
     }
 
     fn subtree(&self, inode: Inode) -> Result<Arc<Subtree>, VfsError> {

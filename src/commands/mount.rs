@@ -5,7 +5,7 @@ pub mod config;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -118,6 +118,7 @@ pub fn mount_here(
     memory::limit_arenas();
     let (watch, changed) = Watch::new();
     let (sources, limits) = open(arguments, &watch)?;
+    let cache_directory = limits.directory.clone();
     let inflater = Inflater::new(limits);
 
     // From here on a signal waits until there is a mount to end.
@@ -188,8 +189,8 @@ pub fn mount_here(
         Some(_) => error::session(error),
         None => unusable(&arguments.mount_point, error),
     })?;
-    let passes = try_passthrough(options, connection_again, &weak_catalog);
-    passes.map_err(|error| MountError::from(FuseError::Passthrough(error)))?;
+    try_passthrough(options, connection_again, &weak_catalog, cache_directory)
+        .map_err(MountError::from)?;
     invalidate::start(changed, weak_catalog, session.notifier())
         .map_err(system("start a thread"))?;
     if let Some((device, (volume, _))) = ahead
@@ -221,25 +222,43 @@ pub fn mount_here(
     Ok(exit_status::DONE)
 }
 
-/// Finds out whether the kernel takes files that it reads by itself. That it does not is an error
-/// where this was asked for.
-fn try_passthrough(options: &MountOptions, device: OwnedFd, catalog: &Weak<Vfs>) -> io::Result<()> {
-    let Some(catalog) = catalog
+/// Disables passthrough if the kernel accepts no backing files. With `--passthrough=on` that is an
+/// error, also for the directory of inflated members if there may be any.
+fn try_passthrough(
+    options: &MountOptions,
+    device: OwnedFd,
+    vfs: &Weak<Vfs>,
+    cache_directory: PathBuf,
+) -> Result<(), FuseError> {
+    let Some(vfs) = vfs
         .upgrade()
         .filter(|_| options.passthrough != Passthrough::Off)
     else {
         return Ok(());
     };
-    let wanted = options.passthrough == Passthrough::On;
-    if !wanted && !catalog.passthrough_enabled() {
+    let is_required = options.passthrough == Passthrough::On;
+    if !is_required && !vfs.passthrough_enabled() {
         return Ok(());
     }
-    let taken = inflate::memory_file().and_then(|file| fuse::try_passthrough(device, file));
-    taken.or_else(|error| {
-        catalog.set_passthrough_enabled(false);
+    let tried = inflate::memory_file().and_then(|file| fuse::try_passthrough(&device, file));
+    if let Err(error) = tried {
+        vfs.set_passthrough_enabled(false);
         debug!("files are not passed through to the kernel: {error}");
-        if wanted { Err(error) } else { Ok(()) }
-    })
+        return if is_required {
+            Err(FuseError::Passthrough(error))
+        } else {
+            Ok(())
+        };
+    }
+    if is_required && vfs.may_inflate() {
+        let file = inflate::disk_file(&cache_directory);
+        let tried = file.and_then(|file| fuse::try_passthrough(&device, file));
+        return tried.map_err(|error| FuseError::PassthroughFrom {
+            directory: cache_directory,
+            error,
+        });
+    }
+    Ok(())
 }
 
 /// The error for a connection over which no session begins.

@@ -5,12 +5,25 @@
 //! file meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, Weak};
 
 use fuser::BackingId;
 
+use crate::sys::file;
 use crate::sys::sync::lock;
 use crate::tree::Ino;
+
+/// Tries whether the kernel accepts `backing` as a backing file.
+///
+/// # Errors
+/// EPERM if this process lacks the privilege or the kernel the feature, and ELOOP if the file system
+/// cannot be below another one.
+pub fn try_passthrough(device: impl AsFd, backing: impl AsFd) -> io::Result<()> {
+    let id = BackingId::create_raw(&device, backing)?;
+    file::close_backing(device, id)
+}
 
 /// The way in which the kernel reads a file.
 #[derive(Debug)]

@@ -3,17 +3,15 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BackingId, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs,
-    ReplyXattr, Request,
+    FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
+    LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 
 use super::attr::BLOCK_SIZE;
@@ -88,15 +86,6 @@ impl Npzfs {
     pub fn prefetch(&self) -> Arc<Prefetch> {
         self.server.prefetch.clone()
     }
-}
-
-/// Tries whether the kernel accepts `file` as a backing file, which it keeps open until the mount
-/// ends.
-///
-/// # Errors
-/// EPERM if this process lacks the privilege or the kernel the feature.
-pub fn try_passthrough(device: impl AsFd, file: impl AsFd) -> io::Result<()> {
-    BackingId::create_raw(device, file).map(drop)
 }
 
 /// Answers GETXATTR or LISTXATTR; a `size` of 0 asks for the length of the value.

@@ -22,10 +22,18 @@ pub fn memory_file() -> io::Result<File> {
     Ok(file?.into())
 }
 
+/// Creates an empty unnamed file in `directory`.
+///
+/// # Errors
+/// Those of open(2).
+pub fn disk_file(directory: &Path) -> io::Result<File> {
+    tempfile::tempfile_in(directory)
+}
+
 /// Creates an unnamed file in `directory`, and allocates `size` bytes of the disk for it where the
 /// file system can do that.
 pub(super) fn allocate(directory: &Path, size: u64) -> io::Result<File> {
-    let file = tempfile::tempfile_in(directory)?;
+    let file = disk_file(directory)?;
     let len = size.try_into().map_err(|_| Errno::EFBIG)?;
     match fallocate(&file, FallocateFlags::empty(), 0, len) {
         Err(Errno::EOPNOTSUPP) | Ok(()) => Ok(file),

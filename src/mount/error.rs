@@ -171,6 +171,14 @@ pub enum FuseError {
     Fusermount(String),
     /// The kernel has no passthrough, which `--passthrough=on` demands.
     Passthrough(io::Error),
+    /// The kernel passes no files through from the directory of inflated members, which
+    /// `--passthrough=on` demands.
+    PassthroughFrom {
+        /// The directory.
+        directory: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
     /// The kernel and fuser did not agree on a protocol, or the session ended at once.
     Session(io::Error),
 }
@@ -205,6 +213,19 @@ impl fmt::Display for FuseError {
                  and Linux 6.9 (auto serves all members all the same)",
                 error_text(error)
             ),
+            Self::PassthroughFrom { directory, error } => {
+                let reason = match error.raw_os_error() {
+                    // "Too many levels of symbolic links" would mislead.
+                    Some(libc::ELOOP) => "its file system is on top of another one".to_owned(),
+                    _ => error_text(error),
+                };
+                write!(
+                    f,
+                    "--passthrough=on: the kernel takes no files in {}: {reason}: choose another \
+                     --cache-dir (auto serves all members all the same)",
+                    Escaped::path(directory)
+                )
+            }
             Self::Session(error) => {
                 write!(f, "the FUSE session could not begin: {}", error_text(error))
             }
@@ -218,6 +239,7 @@ impl Error for FuseError {
             Self::Device(error)
             | Self::Mount(error)
             | Self::Passthrough(error)
+            | Self::PassthroughFrom { error, .. }
             | Self::Session(error) => Some(error),
             Self::NoDevice | Self::NoFusermount | Self::AllowOther | Self::Fusermount(_) => None,
         }

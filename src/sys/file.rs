@@ -32,6 +32,20 @@ pub fn clone_range(from: &File, range: Extent, to: &File, offset: u64) -> io::Re
     Ok(())
 }
 
+/// Closes a backing file of the FUSE connection `device`: the request FUSE_DEV_IOC_BACKING_CLOSE.
+///
+/// # Errors
+/// ENOENT if there is none with this id.
+pub fn close_backing(device: impl AsFd, id: u32) -> io::Result<()> {
+    mod request {
+        nix::ioctl_write_ptr!(backing_close, 229, 2, u32);
+    }
+    // SAFETY: the descriptor is open, and the pointer is to a live value, which is all that the request
+    // reads.
+    unsafe { request::backing_close(device.as_fd().as_raw_fd(), &id) }?;
+    Ok(())
+}
+
 /// Returns the value of an extended attribute.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! The archives that are open, and figures about all of them.
+//! What holds for the mount as a whole: the kinds of members that it has, the archives that are open,
+//! and figures about them.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Vfs;
 use super::inode::Inode;
-use super::subtree::SubtreeKind;
+use super::subtree::{Subtree, SubtreeKind};
 use crate::archive::Archive;
 use crate::archive::lane::Lanes;
 use crate::tree::Ino;
@@ -23,6 +24,45 @@ pub struct OpenArchive {
 }
 
 impl Vfs {
+    /// Returns whether the root is an archive.
+    pub fn is_single_archive(&self) -> bool {
+        matches!(self.root.kind, SubtreeKind::Archive(_))
+    }
+
+    /// Returns whether each file of the mount, now and later, is a stored member of an archive that
+    /// stays open.
+    pub fn is_all_stored(&self) -> bool {
+        !self.config.recursive
+            && self
+                .root_archive()
+                .is_some_and(|archive| archive.is_all_stored())
+    }
+
+    /// Returns whether there are compressed members that are inflated when they are opened, or may be
+    /// later, in a folder or an archive inside another one.
+    pub fn may_inflate(&self) -> bool {
+        let is_stored = |subtree: &Subtree| match &subtree.kind {
+            SubtreeKind::Archive(archive) => archive
+                .slot
+                .if_open()
+                .is_some_and(|archive| archive.is_all_stored()),
+            SubtreeKind::Folder(_) | SubtreeKind::Sources(_) => false,
+        };
+        let is_all_stored = match &self.root.kind {
+            SubtreeKind::Sources(sources) => sources.values().all(|source| is_stored(source)),
+            _ => is_stored(&self.root),
+        };
+        self.config.inflate_enabled && (self.config.recursive || !is_all_stored)
+    }
+
+    /// Returns whether the root is an archive with members that are cloned if the kernel takes them.
+    pub fn has_clones(&self) -> bool {
+        self.root_archive().is_some_and(|archive| {
+            let mut files = archive.tree.files();
+            files.any(|member| archive.is_reflinked(member))
+        })
+    }
+
     /// Returns the archives that are open.
     pub fn open_archives(&self) -> Vec<OpenArchive> {
         let subtrees = self.subtrees.all();
@@ -72,5 +112,12 @@ impl Vfs {
         status.insert("inflated_bytes".to_owned(), inflated.memory.into());
         status.insert("inflations".to_owned(), inflated.inflations.into());
         status
+    }
+
+    fn root_archive(&self) -> Option<Arc<Archive>> {
+        match &self.root.kind {
+            SubtreeKind::Archive(archive) => archive.slot.if_open(),
+            SubtreeKind::Folder(_) | SubtreeKind::Sources(_) => None,
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use nix::sys::signal::Signal;
+use npzfs::exit_status;
 
 use crate::fixture::{Archive, METHODS, Member, compress, pattern};
 use crate::mounted::{
@@ -593,4 +594,36 @@ fn what_was_inflated_is_not_served_to_those_who_come_after_the_archive_has_chang
             "member 'b': the archive changed while the member was inflated",
         ]
     );
+}
+
+#[test]
+fn with_passthrough_on_the_cache_directory_must_allow_it() {
+    if !available(is_root(), "root") {
+        return;
+    }
+    let Some(disk) = Disk::overlay() else { return };
+    let place = Place::new();
+    let archive = Archive::of([deflated("x", MIB)]).write(place.path(), "a.npz");
+    let mount = |cache: &Path, passthrough| {
+        let at = place.join("mnt");
+        let mut mount = npzfs();
+        mount.arg("mount").args(["--passthrough", passthrough]);
+        mount.arg("--cache-dir").arg(cache).arg(&archive).arg(&at);
+        let said = run(&mut mount);
+        if said.status == Some(0) {
+            assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+        }
+        said
+    };
+    let said = mount(&disk.at, "on");
+    let expected = format!(
+        "npzfs: --passthrough=on: the kernel takes no files in {}: its file system is on top of \
+         another one: choose another --cache-dir (auto serves all members all the same)\n",
+        disk.at.display()
+    );
+    let status = Some(exit_status::FUSE.into());
+    assert_eq!((said.status, said.err), (status, expected));
+    assert_eq!(mount(place.path(), "on").status, Some(0));
+    assert_eq!(mount(&disk.at, "auto").status, Some(0));
+    drop(disk);
 }
