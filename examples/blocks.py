@@ -1,4 +1,4 @@
-"""What one worker does: sum its block of an array, without copying the array or the archive."""
+"""The task of one worker: sum a block of an array without copying the array or the archive."""
 
 import functools
 
@@ -8,10 +8,10 @@ import numpy as np
 
 @functools.cache
 def arrays_of(archive):
-    """The arrays of an archive, mounted once in a process, for as long as that lives."""
+    """Return the arrays of an archive, which each process mounts once, for its lifetime."""
     return npzfs.load(archive)
 
 
 def sum_of_block(archive, name, block, blocks):
-    """The sum of the block with this number, counted from 0, of an array cut into so many."""
+    """Return the sum of block number `block`, counted from 0, of an array split into `blocks`."""
     return float(np.array_split(arrays_of(archive)[name], blocks)[block].sum())

@@ -1,4 +1,4 @@
-"""Sum an array with Dask: each worker process mounts the archive, and no array is sent anywhere."""
+"""Sum an array with Dask. Each worker process mounts the archive; no array data is sent."""
 
 import argparse
 import functools
@@ -10,14 +10,14 @@ from dask.distributed import Client, LocalCluster
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("archive", type=Path, help="at the same path for all workers")
-    parser.add_argument("name", help="of the array, as np.load has it")
+    parser.add_argument("archive", type=Path, help="the archive, at the same path on all workers")
+    parser.add_argument("name", help="the name of the array, as in np.load")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     blocks = 2 * arguments.workers
     job = functools.partial(sum_of_block, arguments.archive.absolute(), arguments.name)
 
-    # A cluster of machines takes the place of this one: SLURMCluster, KubeCluster, ...
+    # On several machines use another cluster class: SLURMCluster, KubeCluster, ...
     with LocalCluster(
         n_workers=arguments.workers, threads_per_worker=1, dashboard_address=None
     ) as cluster, Client(cluster) as client:
@@ -25,5 +25,5 @@ def main():
         print(sum(client.gather(sums)))
 
 
-if __name__ == "__main__":  # worker processes import this file, too
+if __name__ == "__main__":  # worker processes also import this file
     main()

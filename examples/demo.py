@@ -24,13 +24,13 @@ def show_frame(directory):
     print(f"  frame {frame.name!r}, shape {frame.shape}, {frame.nbytes:,} bytes of mapped arrays")
     print()
     print(frame.head(6).display(PLAIN))
-    del frame  # closing takes the pages away from under whatever array is left
+    del frame  # close() unmaps the pages, so no array may be left
     close()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path, help="where the archive of a frame is mounted")
+    parser.add_argument("directory", type=Path, help="the mount point of a frame's archive")
     directory = parser.parse_args().directory
     show_array(directory / "__blocks_0__.npy")
     print()

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Mount a frame, look at it, read it from Python, unmount it.
+# Mounts a frame, lists it, reads it from Python, and unmounts it.
 #
-# NPZFS names the binary (default: npzfs), PYTHON an interpreter that has StaticFrame
-# (default: python3; tests/clients/requirements.txt lists what it needs).
+# NPZFS is the program (default: npzfs), PYTHON an interpreter with StaticFrame (default: python3).
+# tests/clients/requirements.txt lists the packages that the interpreter needs.
 
 set -eu
 
-# These two functions let the session below show the commands that a user would type.
+# With these functions the session below shows the commands that a user would type.
 npzfs() { command "${NPZFS:-npzfs}" "$@"; }
 python() { command "${PYTHON:-python3}" "$@"; }
 
@@ -41,7 +41,7 @@ show npzfs umount "$mnt"
 
 cat <<'END'
 
-That was the whole of it. With an archive of your own, stored with np.savez or Frame.to_npz:
+The same with your own archive, written by np.savez or Frame.to_npz:
 
   npzfs mount your.npz /mnt/x
   python3 -c 'import numpy; print(numpy.load("/mnt/x/NAME.npy", mmap_mode="r"))'

@@ -1,4 +1,4 @@
-"""Sum an array with joblib: each worker process mounts the archive, and no array is sent anywhere."""
+"""Sum an array with joblib. Each worker process mounts the archive; no array data is sent."""
 
 import argparse
 from pathlib import Path
@@ -9,8 +9,8 @@ from joblib import Parallel, delayed
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("archive", type=Path)
-    parser.add_argument("name", help="of the array, as np.load has it")
+    parser.add_argument("archive", type=Path, help="the archive")
+    parser.add_argument("name", help="the name of the array, as in np.load")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     blocks = 2 * arguments.workers

@@ -1,7 +1,7 @@
-"""Write frame.npz, the frame of the demonstration, beside this script.
+"""Write frame.npz, the example frame, to the directory of this script.
 
 Monthly records of weather stations: rows by (station, month), columns by (measure, statistic).
-The places are real, the weather is invented: a sine for the seasons, and noise.
+The places are real; the weather is synthetic: a sine for the seasons, plus noise.
 """
 
 import io
@@ -25,7 +25,7 @@ WINDS = ["N", "NE", "E", "SE", "S", "SW", "W", "NW"]
 
 
 def weather_of(station, noise):
-    """One station's columns, each as an array with a value for each month."""
+    """Return the columns of a station, each an array with one value for each month."""
     mean, span, rain = STATIONS[station]
     month = np.arange(len(MONTHS))
     season = -np.cos(2 * np.pi * month / 12)  # coldest in January, warmest in July
@@ -34,7 +34,7 @@ def weather_of(station, noise):
     sunshine = 150 + 90 * season + noise.normal(0, 15, len(month))
     first_day, next_first_day = MONTHS.astype("M8[D]"), (MONTHS + 1).astype("M8[D]")
     day = noise.randint(0, (next_first_day - first_day).astype(int))
-    # Rounding also hides the last bits, in which mathematical libraries differ.
+    # Rounding removes the last bits, in which mathematical libraries differ.
     return {
         ("temperature", "mean"): temperature.round(1),
         ("temperature", "min"): (temperature - noise.uniform(6, 12, len(month))).round(1),
@@ -50,7 +50,7 @@ def weather_of(station, noise):
 
 
 def make_frame():
-    noise = np.random.RandomState(2024)  # NumPy promises never to change its numbers
+    noise = np.random.RandomState(2024)  # NumPy guarantees a stable sequence
     stations = [weather_of(station, noise) for station in STATIONS]
     labels = list(stations[0])
     months = sf.IndexYearMonth(MONTHS)
@@ -63,12 +63,12 @@ def make_frame():
 
 
 def write(frame, path):
-    """Store a frame with `to_npz`, less the time of day that it gives to the metadata."""
+    """Store a frame with `to_npz`, without the current time that it sets for the metadata."""
     buffer = io.BytesIO()
     frame.to_npz(buffer, consolidate_blocks=True)
     with zipfile.ZipFile(buffer) as dated, zipfile.ZipFile(path, "w") as archive:
         for name in dated.namelist():
-            # ZipInfo starts at 1980; StaticFrame, like NumPy, makes room for large members.
+            # The default date is 1980. Like NumPy, StaticFrame writes ZIP64 fields for all members.
             with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
                 member.write(dated.read(name))
 

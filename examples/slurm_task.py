@@ -1,4 +1,4 @@
-"""What one task of a SLURM job does: sum its block of an array of a mounted archive."""
+"""The task of a SLURM job: sum a block of an array of a mounted archive."""
 
 import argparse
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("directory", type=Path, help="where the archive is mounted")
-parser.add_argument("name", help="of the array, as np.load has it")
+parser.add_argument("directory", type=Path, help="the mount point of the archive")
+parser.add_argument("name", help="the name of the array, as in np.load")
 arguments = parser.parse_args()
 
 block, blocks = int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_NTASKS"])

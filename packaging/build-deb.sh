@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the Debian package of the last commit; debian/rules is what builds it.
+# Builds the Debian package of the last commit, with packaging/debian/rules.
 #
 # usage: packaging/build-deb.sh [OPTION OF dpkg-buildpackage ...]
 
@@ -14,7 +14,7 @@ cd "npzfs-$version"
 cp -R packaging/debian debian
 packaging/changelog.py deb > debian/changelog
 
-# The compiler on the path is used, whether dpkg knows of it or not.
+# Use the compiler in PATH, even if it is not a Debian package.
 dpkg-buildpackage --build=binary --unsigned-changes --build-profiles=pkg.npzfs.rustup "$@"
 rm -f "$packages"/*.deb
 cp ../*.deb "$packages"

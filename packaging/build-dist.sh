@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes a tarball of the last commit, whose program needs no library: it runs on any Linux.
+# Builds a tarball of the last commit with a static program, which runs on any Linux.
 #
 # usage: packaging/build-dist.sh
 #
-# It is linked with the C library of this machine, or with that of CARGO_BUILD_TARGET, such as
-# x86_64-unknown-linux-musl. GNU's is the default since its allocator is what memory and time were
-# measured with.
+# The program is linked with the C library of this machine, or with that of CARGO_BUILD_TARGET, such
+# as x86_64-unknown-linux-musl. The GNU library is the default, because the limits of memory and
+# time were measured with its allocator.
 
 set -eu
 cd "$(dirname "$0")/.."

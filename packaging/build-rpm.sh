@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the RPM package of the last commit; packaging/rpm/npzfs.spec is what builds it.
+# Builds the RPM package of the last commit, with packaging/rpm/npzfs.spec.
 #
 # usage: packaging/build-rpm.sh [OPTION OF rpmbuild ...]
 
@@ -11,12 +11,12 @@ start_in rpm
 sed "s/@VERSION@/$version/" packaging/rpm/npzfs.spec > "$work/rpm/npzfs.spec"
 packaging/changelog.py rpm >> "$work/rpm/npzfs.spec"
 
-# Where rpm itself is a Debian package, its own database knows of no compiler.
+# If rpm is a Debian package, its database does not know the compiler.
 if dpkg-query --show rpm > /dev/null 2>&1; then
     set -- --nodeps --define "_dbpath $work/rpm/database" "$@"
 fi
 
-# The rest makes the same package at any time, on any machine.
+# The other definitions make the build reproducible.
 rpmbuild -bb \
     --define "_topdir $work/rpm" --define "_sourcedir $work/rpm" \
     --define "_buildhost localhost" \

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Compiles npzfs for a package, at the top of the sources, to target/package/npzfs. The same sources
-# and the same compiler make the same bytes of it, wherever the sources and the crates lie.
+# Compiles npzfs for a package, at the top of the sources, to target/package/npzfs. The build is
+# reproducible: the result does not depend on the paths of the sources and the crates.
 #
 # usage: packaging/build.sh [--static]
 #
-# With CARGO_BUILD_TARGET it is compiled for another machine. Completions are written by the program
-# itself, so then there is a second one, target/package/npzfs-here, that runs on this machine.
+# CARGO_BUILD_TARGET selects another machine. The program itself writes the completions, so a second
+# one for this machine is compiled, too: target/package/npzfs-here.
 
 set -eu
 
@@ -15,7 +15,7 @@ unset CARGO_BUILD_TARGET
 crates=${CARGO_HOME:-$HOME/.cargo}/registry/src
 build=${CARGO_TARGET_DIR:-$PWD/target}
 
-# Panics tell where in the sources they came about; below $crates is a directory a registry.
+# Panic messages contain source paths. $crates has a directory for each registry.
 cargo fetch --locked --target "$target"
 flags="${RUSTFLAGS:-} --remap-path-prefix=$build=/build"
 for registry in "$crates"/*/; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes CHANGELOG.md as the changelog of a package: `packaging/changelog.py deb|rpm`.
+"""Converts CHANGELOG.md to the changelog of a package: `packaging/changelog.py deb|rpm`.
 
-What is not released yet is told as the version in Cargo.toml, of the time SOURCE_DATE_EPOCH.
+Unreleased changes get the version in Cargo.toml and the time SOURCE_DATE_EPOCH.
 """
 
 import os
@@ -12,13 +12,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-# The project has no address; one below `.invalid` is nobody's, and never will be.
+# The project has no address. The domain `.invalid` is reserved for this purpose.
 MAINTAINER = "The npzfs developers <developers@npzfs.invalid>"
 TOP = Path(__file__).resolve().parents[1]
 
 
 class Release(NamedTuple):
-    """A section of CHANGELOG.md, each of its changes in one line."""
+    """A section of CHANGELOG.md, with each change on one line."""
 
     version: str
     time: datetime
@@ -26,7 +26,7 @@ class Release(NamedTuple):
 
 
 def releases(changelog: str, version: str, now: datetime) -> list[Release]:
-    """The sections of a changelog in the form of Keep a Changelog, without empty ones."""
+    """Return the sections of a changelog in the format of Keep a Changelog, except empty ones."""
     found = []
     for section in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
         heading, _, text = section.partition("\n")

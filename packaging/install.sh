@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what packaging/build.sh has compiled, and all else that every package holds.
+# Installs the program that packaging/build.sh has compiled, and the other files of every package.
 #
 # usage: packaging/install.sh DESTDIR PREFIX [VARIABLE=VALUE ...]
 #
-# The variables are those of the Makefile that say what goes where.
+# The variables are the directories of the Makefile.
 
 set -eu
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the licences of all crates that npzfs is made of, and fails if one is not known.
+"""Writes the licences of all crates in the program, and fails if one is unknown.
 
-Crates that only build scripts and tests need are no part of the program. Set CARGO_BUILD_TARGET for
+Crates that only build scripts and tests use are not part of the program. CARGO_BUILD_TARGET selects
 another machine than this one.
 """
 
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# What another one means for those who pass the program on, somebody has to find out first.
+# Add a licence only after checking what it requires from those who distribute the program.
 KNOWN = {
     "0BSD",
     "Apache-2.0",
@@ -32,35 +32,35 @@ RULE = "-" * 80
 
 
 def metadata() -> dict:
-    """What cargo knows of the crates, for the machine that the program is for."""
+    """Return the output of `cargo metadata` for the target machine."""
     target = os.environ.get("CARGO_BUILD_TARGET") or host()
     command = ["cargo", "metadata", "--locked", "--format-version=1", "--filter-platform", target]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def host() -> str:
-    said = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True).stdout
-    return re.search(r"^host: (.*)$", said, re.MULTILINE)[1]
+    version = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True)
+    return re.search(r"^host: (.*)$", version.stdout, re.MULTILINE)[1]
 
 
 def crates(metadata: dict) -> list[dict]:
-    """The crates that go into the program, apart from itself, by name and version."""
+    """Return the crates in the program, except itself, sorted by name and version."""
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     root = metadata["resolve"]["root"]
-    found, ahead = set(), [root]
-    while ahead:
-        for dependency in nodes[ahead.pop()]["deps"]:
+    found, pending = set(), [root]
+    while pending:
+        for dependency in nodes[pending.pop()]["deps"]:
             normal = any(kind["kind"] is None for kind in dependency["dep_kinds"])
             if normal and dependency["pkg"] not in found:
                 found.add(dependency["pkg"])
-                ahead.append(dependency["pkg"])
+                pending.append(dependency["pkg"])
     crates = [package for package in metadata["packages"] if package["id"] in found]
     return sorted(crates, key=lambda crate: (crate["name"], crate["version"]))
 
 
 def is_known(expression: str) -> bool:
-    """Whether an SPDX expression can be fulfilled with licences that are known."""
-    # Crates from before SPDX was asked for write `MIT/Apache-2.0`.
+    """Return whether known licences satisfy an SPDX expression."""
+    # Old crates write `MIT/Apache-2.0` instead of an SPDX expression.
     words = re.findall(r"[()]|[^\s()]+", expression.replace("/", " OR "))
 
     def joined(word: str, part: Callable[[], bool], judge: Callable[[list], bool]) -> bool:
@@ -93,7 +93,7 @@ def is_known(expression: str) -> bool:
 
 
 def texts(crate: dict) -> list[str]:
-    """The licence texts that lie beside a crate's manifest."""
+    """Return the licence texts in the directory of a crate's manifest."""
     directory = Path(crate["manifest_path"]).parent
     names = {path.name for path in directory.iterdir() if TEXTS.match(path.name)}
     names |= {crate["license_file"]} if crate["license_file"] else set()
@@ -103,14 +103,14 @@ def texts(crate: dict) -> list[str]:
 
 
 def report(crates: list[dict]) -> str:
-    """The crates with the names of their licences, then each text once, and whose it is."""
+    """Return a list of the crates and their licences, followed by each licence text once."""
     owners: dict[str, list[str]] = {}
     names = []
     for crate in crates:
         name = f"{crate['name']} {crate['version']}"
         licence = crate["license"] or ""
         if not is_known(licence):
-            sys.exit(f"licenses: {name}: unknown licence '{licence}'; look at it and at {__file__}")
+            sys.exit(f"licenses: {name}: unknown licence '{licence}'; check it, then add it to {__file__}")
         found = texts(crate)
         if not found:
             sys.exit(f"licenses: {name}: no file with the text of its licence, '{licence}'")

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Writes what has to be told where a program contains the GNU C library.
+# Writes the notice that a program with a static GNU C library requires.
 
 set -eu
 
-# Where Debian, Fedora and Arch have it.
+# The paths on Debian, Fedora and Arch.
 for text in /usr/share/common-licenses/LGPL-2.1 /usr/share/licenses/glibc/COPYING.LIB \
     /usr/share/licenses/spdx/LGPL-2.1-or-later.txt; do
     if [ -e "$text" ]; then
@@ -19,5 +19,5 @@ END
         exit
     fi
 done
-echo "dist: the text of the licence LGPL-2.1, of the GNU C library, is not found" >&2
+echo "dist: the LGPL-2.1 text, the licence of the GNU C library, was not found" >&2
 exit 1
