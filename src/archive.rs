@@ -8,7 +8,6 @@ pub mod reflink;
 pub mod served_file;
 pub mod slice;
 pub mod version;
-pub mod watch;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -18,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use log::warn;
+use log::{Level, warn};
 
 use crate::tree::{Ino, Times, Tree};
 use crate::ui::human::Escaped;
@@ -27,9 +26,8 @@ use error::{OpenError, OpenErrorKind, ReadError};
 use file::IndexedFile;
 use lane::{Lane, Lanes};
 use reflink::Reflinker;
-use served_file::ServedFile;
+use served_file::{Notice, ServedFile};
 use slice::FileSlice;
-use watch::Watch;
 
 /// The most unreadable members of an archive that are logged each.
 const LOGGED_MAX: usize = 1000;
@@ -55,6 +53,34 @@ pub struct Archive {
     logged_count: AtomicUsize,
 }
 
+/// What an archive is opened for, which decides what the log says when it is found changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A command that reads it once and reports a change by itself.
+    Command,
+    /// A mount of this very archive.
+    Mount,
+    /// A mount of the folder that it is in, where the changed archive will be seen.
+    Folder,
+}
+
+impl Purpose {
+    fn notice_of_change(self, path: &Path) -> Option<Notice> {
+        let shown = Escaped::path(path);
+        match self {
+            Self::Command => None,
+            Self::Mount => Some(Notice {
+                level: Level::Error,
+                text: format!("{shown}: changed while mounted; mount it again"),
+            }),
+            Self::Folder => Some(Notice {
+                level: Level::Warn,
+                text: format!("{shown}: changed while it was open"),
+            }),
+        }
+    }
+}
+
 /// The way to the contents of a member.
 #[derive(Debug)]
 pub enum Contents<'a> {
@@ -65,9 +91,8 @@ pub enum Contents<'a> {
 }
 
 impl Archive {
-    /// Opens and indexes the archive at `at`, and adds it to `watch`. Messages call it `given`; where
-    /// both are the same, they show the absolute path. Without `inflates`, compressed members cannot
-    /// be read.
+    /// Opens and indexes the archive at `at`. Messages call it `given`; where both are the same, they
+    /// show the absolute path. Without `inflates`, compressed members cannot be read.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -75,7 +100,7 @@ impl Archive {
         at: &Path,
         given: &Path,
         inflates: bool,
-        watch: Option<&Watch>,
+        purpose: Purpose,
     ) -> Result<Self, OpenError> {
         let mut archive = if at == given {
             IndexedFile::open(at)?
@@ -88,12 +113,10 @@ impl Archive {
         let times = Times::from(&archive.metadata);
         let tree = Tree::new(archive.index, times)
             .map_err(|_| OpenErrorKind::Archive(ArchiveError::TooLarge).of(given))?;
-        let file = ServedFile::shared(archive.file, &archive.metadata, watch.map(Watch::changed));
-        let file = Arc::new(file.map_err(|error| OpenErrorKind::Map(error).of(given))?);
-        if let Some(watch) = watch {
-            watch.add(&file);
-        }
-        Ok(Self::new(archive.path, FileSlice::whole(file), tree, None))
+        let notice = purpose.notice_of_change(&archive.path);
+        let file = ServedFile::shared(archive.file, &archive.metadata, notice);
+        let data = FileSlice::whole(Arc::new(file));
+        Ok(Self::new(archive.path, data, tree, None))
     }
 
     /// Indexes the archive whose bytes are `data`: those of `member`, a member of `outer`.
@@ -222,8 +245,11 @@ impl Archive {
         self.outermost().data.file().is_local()
     }
 
-    /// Whether the archive was found changed.
+    /// Whether the archive was found changed. Where that is known without a wait, it is checked.
     pub fn is_stale(&self) -> bool {
+        if self.is_local() {
+            return self.outermost().data.file().has_changed();
+        }
         self.outermost().data.file().is_stale()
     }
 

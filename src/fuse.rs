@@ -17,7 +17,6 @@ mod dispatch;
 mod errno;
 mod filesystem;
 mod handles;
-pub mod invalidate;
 mod open;
 mod open_pool;
 mod prefetch;

@@ -159,9 +159,7 @@ impl Inflater {
             file.write_all(&buffer[..len]).map_err(cannot_write)?;
         }
         archive.check()?;
-        let file = read_only(&file)
-            .and_then(|file| ServedFile::private(file, size))
-            .map_err(cannot_write)?;
+        let file = ServedFile::private(read_only(&file).map_err(cannot_write)?, size);
         Ok((FileSlice::whole(Arc::new(file)), room))
     }
 
@@ -252,6 +250,7 @@ mod tests {
     use zip::write::SimpleFileOptions;
 
     use super::*;
+    use crate::archive::Purpose;
 
     const LEN: u64 = 100_000;
 
@@ -275,7 +274,7 @@ mod tests {
                 writer.write_all(&contents(name)).unwrap();
             }
             writer.finish().unwrap();
-            let archive = Archive::open(&path, &path, true, None).unwrap();
+            let archive = Archive::open(&path, &path, true, Purpose::Command).unwrap();
             Self {
                 archive: Arc::new(archive),
                 inflater: Arc::new(Inflater::new(Limits {
@@ -484,7 +483,7 @@ mod tests {
             bytes[at] ^= 1;
         }
         std::fs::write(&path, bytes).unwrap();
-        let archive = Archive::open(&path, &path, true, None).unwrap();
+        let archive = Archive::open(&path, &path, true, Purpose::Command).unwrap();
         let fixture = Fixture {
             archive: Arc::new(archive),
             ..fixture

@@ -31,7 +31,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::archive::Archive;
-use crate::archive::watch::Watch;
 use crate::inflate::{Inflated, Inflater};
 use crate::tree::{Attr, Ino};
 pub use config::VfsConfig;
@@ -59,8 +58,8 @@ pub struct Vfs {
 }
 
 impl Vfs {
-    /// Returns the file system below `root`, whose archives `watch` watches.
-    pub fn new(root: Root, config: VfsConfig, inflater: Inflater, watch: Watch) -> Self {
+    /// Returns the file system below `root`.
+    pub fn new(root: Root, config: VfsConfig, inflater: Inflater) -> Self {
         let subtrees = Subtrees::default();
         let kind = match root {
             Root::One(source) => source.into(),
@@ -72,7 +71,7 @@ impl Vfs {
             }
         };
         Self {
-            archives: OpenArchives::new(&config, inflater, watch),
+            archives: OpenArchives::new(&config, inflater),
             config,
             root: Arc::new(Subtree::root(kind)),
             subtrees,

@@ -26,8 +26,6 @@ pub enum OpenErrorKind {
     Io(io::Error),
     /// The path leads to something other than a regular file.
     NotAFile(FileKind),
-    /// The file cannot be mapped into memory.
-    Map(io::Error),
     /// The archive as a whole cannot be used.
     Archive(ArchiveError),
     /// Too many members cannot be read.
@@ -62,7 +60,7 @@ impl fmt::Display for OpenError {
 impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
-            OpenErrorKind::Io(error) | OpenErrorKind::Map(error) => Some(error),
+            OpenErrorKind::Io(error) => Some(error),
             OpenErrorKind::NotAFile(_) => None,
             OpenErrorKind::Archive(error) => Some(error),
             OpenErrorKind::Unreadable { error, .. } => Some(error),
@@ -79,7 +77,6 @@ impl fmt::Display for OpenErrorKind {
                 f.write_str("is a directory, not an archive: name the archives in it")
             }
             Self::NotAFile(kind) => write!(f, "is {kind}, not an archive"),
-            Self::Map(error) => write!(f, "cannot be mapped into memory: {}", error_text(error)),
             Self::Archive(error) => error.fmt(f),
             Self::Unreadable {
                 member,
@@ -142,6 +139,12 @@ pub enum ReadError {
     Stale,
     /// The file cannot be read.
     Io(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 impl fmt::Display for ReadError {

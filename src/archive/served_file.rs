@@ -1,14 +1,14 @@
 //! An open file whose bytes are served, and the check that they are still the ones that were indexed.
 //!
-//! Bytes come from a mapping, which the reply copies straight into the kernel's page cache, or, where
-//! a disk has to be waited for, from a copy that was read.
+//! Bytes are copied into a buffer first and checked then: what passes the check was in the file
+//! before anything changed, so that it may be cached for good. A mapping would save the copy, and
+//! hand out bytes that change between the check and the answer.
 
 use std::fs::{File, Metadata};
-use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use log::Level;
 use nix::errno::Errno;
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::fstatvfs;
@@ -17,14 +17,6 @@ use super::error::ReadError;
 use super::version::FileVersion;
 use crate::extent::Extent;
 use crate::sys;
-use crate::sys::map::Map;
-
-/// The most of a file that is kept in this process's page tables, in bytes. The pages belong to the
-/// page cache, but they count as the process's own, above all when memory runs short.
-const MAPPED_MAX: u64 = 32 << 20;
-
-/// The most that a page fault maps beyond the bytes asked for, in bytes: a large folio.
-const FOLIO_MAX: u64 = 2 << 20;
 
 /// The distance of the bytes that are sampled to see whether all are cached: the readahead of most
 /// disks.
@@ -34,7 +26,6 @@ const SAMPLE_STEP: usize = 128 << 10;
 #[derive(Debug)]
 pub struct ServedFile {
     file: File,
-    map: Map,
     len: u64,
     /// Whether the file is in memory and nowhere else.
     in_memory: bool,
@@ -42,54 +33,44 @@ pub struct ServedFile {
     is_local: bool,
     /// The state in which the file has to stay; `None` for a private file.
     version: Option<FileVersion>,
-    stale: AtomicBool,
-    /// Receives one message when the file is found changed.
-    changed: Option<Sender<()>>,
-    /// Bytes given out since pages were last released.
-    mapped: AtomicU64,
+    is_stale: AtomicBool,
+    /// Logged once the file is found changed.
+    notice: Option<Notice>,
+}
+
+/// A message for the log.
+#[derive(Debug)]
+pub struct Notice {
+    /// Its importance.
+    pub level: Level,
+    /// Its text.
+    pub text: String,
 }
 
 impl ServedFile {
-    /// Serves `file`, which has to stay as `metadata` describes it. `changed` receives one message
-    /// when it is found not to.
-    ///
-    /// # Errors
-    /// Those of mmap(2).
-    pub fn shared(
-        file: File,
-        metadata: &Metadata,
-        changed: Option<Sender<()>>,
-    ) -> io::Result<Self> {
+    /// Serves `file`, which has to stay as `metadata` describes it. `notice` is logged once it is
+    /// found changed.
+    pub fn shared(file: File, metadata: &Metadata, notice: Option<Notice>) -> Self {
         let version = Some(FileVersion::of(metadata));
-        Self::new(file, metadata.len(), version, changed)
+        Self::new(file, metadata.len(), version, notice)
     }
 
     /// Serves the `len` bytes of a file without a name, which no other process can change.
-    ///
-    /// # Errors
-    /// Those of mmap(2).
-    pub fn private(file: File, len: u64) -> io::Result<Self> {
+    pub fn private(file: File, len: u64) -> Self {
         Self::new(file, len, None, None)
     }
 
-    fn new(
-        file: File,
-        len: u64,
-        version: Option<FileVersion>,
-        changed: Option<Sender<()>>,
-    ) -> io::Result<Self> {
+    fn new(file: File, len: u64, version: Option<FileVersion>, notice: Option<Notice>) -> Self {
         let in_memory = fstatfs(&file).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC);
-        Ok(Self {
-            map: Map::new(&file, len)?,
+        Self {
             in_memory,
             is_local: in_memory || sys::file::reports_cached(&file),
             file,
             len,
             version,
-            stale: AtomicBool::new(false),
-            changed,
-            mapped: AtomicU64::new(0),
-        })
+            is_stale: AtomicBool::new(false),
+            notice,
+        }
     }
 
     /// The open file.
@@ -113,7 +94,7 @@ impl ServedFile {
 
     /// Whether the file was found changed.
     pub fn is_stale(&self) -> bool {
-        self.stale.load(Ordering::Relaxed)
+        self.is_stale.load(Ordering::Relaxed)
     }
 
     /// Checks whether the file has changed. Once it has, it is stale for good.
@@ -140,11 +121,10 @@ impl ServedFile {
     }
 
     fn mark_stale(&self) -> ReadError {
-        if !self.stale.swap(true, Ordering::Relaxed)
-            && let Some(changed) = &self.changed
+        if !self.is_stale.swap(true, Ordering::Relaxed)
+            && let Some(Notice { level, text }) = &self.notice
         {
-            // Without a receiver there is no mount to clean up.
-            let _ = changed.send(());
+            log::log!(*level, "{text}");
         }
         ReadError::Stale
     }
@@ -169,6 +149,7 @@ impl ServedFile {
                 .all(|offset| sys::file::is_cached(&self.file, offset))
     }
 
+    /// Fills `buffer` from `offset` on.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), ReadError> {
         let read = FileExt::read_exact_at(&self.file, buffer, offset);
         self.check()?;
@@ -178,44 +159,47 @@ impl ServedFile {
         }
     }
 
-    pub(super) fn mapped(&self, extent: Extent) -> Result<&[u8], ReadError> {
-        self.check()?;
-        let given = extent.len + FOLIO_MAX;
-        if self.mapped.fetch_add(given, Ordering::Relaxed) >= MAPPED_MAX {
-            self.mapped.store(0, Ordering::Relaxed);
-            self.map.release();
+    /// Fills `buffer` from `offset` on, unless that would wait for a disk. Returns whether it did.
+    pub(super) fn read_cached(&self, buffer: &mut [u8], offset: u64) -> Result<bool, ReadError> {
+        if self.in_memory {
+            return self.read(buffer, offset).map(|()| true);
         }
-        let bytes = self.map.bytes(extent);
-        bytes.ok_or_else(|| ReadError::Io(io::ErrorKind::UnexpectedEof.into()))
+        if sys::file::read_cached(&self.file, buffer, offset) != Ok(buffer.len()) {
+            return Ok(false);
+        }
+        self.check().map(|()| true)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::mpsc;
 
     use super::*;
 
-    const WHOLE: Extent = Extent { start: 0, len: 10 };
+    fn read(served: &ServedFile) -> Result<[u8; 10], ReadError> {
+        let mut buffer = [0; 10];
+        served.read(&mut buffer, 0).map(|()| buffer)
+    }
 
     #[test]
-    fn a_changed_file_is_reported_once_and_never_read_again() {
+    fn a_changed_file_is_never_read_again() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"0123456789").unwrap();
         let metadata = file.as_file().metadata().unwrap();
-        let (changed, receiver) = mpsc::channel();
-        let served = ServedFile::shared(file.reopen().unwrap(), &metadata, Some(changed)).unwrap();
-        let is_refused = || matches!(served.mapped(WHOLE), Err(ReadError::Stale));
-        assert!(!is_refused() && !served.is_stale());
-        assert!(receiver.try_recv().is_err());
+        let served = ServedFile::shared(file.reopen().unwrap(), &metadata, None);
+        assert_eq!(read(&served).unwrap(), *b"0123456789");
+        assert!(!served.is_stale());
         file.write_all(b"x").unwrap();
+        let is_refused = || {
+            let cached = served.read_cached(&mut [0; 10], 0);
+            matches!(read(&served), Err(ReadError::Stale))
+                && matches!(cached, Err(ReadError::Stale))
+        };
         assert!(is_refused() && served.is_stale());
         // Not even when it has its old length again.
         file.as_file().set_len(10).unwrap();
         assert!(is_refused());
-        assert!(receiver.try_recv().is_ok());
-        assert!(receiver.try_recv().is_err());
     }
 
     #[test]
@@ -223,18 +207,19 @@ mod tests {
         use nix::sys::memfd::{MFdFlags, memfd_create};
         let mut file = File::from(memfd_create(c"test", MFdFlags::MFD_CLOEXEC).unwrap());
         file.write_all(&[7; 10]).unwrap();
-        let served = ServedFile::private(file, 10).unwrap();
-        assert!(served.is_cached(WHOLE) && served.is_local());
-        assert_eq!(served.mapped(WHOLE).unwrap(), [7; 10]);
+        let served = ServedFile::private(file, 10);
+        assert!(served.is_cached(Extent { start: 0, len: 10 }) && served.is_local());
+        let mut buffer = [0; 10];
+        assert!(served.read_cached(&mut buffer, 0).unwrap());
+        assert_eq!(buffer, [7; 10]);
     }
 
     #[test]
     fn a_private_file_is_never_stale() {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"0123").unwrap();
-        let served = ServedFile::private(file.try_clone().unwrap(), 4).unwrap();
-        file.write_all(b"4").unwrap();
-        let extent = Extent { start: 0, len: 4 };
-        assert_eq!(served.mapped(extent).unwrap(), b"0123");
+        file.write_all(b"0123456789").unwrap();
+        let served = ServedFile::private(file.try_clone().unwrap(), 10);
+        file.write_all(b"x").unwrap();
+        assert_eq!(read(&served).unwrap(), *b"0123456789");
     }
 }

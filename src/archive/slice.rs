@@ -66,8 +66,7 @@ impl FileSlice {
         self.file.is_cached(self.extent)
     }
 
-    /// Returns a copy of the bytes, and may take as long as a disk takes. A page fault in the mapping
-    /// would read megabytes around them, and keep the address space locked meanwhile.
+    /// Returns a copy of the bytes, and may take as long as a disk takes.
     ///
     /// # Errors
     /// [`ReadError`]: a file that has changed is not read.
@@ -77,12 +76,30 @@ impl FileSlice {
         Ok(copy)
     }
 
-    /// Returns the bytes for a system call only: see [`Map`](crate::sys::map::Map).
+    /// Copies the bytes to the start of `buffer`, and returns them there. May take as long as a disk
+    /// takes.
     ///
     /// # Errors
-    /// [`ReadError`]: a file that has changed is not read.
-    pub fn mapped(&self) -> Result<&[u8], ReadError> {
-        self.file.mapped(self.extent)
+    /// [`ReadError`]: a file that has changed is not read, nor what does not fit into `buffer`.
+    pub fn read_into<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], ReadError> {
+        let buffer = self.room_in(buffer)?;
+        self.file.read(buffer, self.extent.start)?;
+        Ok(buffer)
+    }
+
+    /// Does the same unless it would wait for a disk; then it returns `None`.
+    ///
+    /// # Errors
+    /// Those of [`read_into`](Self::read_into).
+    pub fn read_cached<'b>(&self, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, ReadError> {
+        let buffer = self.room_in(buffer)?;
+        let is_read = self.file.read_cached(buffer, self.extent.start)?;
+        Ok(is_read.then_some(buffer))
+    }
+
+    fn room_in<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b mut [u8], ReadError> {
+        let room = buffer.get_mut(..self.extent.len as usize);
+        room.ok_or_else(|| ReadError::Io(io::ErrorKind::FileTooLarge.into()))
     }
 }
 
@@ -105,20 +122,29 @@ mod tests {
     fn slice(contents: &[u8]) -> FileSlice {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(contents).unwrap();
-        let file = ServedFile::private(file, contents.len() as u64).unwrap();
+        let file = ServedFile::private(file, contents.len() as u64);
         FileSlice::whole(Arc::new(file))
     }
 
     #[test]
     fn a_part_is_cut_at_the_end_of_the_slice() {
         let member = slice(b"0123456789").part(2, 5);
-        let part = |offset, len| member.part(offset, len).mapped().unwrap().to_vec();
+        let part = |offset, len| member.part(offset, len).read().unwrap();
         assert_eq!(part(0, 100), b"23456");
         assert_eq!(part(3, 1), b"5");
         assert_eq!(part(5, 9), b"");
         assert_eq!(part(u64::MAX, 9), b"");
         assert_eq!(member.read().unwrap(), b"23456");
         assert_eq!((member.len(), member.part(5, 1).is_empty()), (5, true));
+    }
+
+    #[test]
+    fn a_slice_is_read_into_a_buffer_that_has_room() {
+        let inner = slice(b"0123456789").part(2, 5);
+        let mut buffer = [0; 6];
+        assert_eq!(inner.read_into(&mut buffer).unwrap(), b"23456");
+        assert_eq!(inner.read_cached(&mut buffer).unwrap(), Some(&b"23456"[..]));
+        assert!(inner.read_into(&mut buffer[..4]).is_err());
     }
 
     #[test]

@@ -16,11 +16,9 @@ use log::{debug, error, info};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::statvfs::statvfs;
 
-use crate::archive::watch::Watch;
 use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough, Prefetching};
 use crate::commands::error::Error;
-use crate::exit_status::{self, ExitStatus};
-use crate::fuse::invalidate;
+use crate::exit_status;
 use crate::fuse::{self, FuseConfig, Npzfs, PollConfig};
 use crate::inflate::{self, Inflater, Limits};
 use crate::mount::attach::{self, Attachment};
@@ -31,7 +29,6 @@ use crate::mount::inherited_fd;
 use crate::mount::mount_point::MountPoint;
 use crate::sys::{memory, process};
 use crate::tree::Ino;
-use crate::ui::console::Console;
 use crate::ui::human::{Escaped, Quoted};
 use crate::ui::logging::{self, Destination};
 use crate::vfs::Vfs;
@@ -58,7 +55,7 @@ pub enum Target {
 ///
 /// # Errors
 /// Any [`Error`]; then nothing is mounted, or not any more.
-pub fn run(arguments: &MountArgs, console: &mut Console) -> Result<ExitStatus, Error> {
+pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
     // Looked at first, since the background closes what it inherits.
     let connection = inherited_fd::find(arguments)?;
     let mut launch = None;
@@ -71,10 +68,10 @@ pub fn run(arguments: &MountArgs, console: &mut Console) -> Result<ExitStatus, E
         }
     }
     let target = connection.map_or(Target::Given, Target::Connected);
-    mount_here(arguments, launch, target, console)
+    mount_here(arguments, launch, target)
 }
 
-/// Does what [`run`] does as long as nothing is touched: opens and checks the archives.
+/// Does what [`mount`] does as long as nothing is touched: opens and checks the archives.
 ///
 /// # Errors
 /// Any [`Error`] that mounting would have found up to there.
@@ -82,12 +79,11 @@ pub fn check(arguments: &MountArgs) -> Result<(), Error> {
     let options = &arguments.options;
     // To standard error: what is found wrong is for whoever has called.
     logging::start(config::log_level(options), Destination::StandardError);
-    let (watch, _) = Watch::new();
-    open(arguments, &watch).map(drop)
+    open(arguments).map(drop)
 }
 
 /// Opens the archives, and finds out how much room there is for inflated members.
-fn open(arguments: &MountArgs, watch: &Watch) -> Result<(Sources, Limits), Error> {
+fn open(arguments: &MountArgs) -> Result<(Sources, Limits), Error> {
     let options = &arguments.options;
     let opening = OpenOptions {
         inflate_enabled: options.deflated == Deflated::Inflate,
@@ -95,7 +91,6 @@ fn open(arguments: &MountArgs, watch: &Watch) -> Result<(Sources, Limits), Error
         strip_suffix: options.strip_suffix,
         clone_min: config::clone_min(options),
         passthrough_required: options.passthrough == Passthrough::On,
-        watch,
     };
     let sources = Sources::open(&arguments.archives, opening)?;
     Ok((sources, config::limits(options)?))
@@ -109,15 +104,13 @@ pub fn mount_here(
     arguments: &MountArgs,
     mut launch: Option<Launch>,
     target: Target,
-    console: &mut Console,
-) -> Result<ExitStatus, Error> {
+) -> Result<u8, Error> {
     let options = &arguments.options;
     let destination = config::log_destination(options, launch.is_some())?;
     logging::start(config::log_level(options), destination);
     config::raise_descriptor_limit();
     memory::limit_arenas();
-    let (watch, changed) = Watch::new();
-    let (sources, limits) = open(arguments, &watch)?;
+    let (sources, limits) = open(arguments)?;
     let cache_directory = limits.directory.clone();
     let inflater = Inflater::new(limits);
 
@@ -153,9 +146,8 @@ pub fn mount_here(
         // This is the process that watched.
         return Ok(exit_status::DONE);
     };
-    watch.start().map_err(system("start a thread"))?;
     let Sources { root, summary, .. } = sources;
-    let catalog = Arc::new(Vfs::new(root, config::vfs_config(options), inflater, watch));
+    let catalog = Arc::new(Vfs::new(root, config::vfs_config(options), inflater));
     let weak_catalog = Arc::downgrade(&catalog);
     let another = || connection.try_clone().map_err(system("open a descriptor"));
     let connection_again = another()?;
@@ -191,8 +183,6 @@ pub fn mount_here(
     })?;
     try_passthrough(options, connection_again, &weak_catalog, cache_directory)
         .map_err(MountError::from)?;
-    invalidate::start(changed, weak_catalog, session.notifier())
-        .map_err(system("start a thread"))?;
     if let Some((device, (volume, _))) = ahead
         && let Some(own) = &own
     {
@@ -209,7 +199,7 @@ pub fn mount_here(
     if let Some(own) = &own {
         wait_for_answer(&own.mount_point.path).map_err(error::session)?;
     }
-    announce(arguments, &summary, own.as_ref(), is_private, console);
+    announce(arguments, &summary, own.as_ref(), is_private);
     if let Some(launch) = launch {
         launch.live().map_err(system("go to the background"))?;
     }
@@ -355,13 +345,7 @@ fn wait_for_answer(mount_point: &Path) -> io::Result<()> {
 
 /// Tells the user that the mount is live. Of a private one, and for mount(8), only who asks for it is
 /// told; of a private one not on standard output, which is the command's.
-fn announce(
-    arguments: &MountArgs,
-    summary: &Summary,
-    own: Option<&MountGuard>,
-    is_private: bool,
-    console: &mut Console,
-) {
+fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&MountGuard>, is_private: bool) {
     let options = &arguments.options;
     let is_wanted = if arguments.for_mount || is_private {
         options.verbose > 0
@@ -378,10 +362,9 @@ fn announce(
     let at = Quoted(&arguments.mount_point);
     // Whoever closed these streams does not want to know.
     let _ = match own.map(|own| own.mount_point.cleaned_up) {
-        None => writeln!(console, "serving {what} on {at}: {summary}"),
+        None => writeln!(io::stdout(), "serving {what} on {at}: {summary}"),
         Some(_) if is_private => {
-            console.note(&format!("mounted {what} at {at}: {summary}"));
-            Ok(())
+            writeln!(io::stderr(), "npzfs: mounted {what} at {at}: {summary}")
         }
         Some(cleaned_up) => {
             let after = if cleaned_up {
@@ -390,10 +373,12 @@ fn announce(
                 ""
             };
             let end = format!("unmount with: npzfs umount {at}");
-            writeln!(console, "mounted {what} at {at}{after}: {summary}; {end}")
+            writeln!(
+                io::stdout(),
+                "mounted {what} at {at}{after}: {summary}; {end}"
+            )
         }
     };
-    let _ = console.flush();
 }
 
 /// Waits until the mount is to end, or has ended.

@@ -9,15 +9,14 @@ use crate::archive::error::{OpenError, OpenErrorKind};
 use crate::cli::HelperArgs;
 use crate::commands::error::Error;
 use crate::commands::mount;
-use crate::exit_status::{self, ExitStatus};
+use crate::exit_status;
 use crate::mount::error::system;
-use crate::ui::console::Console;
 
 /// Mounts an archive as mount(8) wants it. Returns the exit status of this process.
 ///
 /// # Errors
-/// Those of [`mount::run`].
-pub fn run(arguments: &HelperArgs, console: &mut Console) -> Result<ExitStatus, Error> {
+/// Those of [`mount::mount`].
+pub fn mount(arguments: &HelperArgs) -> Result<u8, Error> {
     if let Some(namespace) = &arguments.namespace {
         let entered = File::open(namespace)
             .and_then(|namespace| Ok(setns(namespace, CloneFlags::CLONE_NEWNS)?));
@@ -26,7 +25,7 @@ pub fn run(arguments: &HelperArgs, console: &mut Console) -> Result<ExitStatus, 
     let result = if arguments.fake {
         mount::check(&arguments.mount).map(|()| exit_status::DONE)
     } else {
-        mount::run(&arguments.mount, console)
+        mount::mount(&arguments.mount)
     };
     match result {
         // As with other file systems, whose devices may be unplugged.

@@ -5,12 +5,12 @@ use std::io::ErrorKind;
 use crate::archive::error::{OpenError, OpenErrorKind};
 use crate::commands::error::Error;
 use crate::commands::repack::error::RepackError;
-use crate::exit_status::{self, ExitStatus, mount8};
+use crate::exit_status::{self, mount8};
 use crate::mount::error::{FuseError, MountError, MountPointError};
 use crate::zip::{ArchiveError, MemberErrorKind};
 
 /// Returns the exit status of npzfs for an error.
-pub fn of(error: &Error) -> ExitStatus {
+pub fn of(error: &Error) -> u8 {
     match error {
         Error::Open(error) => of_open(error),
         Error::Repack(error) => of_repack(error),
@@ -29,7 +29,7 @@ pub fn of(error: &Error) -> ExitStatus {
 }
 
 /// Returns the exit status of a mount helper for an error, as mount(8) documents them.
-pub fn of_helper(error: &Error) -> ExitStatus {
+pub fn of_helper(error: &Error) -> u8 {
     let is_denied = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
     match error {
         Error::Mount(
@@ -45,18 +45,13 @@ pub fn of_helper(error: &Error) -> ExitStatus {
             mount8::USAGE
         }
         Error::Mount(MountError::System { .. }) => mount8::SYSTEM,
-        Error::Open(OpenError {
-            kind: OpenErrorKind::Map(_),
-            ..
-        }) => mount8::SYSTEM,
         _ => mount8::FAILED,
     }
 }
 
-fn of_open(error: &OpenError) -> ExitStatus {
+fn of_open(error: &OpenError) -> u8 {
     match &error.kind {
         OpenErrorKind::Io(_) | OpenErrorKind::NotAFile(_) => exit_status::ARCHIVE,
-        OpenErrorKind::Map(_) => exit_status::FAILED,
         OpenErrorKind::Archive(ArchiveError::Read(_) | ArchiveError::Changed) => {
             exit_status::ARCHIVE
         }
@@ -70,7 +65,7 @@ fn of_open(error: &OpenError) -> ExitStatus {
     }
 }
 
-fn of_repack(error: &RepackError) -> ExitStatus {
+fn of_repack(error: &RepackError) -> u8 {
     match error {
         RepackError::Contents { .. } if error.is_damage() => exit_status::DAMAGED,
         RepackError::Contents { .. } | RepackError::Read { .. } | RepackError::Changed { .. } => {

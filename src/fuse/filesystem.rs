@@ -25,13 +25,15 @@ use super::prefetch::Prefetch;
 use super::server::{DOTS, Server};
 use super::stats::{RequestType, Stats};
 use super::xattr::Xattrs;
+use crate::sys::buffer;
 use crate::sys::thread_pool::Pool;
 use crate::tree::Ino;
 use crate::tree::NAME_MAX;
 use crate::vfs::Vfs;
 
-/// The maximum size of a READ, in bytes: the most that the kernel supports.
-const REQUEST_MAX: u32 = 1024 * 1024;
+/// The maximum size of a READ, in bytes: the most that the kernel supports, and the length of the
+/// buffer that it is read into.
+const REQUEST_MAX: u32 = buffer::LEN as u32;
 
 /// The maximum ino of background requests, mostly readahead, that the kernel sends at a time.
 const MAX_BACKGROUND: u16 = 128;

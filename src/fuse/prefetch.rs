@@ -32,6 +32,7 @@ use super::busy_poll::has_request;
 use super::stats::Stats;
 use crate::archive::slice::FileSlice;
 use crate::archive::{Archive, Contents};
+use crate::sys::buffer::Buffer;
 use crate::sys::sync::lock;
 use crate::tree::{Attr, Ino};
 use batch::{Batch, File, Step};
@@ -289,11 +290,14 @@ impl Started {
         let Some(contents) = self.storable(ino, reach) else {
             return Ok(());
         };
+        let mut buffer = Buffer::take()?;
         let bytes = contents
-            .mapped()
+            .read_cached(&mut buffer)
             .map_err(|_| io::Error::other("the archive has changed"))?;
-        self.notifier.store(INodeNo(ino.0), 0, bytes)?;
-        stats.count_prefetched(contents.len());
+        if let Some(bytes) = bytes {
+            self.notifier.store(INodeNo(ino.0), 0, bytes)?;
+            stats.count_prefetched(contents.len());
+        }
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! The answer to READ.
 //!
-//! Bytes in the page cache are copied once, by the `writev` of the reply, from the archive's mapping
-//! into the kernel's page cache for the member. Others are read by a pool thread: a page fault in a
-//! worker would keep every other client waiting for the disk.
+//! Bytes are copied into a buffer, then the archive is checked, and only then they are sent: what the
+//! kernel caches is right for good, whatever becomes of the archive. A worker copies what is in the
+//! page cache. The rest is left to a pool thread, since every other client would wait for the disk, too.
 
 use std::sync::Arc;
 
@@ -11,8 +11,10 @@ use fuser::{FileHandle, ReplyData};
 use super::errno;
 use super::handles::{self, Handle};
 use super::server::Server;
+use crate::archive::error::ReadError;
 use crate::archive::slice::FileSlice;
 use crate::archive::{Archive, Contents};
+use crate::sys::buffer::Buffer;
 use crate::tree::Ino;
 
 impl Server {
@@ -77,17 +79,38 @@ impl Server {
 
     fn read_slice(&self, archive: &Arc<Archive>, ino: Ino, part: FileSlice, reply: ReplyData) {
         self.stats.count_bytes(part.len());
-        if part.is_cached() {
-            return match part.mapped() {
-                Ok(bytes) => reply.data(bytes),
-                Err(error) => reply.error(errno::of_read(archive, ino, &error)),
-            };
-        }
+        let Some(reply) = send(archive, ino, reply, |buffer| part.read_cached(buffer)) else {
+            return;
+        };
         self.busy_poll.suspend();
         let archive = archive.clone();
-        self.reader_pool.run(move || match part.read() {
-            Ok(bytes) => reply.data(&bytes),
-            Err(error) => reply.error(errno::of_read(&archive, ino, &error)),
+        self.reader_pool.run(move || {
+            send(&archive, ino, reply, |buffer| {
+                part.read_into(buffer).map(Some)
+            });
         });
     }
+}
+
+/// Sends the bytes that `copy` has put into a buffer, or the reason why it could not. Returns the reply
+/// where it has nothing.
+fn send(
+    archive: &Archive,
+    ino: Ino,
+    reply: ReplyData,
+    copy: impl FnOnce(&mut [u8]) -> Result<Option<&[u8]>, ReadError>,
+) -> Option<ReplyData> {
+    let mut buffer = match Buffer::take() {
+        Ok(buffer) => buffer,
+        Err(error) => {
+            reply.error(errno::of_read(archive, ino, &error.into()));
+            return None;
+        }
+    };
+    match copy(&mut buffer) {
+        Ok(Some(bytes)) => reply.data(bytes),
+        Ok(None) => return Some(reply),
+        Err(error) => reply.error(errno::of_read(archive, ino, &error)),
+    }
+    None
 }

@@ -72,26 +72,29 @@ pub fn getxattr(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
 /// Whether the byte at `offset` of a file is in the page cache, so that reading it does not wait for
 /// a disk. A file system that cannot answer counts as not cached.
 pub fn is_cached(file: &File, offset: u64) -> bool {
-    read_nowait(file, offset).is_ok()
+    read_cached(file, &mut [0], offset).is_ok()
 }
 
 /// Whether a file's file system supports [`is_cached`]: those on disks do, network file systems and
 /// FUSE do not.
 pub fn reports_cached(file: &File) -> bool {
-    read_nowait(file, 0) != Err(Errno::EOPNOTSUPP)
+    read_cached(file, &mut [0], 0) != Err(Errno::EOPNOTSUPP)
 }
 
-/// Reads the byte at `offset` of a file and drops it; fails if that would wait for a disk.
-fn read_nowait(file: &File, offset: u64) -> nix::Result<()> {
+/// Reads the bytes from `offset` on that are in the page cache, as many as fit into `buffer`. Returns
+/// their number.
+///
+/// # Errors
+/// Those of preadv2(2) with RWF_NOWAIT: EAGAIN where the first byte is not in the page cache.
+pub fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> nix::Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
-    let mut byte = 0u8;
     let buffer = libc::iovec {
-        iov_base: (&raw mut byte).cast(),
-        iov_len: 1,
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
     };
-    // SAFETY: the buffer is one byte that lives until the call returns.
+    // SAFETY: the buffer is exclusively borrowed until the call returns.
     let read = unsafe { libc::preadv2(file.as_raw_fd(), &buffer, 1, offset, libc::RWF_NOWAIT) };
-    Errno::result(read).map(drop)
+    Errno::result(read).map(isize::cast_unsigned)
 }
 
 /// Clears O_NONBLOCK, so that a read waits until there is something to read.
@@ -159,7 +162,6 @@ pub fn own_received(descriptor: RawFd) -> OwnedFd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::map::Map;
 
     #[test]
     fn a_file_is_open_elsewhere_as_long_as_it_is_open_or_mapped() {
@@ -169,7 +171,8 @@ mod tests {
         assert!(!is_open_elsewhere(&file));
         let other = File::open(&path).unwrap();
         assert!(is_open_elsewhere(&file));
-        let map = Map::new(&other, 4).unwrap();
+        // SAFETY: the mapping is never read.
+        let map = unsafe { memmap2::Mmap::map(&other) }.unwrap();
         drop(other);
         assert!(is_open_elsewhere(&file));
         drop(map);

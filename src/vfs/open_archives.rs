@@ -19,8 +19,7 @@ use super::folder::{ArchiveStat, Identity};
 use super::subtree::{MountedArchive, Origin, Subtree, SubtreeKind};
 use crate::archive::reflink::Reflinker;
 use crate::archive::slice::FileSlice;
-use crate::archive::watch::Watch;
-use crate::archive::{Archive, Contents};
+use crate::archive::{Archive, Contents, Purpose};
 use crate::inflate::Inflater;
 use crate::sys;
 use crate::sys::sync::lock;
@@ -37,7 +36,6 @@ const INDEXES_MAX: u64 = 128 << 20;
 #[derive(Debug)]
 pub(super) struct OpenArchives {
     pub(super) inflater: Arc<Inflater>,
-    watch: Watch,
     inflate_enabled: bool,
     clone_min: Option<u64>,
     max: usize,
@@ -87,10 +85,9 @@ struct Open {
 }
 
 impl OpenArchives {
-    pub(super) fn new(config: &VfsConfig, inflater: Inflater, watch: Watch) -> Self {
+    pub(super) fn new(config: &VfsConfig, inflater: Inflater) -> Self {
         Self {
             inflater: Arc::new(inflater),
-            watch,
             inflate_enabled: config.inflate_enabled,
             clone_min: config.clone_min,
             max: config.max_open,
@@ -235,12 +232,7 @@ impl OpenArchives {
     }
 
     fn open_file(&self, wanted: &MountedArchive, stat: &ArchiveStat) -> Result<Archive, VfsError> {
-        let opened = Archive::open(
-            &stat.at,
-            &stat.path,
-            self.inflate_enabled,
-            Some(&self.watch),
-        );
+        let opened = Archive::open(&stat.at, &stat.path, self.inflate_enabled, Purpose::Folder);
         let is_same = |metadata| Identity::of(&metadata) == stat.identity;
         match opened {
             Ok(mut archive) => {

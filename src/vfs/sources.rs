@@ -9,10 +9,9 @@ use std::sync::Arc;
 use super::folder::Folder;
 use super::root::{Root, Source};
 use super::summary::Summary;
-use crate::archive::Archive;
 use crate::archive::error::{OpenError, OpenErrorKind, PassthroughError};
 use crate::archive::reflink::Reflinker;
-use crate::archive::watch::Watch;
+use crate::archive::{Archive, Purpose};
 
 /// The length of the source in mountinfo, in bytes, after which no more paths are added: the kernel
 /// takes no more than a page.
@@ -20,7 +19,7 @@ const SHOWN_MAX: usize = 1000;
 
 /// Settings for opening archives.
 #[derive(Debug, Clone, Copy)]
-pub struct OpenOptions<'a> {
+pub struct OpenOptions {
     /// Decompress compressed members, or refuse them.
     pub inflate_enabled: bool,
     /// Refuse an archive for one member that cannot be read.
@@ -31,8 +30,6 @@ pub struct OpenOptions<'a> {
     pub clone_min: Option<u64>,
     /// Refuse an archive without any member that can be passed through to the kernel.
     pub passthrough_required: bool,
-    /// Watches the archives.
-    pub watch: &'a Watch,
 }
 
 /// The opened archives and folders.
@@ -52,7 +49,7 @@ impl Sources {
     ///
     /// # Errors
     /// [`OpenError`], also for an archive of which too little can be read or passed through.
-    pub fn open(paths: &[PathBuf], options: OpenOptions<'_>) -> Result<Self, OpenError> {
+    pub fn open(paths: &[PathBuf], options: OpenOptions) -> Result<Self, OpenError> {
         let mut summary = Summary::default();
         let mut opened = Vec::new();
         for path in paths {
@@ -90,8 +87,8 @@ impl Sources {
     }
 }
 
-fn open_archive(path: &Path, options: OpenOptions<'_>) -> Result<(Archive, Summary), OpenError> {
-    let mut archive = Archive::open(path, path, options.inflate_enabled, Some(options.watch))?;
+fn open_archive(path: &Path, options: OpenOptions) -> Result<(Archive, Summary), OpenError> {
+    let mut archive = Archive::open(path, path, options.inflate_enabled, Purpose::Mount)?;
     let summary = Summary::of(&archive.tree);
     summary.check(path, &archive, options.strict)?;
     if let Some(min) = options.clone_min {

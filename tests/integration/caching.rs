@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::process::{Command, Stdio};
 
 use crate::fixture::{Archive, Member, pattern};
 use crate::mounted::{
-    Mounted, Place, available, installed, is_root, mounts_below, npzfs, run, wait_until,
+    Mounted, Place, available, exec_after, installed, is_root, mounts_below, npzfs, run, wait_until,
 };
 
 /// The requests that a second pass over the same files must not cost.
@@ -180,6 +180,32 @@ fn memory_of_the_server_does_not_grow_with_the_bytes_served() {
     assert!(buffer.ends_with(b"the end."));
     let resident = resident_memory(mount.server());
     assert!(resident < 32 << 20, "{resident} bytes");
+}
+
+#[test]
+fn an_archive_larger_than_the_address_space_of_the_server_is_listed_and_served() {
+    let place = Place::new();
+    let len = 4 << 30;
+    let archive = sparse_archive(&place, len);
+    let limited = |arguments: &[&std::ffi::OsStr]| {
+        let mut command = npzfs();
+        command.args(arguments);
+        exec_after("ulimit -v 262144", &mut command);
+        let said = run(&mut command);
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        said.out
+    };
+    let listed = limited(&["list".as_ref(), archive.as_ref()]);
+    assert!(listed.contains("big.npy"), "{listed}");
+    let at = place.join("mnt");
+    let said = limited(&["mount".as_ref(), archive.as_ref(), at.as_ref()]);
+    let mount = Mounted::adopt(place, archive, said);
+    let file = fs::File::open(mount.path("big.npy")).unwrap();
+    let mut end = [1; 16];
+    file.read_exact_at(&mut end, len - 16).unwrap();
+    assert_eq!(end, *b"\0\0\0\0\0\0\0\0the end.");
+    file.read_exact_at(&mut end, len / 2).unwrap();
+    assert_eq!(end, [0; 16]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, Member};
 use crate::mounted::{
-    Foreground, Place, available, is_root, map, mounts_below, npzfs, run, send_signal,
+    Foreground, Place, available, exec_after, is_root, map, mounts_below, npzfs, run, send_signal,
 };
 
 const READERS: usize = 64;
@@ -52,19 +52,6 @@ fn under_load_a_server_with_64_mib_of_memory_does_as_well() {
     load(true, |command| exec_after(&enter, command));
     println!("{}", group.pressure());
     assert_eq!(group.oom_kills(), 0);
-}
-
-/// Lets a shell run `first` in the process that becomes the program of `command`.
-fn exec_after(first: &str, command: &mut Command) {
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &format!("{first} && exec \"$0\" \"$@\"")])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    *command = shell;
 }
 
 /// Mounts, lets the readers loose, and looks at what is left of the server.

@@ -51,6 +51,19 @@ pub fn run(command: &mut Command) -> Said {
     said(output.expect("program is waited for"))
 }
 
+/// Lets a shell run `first` in the process that becomes the program of `command`.
+pub fn exec_after(first: &str, command: &mut Command) {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{first} && exec \"$0\" \"$@\"")])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    *command = shell;
+}
+
 /// What a command writes to a terminal of `columns` characters a line, on standard output and on
 /// standard error.
 pub fn run_on_terminal(command: &mut Command, columns: u16) -> String {

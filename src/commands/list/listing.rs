@@ -9,9 +9,9 @@ use nix::unistd::{SysconfVar, geteuid, sysconf};
 use super::frame::{self, Frame};
 use super::headers::HeaderReader;
 use super::row::{Npy, Row};
-use crate::archive::Archive;
 use crate::archive::error::{OpenError, OpenErrorKind, ReadError};
 use crate::archive::reflink::{self, Reflinker};
+use crate::archive::{Archive, Purpose};
 use crate::tree::Ino;
 use crate::zip::{ArchiveError, Member, Method};
 
@@ -27,7 +27,7 @@ impl<'a> Listing<'a> {
     /// Opens the archive at `given`. It is not watched: [`check`](Self::check) looks for changes once,
     /// at the end.
     pub(super) fn open(given: &'a Path) -> Result<Self, OpenError> {
-        let mut archive = Archive::open(given, given, true, None)?;
+        let mut archive = Archive::open(given, given, true, Purpose::Command)?;
         if geteuid().is_root()
             && let Ok(reflinker) = Reflinker::beside(&archive.path, reflink::MIN_DEFAULT)
         {
