@@ -1,106 +1,88 @@
-//! The program `npzfs`: runs a command, says what went wrong, and picks the exit status.
+//! The program `npzfs`: parses the command line, runs the command, and exits.
 
-use std::io::{self, ErrorKind, Write};
-use std::path::{self, PathBuf};
+use std::io::Write;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use npzfs::cli::{self, Command};
+use npzfs::cli;
 use npzfs::commands::error::Error;
-use npzfs::commands::{
-    completions, list, mount, mount_helper, mounts, repack, run, status, verify,
-};
-use npzfs::exit_status::{self, mount8};
-use npzfs::mount::unmount;
-use npzfs::ui::color::{self, ERROR};
+use npzfs::commands::{self, status};
+use npzfs::exit_status::{self, ExitStatus, mount8};
+use npzfs::ui::color;
+use npzfs::ui::console::{self, Console};
 use npzfs::ui::human::Escaped;
 
+/// The exit statuses of the program, which depend on the name by which it was called.
+struct Statuses {
+    usage: ExitStatus,
+    bug: ExitStatus,
+    of: fn(&Error) -> ExitStatus,
+}
+
+const NPZFS: Statuses = Statuses {
+    usage: exit_status::USAGE,
+    bug: exit_status::FAILED,
+    of: status::of,
+};
+
+/// Those of a helper of mount(8).
+const HELPER: Statuses = Statuses {
+    usage: mount8::USAGE,
+    bug: mount8::BUG,
+    of: status::of_helper,
+};
+
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|info| {
-        say(&format!("internal error, please report it: {info}").replace('\n', " "));
+    panic::set_hook(Box::new(|info| {
+        let message = format!("internal error, please report it: {info}");
+        console::report(&message.replace('\n', " "));
     }));
     let arguments: Vec<_> = std::env::args_os().collect();
     color::choose(&arguments);
-    let (usage, bug) = if cli::is_helper(&arguments) {
-        (mount8::USAGE, mount8::BUG)
+    let statuses = if cli::is_helper(&arguments) {
+        HELPER
     } else {
-        (exit_status::USAGE, exit_status::FAILED)
+        NPZFS
     };
-    let command = match cli::parse(arguments) {
-        Ok(command) => command,
-        Err(error) => {
-            let text = error.render().ansi().to_string();
-            if error.use_stderr() {
-                let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-                // Line by line, since it quotes arguments as they were given.
-                let lines: Vec<_> = text
-                    .lines()
-                    .map(|line| Escaped(line.as_bytes()).to_string())
-                    .collect();
-                say(&lines.join("\n"));
-                return ExitCode::from(usage);
-            }
-            // Help or version.
-            return ExitCode::from(print(anstream::stdout(), text.as_bytes()));
+    let mut console = Console::new();
+    let status = match cli::parse(arguments) {
+        Ok(command) => panic::catch_unwind(AssertUnwindSafe(|| {
+            commands::run(&command, &mut console).unwrap_or_else(|error| {
+                console.report(&error);
+                (statuses.of)(&error)
+            })
+        }))
+        .unwrap_or(statuses.bug),
+        Err(error) if error.use_stderr() => {
+            console.report(&usage_message(&error));
+            statuses.usage
         }
-    };
-    ExitCode::from(std::panic::catch_unwind(|| perform(&command)).unwrap_or(bug))
-}
-
-fn perform(command: &Command) -> u8 {
-    match command {
-        Command::Mount(arguments) => mount::mount(arguments).unwrap_or_else(|error| fail(&error)),
-        Command::List(arguments) => list::list(arguments, fail),
-        Command::Repack(arguments) => {
-            repack::repack(arguments).map_or_else(|error| fail(&error), |()| exit_status::DONE)
-        }
-        Command::Umount(arguments) => {
-            let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_else(|_| path.clone());
-            let mount_points: Vec<_> = arguments.mount_points.iter().map(absolute).collect();
-            // The working directory may be inside one of them, which would then be in use.
-            let _ = std::env::set_current_dir("/");
-            let statuses = mount_points.iter().map(|mount_point| {
-                unmount::umount(mount_point, arguments.lazy).map_or_else(
+        Err(help_or_version) => {
+            let text = help_or_version.render().ansi().to_string();
+            let written = console.write_all(text.as_bytes());
+            written
+                .and_then(|()| console.flush())
+                .map_err(Error::Output)
+                .map_or_else(
                     |error| {
-                        fail(&Error::Unmount {
-                            mount_point: mount_point.clone(),
-                            error,
-                        })
+                        console.report(&error);
+                        (statuses.of)(&error)
                     },
                     |()| exit_status::DONE,
                 )
-            });
-            statuses.max().unwrap_or(exit_status::DONE)
         }
-        Command::Verify(arguments) => verify::verify(arguments, fail),
-        Command::Run(arguments) => run::run(arguments).unwrap_or_else(|error| fail(&error)),
-        Command::Mounts(arguments) => match mounts::list(arguments.json) {
-            Ok(list) => print(anstream::stdout(), list.as_bytes()),
-            Err(error) => fail(&error.into()),
-        },
-        Command::Completions(arguments) => {
-            print(io::stdout(), &completions::script(arguments.shell))
-        }
-        Command::Helper(arguments) => mount_helper::mount(arguments).unwrap_or_else(|error| {
-            fail(&error);
-            status::of_helper(&error)
-        }),
-    }
+    };
+    status.into()
 }
 
-/// Prints what was asked for. Whoever closed standard output does not want to know.
-fn print(mut stdout: impl Write, text: &[u8]) -> u8 {
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(&Error::Output(error)),
-        _ => exit_status::DONE,
-    }
-}
-
-fn fail(error: &Error) -> u8 {
-    say(&error.to_string());
-    status::of(error)
-}
-
-/// A message on standard error; whoever closed that does not want to know.
-fn say(message: &str) {
-    let _ = writeln!(anstream::stderr(), "{ERROR}npzfs:{ERROR:#} {message}");
+/// Returns clap's message, without the word that [`Console::report`] replaces.
+fn usage_message(error: &clap::Error) -> String {
+    // Not `to_string()`, which drops escape sequences of the arguments that the message quotes.
+    let text = error.render().ansi().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| Escaped(line.as_bytes()).to_string())
+        .collect();
+    lines.join("\n")
 }

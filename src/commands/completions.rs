@@ -1,18 +1,29 @@
-//! `npzfs completions`: what a shell needs to complete command lines of npzfs.
+//! `npzfs completions`: scripts by which shells complete command lines of npzfs.
+
+use std::io::Write;
 
 use clap::CommandFactory;
-use clap_complete::{Shell, generate};
+use clap_complete::generate;
 
-use crate::cli::{self, Cli};
+use crate::cli::{Cli, CompletionsArgs, Shell};
+use crate::commands::error::Error;
+use crate::exit_status::{self, ExitStatus};
+use crate::ui::console::Console;
 
-/// The script for a shell.
-pub fn script(shell: cli::Shell) -> Vec<u8> {
-    let shell = match shell {
-        cli::Shell::Bash => Shell::Bash,
-        cli::Shell::Zsh => Shell::Zsh,
-        cli::Shell::Fish => Shell::Fish,
+/// Prints the completion script for a shell.
+///
+/// # Errors
+/// [`Error::Output`].
+pub fn run(arguments: &CompletionsArgs, console: &mut Console) -> Result<ExitStatus, Error> {
+    let shell = match arguments.shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
     };
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), "npzfs", &mut script);
-    script
+    console.set_raw();
+    console.write_all(&script).map_err(Error::Output)?;
+    console.flush().map_err(Error::Output)?;
+    Ok(exit_status::DONE)
 }

@@ -11,33 +11,26 @@ mod row;
 mod table;
 mod totals;
 
-use std::io::{self, BufWriter, IsTerminal, Write};
-
-use anstream::AutoStream;
+use std::io::{self, Write};
+use std::path::Path;
 
 use crate::cli::ListArgs;
 use crate::commands::error::Error;
-use crate::exit_status;
-use crate::sys;
+use crate::exit_status::{self, ExitStatus};
 use crate::ui::color::HEADING;
+use crate::ui::console::Console;
 use crate::ui::human::Escaped;
 use listing::Listing;
 
-/// Lists archives on standard output. Passes each error to `fail`, which returns an exit status;
-/// returns the highest of them.
-pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
-    let stdout = io::stdout().lock();
-    let width = stdout
-        .is_terminal()
-        .then(|| sys::terminal::terminal_width(&stdout))
-        .flatten();
-    // JSON contains no colours to strip.
-    let out = if arguments.json {
-        AutoStream::always_ansi(stdout)
-    } else {
-        AutoStream::auto(stdout)
-    };
-    let mut out = BufWriter::new(out);
+/// Lists one archive after the other on standard output.
+///
+/// # Errors
+/// [`Error::Output`]; the error of an archive is reported.
+pub fn run(arguments: &ListArgs, console: &mut Console) -> Result<ExitStatus, Error> {
+    let width = console.width();
+    if arguments.json {
+        console.set_raw();
+    }
     let mut worst = exit_status::DONE;
     let mut is_first = true;
     for archive in &arguments.archives {
@@ -45,25 +38,28 @@ pub fn list(arguments: &ListArgs, fail: impl Fn(&Error) -> u8) -> u8 {
             .map_err(Error::from)
             .and_then(|listing| {
                 if arguments.json {
-                    return json::write(&mut out, &listing);
+                    return json::write(console, &listing);
                 }
                 if arguments.archives.len() > 1 {
-                    let before = if is_first { "" } else { "\n" };
-                    let heading = Escaped::path(archive);
-                    writeln!(out, "{before}{HEADING}{heading}:{HEADING:#}")
-                        .map_err(Error::Output)?;
+                    write_heading(console, archive, is_first).map_err(Error::Output)?;
                 }
                 is_first = false;
-                table::write(&mut out, &listing, width)
+                table::write(console, &listing, width)
             });
-        // Flush before an error of this archive appears on standard error.
-        match listed.and(out.flush().map_err(Error::Output)) {
-            Ok(()) => {}
-            // The reader has closed standard output, so it wants no more.
-            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            Err(error @ Error::Output(_)) => return worst.max(fail(&error)),
-            Err(error) => worst = worst.max(fail(&error)),
+        match listed {
+            Ok(()) => console.flush().map_err(Error::Output)?,
+            Err(error @ Error::Output(_)) => return Err(error),
+            Err(error) => worst = worst.max(super::report(&error, console)),
+        }
+        if console.is_closed() {
+            break;
         }
     }
-    worst
+    Ok(worst)
+}
+
+fn write_heading(console: &mut Console, archive: &Path, is_first: bool) -> io::Result<()> {
+    let before = if is_first { "" } else { "\n" };
+    let heading = Escaped::path(archive);
+    writeln!(console, "{before}{HEADING}{heading}:{HEADING:#}")
 }

@@ -18,7 +18,7 @@ use nix::sys::statvfs::statvfs;
 
 use crate::cli::{Deflated, MountArgs, MountOptions, Passthrough, Prefetching};
 use crate::commands::error::Error;
-use crate::exit_status;
+use crate::exit_status::{self, ExitStatus};
 use crate::fuse::{self, FuseConfig, Npzfs, PollConfig};
 use crate::inflate::{self, Inflater, Limits};
 use crate::mount::attach::{self, Attachment};
@@ -29,6 +29,7 @@ use crate::mount::inherited_fd;
 use crate::mount::mount_point::MountPoint;
 use crate::sys::{memory, process};
 use crate::tree::Ino;
+use crate::ui::console::Console;
 use crate::ui::human::{Escaped, Quoted};
 use crate::ui::logging::{self, Destination};
 use crate::vfs::Vfs;
@@ -55,7 +56,7 @@ pub enum Target {
 ///
 /// # Errors
 /// Any [`Error`]; then nothing is mounted, or not any more.
-pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
+pub fn run(arguments: &MountArgs, console: &mut Console) -> Result<ExitStatus, Error> {
     // Looked at first, since the background closes what it inherits.
     let connection = inherited_fd::find(arguments)?;
     let mut launch = None;
@@ -68,10 +69,10 @@ pub fn mount(arguments: &MountArgs) -> Result<u8, Error> {
         }
     }
     let target = connection.map_or(Target::Given, Target::Connected);
-    mount_here(arguments, launch, target)
+    mount_here(arguments, launch, target, console)
 }
 
-/// Does what [`mount`] does as long as nothing is touched: opens and checks the archives.
+/// Does what [`run`] does as long as nothing is touched: opens and checks the archives.
 ///
 /// # Errors
 /// Any [`Error`] that mounting would have found up to there.
@@ -104,7 +105,8 @@ pub fn mount_here(
     arguments: &MountArgs,
     mut launch: Option<Launch>,
     target: Target,
-) -> Result<u8, Error> {
+    console: &mut Console,
+) -> Result<ExitStatus, Error> {
     let options = &arguments.options;
     let destination = config::log_destination(options, launch.is_some())?;
     logging::start(config::log_level(options), destination);
@@ -199,7 +201,7 @@ pub fn mount_here(
     if let Some(own) = &own {
         wait_for_answer(&own.mount_point.path).map_err(error::session)?;
     }
-    announce(arguments, &summary, own.as_ref(), is_private);
+    announce(arguments, &summary, own.as_ref(), is_private, console);
     if let Some(launch) = launch {
         launch.live().map_err(system("go to the background"))?;
     }
@@ -345,7 +347,13 @@ fn wait_for_answer(mount_point: &Path) -> io::Result<()> {
 
 /// Tells the user that the mount is live. Of a private one, and for mount(8), only who asks for it is
 /// told; of a private one not on standard output, which is the command's.
-fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&MountGuard>, is_private: bool) {
+fn announce(
+    arguments: &MountArgs,
+    summary: &Summary,
+    own: Option<&MountGuard>,
+    is_private: bool,
+    console: &mut Console,
+) {
     let options = &arguments.options;
     let is_wanted = if arguments.for_mount || is_private {
         options.verbose > 0
@@ -362,9 +370,10 @@ fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&MountGuard>, 
     let at = Quoted(&arguments.mount_point);
     // Whoever closed these streams does not want to know.
     let _ = match own.map(|own| own.mount_point.cleaned_up) {
-        None => writeln!(io::stdout(), "serving {what} on {at}: {summary}"),
+        None => writeln!(console, "serving {what} on {at}: {summary}"),
         Some(_) if is_private => {
-            writeln!(io::stderr(), "npzfs: mounted {what} at {at}: {summary}")
+            console.note(&format!("mounted {what} at {at}: {summary}"));
+            Ok(())
         }
         Some(cleaned_up) => {
             let after = if cleaned_up {
@@ -373,12 +382,10 @@ fn announce(arguments: &MountArgs, summary: &Summary, own: Option<&MountGuard>, 
                 ""
             };
             let end = format!("unmount with: npzfs umount {at}");
-            writeln!(
-                io::stdout(),
-                "mounted {what} at {at}{after}: {summary}; {end}"
-            )
+            writeln!(console, "mounted {what} at {at}{after}: {summary}; {end}")
         }
     };
+    let _ = console.flush();
 }
 
 /// Waits until the mount is to end, or has ended.

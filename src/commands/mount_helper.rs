@@ -9,14 +9,15 @@ use crate::archive::error::{OpenError, OpenErrorKind};
 use crate::cli::HelperArgs;
 use crate::commands::error::Error;
 use crate::commands::mount;
-use crate::exit_status;
+use crate::exit_status::{self, ExitStatus};
 use crate::mount::error::system;
+use crate::ui::console::Console;
 
 /// Mounts an archive as mount(8) wants it. Returns the exit status of this process.
 ///
 /// # Errors
-/// Those of [`mount::mount`].
-pub fn mount(arguments: &HelperArgs) -> Result<u8, Error> {
+/// Those of [`mount::run`].
+pub fn run(arguments: &HelperArgs, console: &mut Console) -> Result<ExitStatus, Error> {
     if let Some(namespace) = &arguments.namespace {
         let entered = File::open(namespace)
             .and_then(|namespace| Ok(setns(namespace, CloneFlags::CLONE_NEWNS)?));
@@ -25,7 +26,7 @@ pub fn mount(arguments: &HelperArgs) -> Result<u8, Error> {
     let result = if arguments.fake {
         mount::check(&arguments.mount).map(|()| exit_status::DONE)
     } else {
-        mount::mount(&arguments.mount)
+        mount::run(&arguments.mount, console)
     };
     match result {
         // As with other file systems, whose devices may be unplugged.

@@ -4,6 +4,7 @@
 //! system that claims to be npzfs.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::iter;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -12,11 +13,15 @@ use anstyle::Style;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
+use crate::cli::MountsArgs;
+use crate::commands::error::Error;
+use crate::exit_status::{self, ExitStatus};
 use crate::mount::error::{MountError, system};
 use crate::mount::probe;
 use crate::sys::file;
 use crate::sys::mountinfo::{self, MountInfo, Place};
 use crate::ui::color::{FAULT, HEADING, NOTE, SOUND};
+use crate::ui::console::Console;
 use crate::ui::human::{Escaped, Size, TerminalSafeJson};
 
 /// How long to wait for answers, all told.
@@ -45,11 +50,18 @@ const HEADINGS: [&str; COLUMNS] = [
     "LANES",
 ];
 
-/// The list of all mounts of npzfs that this process can see: a table, or JSON.
+/// Prints all npzfs mounts that this process can see.
 ///
 /// # Errors
-/// [`MountError::System`] where the kernel's list cannot be read.
-pub fn list(as_json: bool) -> Result<String, MountError> {
+/// [`MountError::System`] where the mount table cannot be read; [`Error::Output`].
+pub fn run(arguments: &MountsArgs, console: &mut Console) -> Result<ExitStatus, Error> {
+    let list = list(arguments.json)?;
+    console.write_all(list.as_bytes()).map_err(Error::Output)?;
+    console.flush().map_err(Error::Output)?;
+    Ok(exit_status::DONE)
+}
+
+fn list(as_json: bool) -> Result<String, MountError> {
     let mut mounts = mountinfo::all().map_err(system("read /proc/self/mountinfo"))?;
     mounts.retain(MountInfo::is_npzfs);
     let answers = probe::ask_all(PATIENCE, &mounts, ask).into_iter();

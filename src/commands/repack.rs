@@ -21,7 +21,9 @@ use nix::unistd::{Gid, Uid, fchown};
 use crate::archive::file_kind::FileKind;
 use crate::cli::RepackArgs;
 use crate::commands::error::Error;
+use crate::exit_status::{self, ExitStatus};
 use crate::sys::process;
+use crate::ui::console::Console;
 use crate::ui::human::Quoted;
 use crate::ui::logging::{self, Destination};
 use crate::ui::progress::Progress;
@@ -38,7 +40,7 @@ const JOBS_MAX: usize = 64;
 ///
 /// # Errors
 /// Those of opening the input, and [`RepackError`]. The output is then as it was before.
-pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
+pub fn run(arguments: &RepackArgs, console: &mut Console) -> Result<ExitStatus, Error> {
     let level = if arguments.quiet {
         LevelFilter::Error
     } else {
@@ -90,9 +92,10 @@ pub fn repack(arguments: &RepackArgs) -> Result<(), Error> {
     if !arguments.quiet {
         let (from, to) = (Quoted(&arguments.input), Quoted(output));
         // The result is complete, whether or not standard output can be written.
-        let _ = writeln!(io::stdout(), "packed {from} into {to}: {layout}");
+        let _ = writeln!(console, "packed {from} into {to}: {layout}");
+        let _ = console.flush();
     }
-    Ok(())
+    Ok(exit_status::DONE)
 }
 
 /// The path of the file to write, with symbolic links followed.

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{self, Child, Command};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,12 +21,13 @@ use crate::cli::{MountArgs, RunArgs};
 use crate::commands::error::Error;
 use crate::commands::mount::config;
 use crate::commands::mount::{self, Target};
-use crate::exit_status;
+use crate::exit_status::{self, ExitStatus};
 use crate::mount::daemon::{self, Background};
 use crate::mount::error::{MountError, system};
 use crate::mount::mount_point::MountPoint;
 use crate::mount::unmount;
-use crate::sys::process;
+use crate::sys;
+use crate::ui::console::Console;
 
 /// Where the command finds the path of the mount.
 const VARIABLE: &str = "NPZFS_MOUNT";
@@ -60,8 +61,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Any [`Error`]; then the command was not run, or the mount is left.
-pub fn run(arguments: &RunArgs) -> Result<u8, Error> {
-    process::reset_sigchld();
+pub fn run(arguments: &RunArgs, console: &mut Console) -> Result<ExitStatus, Error> {
+    sys::process::reset_sigchld();
     // The mask that the caller has chosen, to go back to.
     let mask = block(&ENDING)?;
     let mount_point = MountPoint::private()?;
@@ -78,7 +79,12 @@ pub fn run(arguments: &RunArgs) -> Result<u8, Error> {
                 options: arguments.options.clone(),
                 for_mount: false,
             };
-            mount::mount_here(&arguments, Some(launch), Target::Private(mount_point))
+            mount::mount_here(
+                &arguments,
+                Some(launch),
+                Target::Private(mount_point),
+                console,
+            )
         }
         Background::Ended(status) => Ok(status),
         Background::Caller(server) => {
@@ -108,18 +114,18 @@ fn block(signals: &[Signal]) -> Result<SigSet, MountError> {
 }
 
 /// Runs a command to its end, with the mount at `path`. Returns the exit status for its own.
-fn run_command(command: &[OsString], path: &Path, mask: SigSet) -> Result<u8, Error> {
+fn run_command(command: &[OsString], path: &Path, mask: SigSet) -> Result<ExitStatus, Error> {
     // It came while there was nobody to pass it on to, perhaps by the terminal and to all who were
     // there: then the command would never have it.
     if let Some(signal) = kept_back().map_err(system("read signals"))? {
-        return Ok(exit_status::SIGNALLED + signal as u8);
+        return Ok(ExitStatus::of_signal(signal as i32));
     }
     block(&[&OTHERS[..], &[Signal::SIGCHLD]].concat())?;
     let signals = signals(SfdFlags::SFD_CLOEXEC).map_err(system("read signals"))?;
     let mut words = command.iter().map(|word| filled_in(word, path));
     let mut program = Command::new(words.next().unwrap_or_default());
     program.args(words).env(VARIABLE, path);
-    process::set_signal_mask(&mut program, mask);
+    sys::process::set_signal_mask(&mut program, mask);
     // A memory-mapped frame has one open for each array.
     config::raise_descriptor_limit();
     let child = program.spawn().map_err(|error| Error::Command {
@@ -127,7 +133,7 @@ fn run_command(command: &[OsString], path: &Path, mask: SigSet) -> Result<u8, Er
         error,
     })?;
     let status = wait(child, &signals).map_err(system("wait for the command"))?;
-    Ok(exit_status(status))
+    Ok(as_shell(status))
 }
 
 /// An argument, with the path of the mount in all the places that are meant for it.
@@ -168,7 +174,7 @@ fn signal_of(info: &siginfo) -> Option<Signal> {
 }
 
 /// Waits until the command has ended, and passes signals on to it.
-fn wait(mut command: Child, signals: &SignalFd) -> io::Result<ExitStatus> {
+fn wait(mut command: Child, signals: &SignalFd) -> io::Result<process::ExitStatus> {
     loop {
         // Looked at before any signal, for several of one kind may come as one.
         if let Some(status) = command.try_wait()? {
@@ -208,11 +214,9 @@ fn stop() -> nix::Result<()> {
 }
 
 /// What a shell makes of the end of a command.
-fn exit_status(status: ExitStatus) -> u8 {
-    let code = status.code().map(|code| code as u8);
-    let signal = status
-        .signal()
-        .map(|signal| exit_status::SIGNALLED + signal as u8);
+fn as_shell(status: process::ExitStatus) -> ExitStatus {
+    let code = status.code().map(|code| ExitStatus(code as u8));
+    let signal = status.signal().map(ExitStatus::of_signal);
     code.or(signal).unwrap_or(exit_status::FAILED)
 }
 
@@ -232,7 +236,10 @@ mod tests {
 
     #[test]
     fn the_end_by_a_signal_is_128_and_its_number() {
-        assert_eq!(exit_status(ExitStatus::from_raw(7 << 8)), 7);
-        assert_eq!(exit_status(ExitStatus::from_raw(15)), 143);
+        assert_eq!(
+            as_shell(process::ExitStatus::from_raw(7 << 8)),
+            ExitStatus(7)
+        );
+        assert_eq!(as_shell(process::ExitStatus::from_raw(15)), ExitStatus(143));
     }
 }

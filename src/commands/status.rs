@@ -5,12 +5,12 @@ use std::io::ErrorKind;
 use crate::archive::error::{OpenError, OpenErrorKind};
 use crate::commands::error::Error;
 use crate::commands::repack::error::RepackError;
-use crate::exit_status::{self, mount8};
+use crate::exit_status::{self, ExitStatus, mount8};
 use crate::mount::error::{FuseError, MountError, MountPointError};
 use crate::zip::{ArchiveError, MemberErrorKind};
 
 /// Returns the exit status of npzfs for an error.
-pub fn of(error: &Error) -> u8 {
+pub fn of(error: &Error) -> ExitStatus {
     match error {
         Error::Open(error) => of_open(error),
         Error::Repack(error) => of_repack(error),
@@ -29,7 +29,7 @@ pub fn of(error: &Error) -> u8 {
 }
 
 /// Returns the exit status of a mount helper for an error, as mount(8) documents them.
-pub fn of_helper(error: &Error) -> u8 {
+pub fn of_helper(error: &Error) -> ExitStatus {
     let is_denied = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
     match error {
         Error::Mount(
@@ -49,7 +49,7 @@ pub fn of_helper(error: &Error) -> u8 {
     }
 }
 
-fn of_open(error: &OpenError) -> u8 {
+fn of_open(error: &OpenError) -> ExitStatus {
     match &error.kind {
         OpenErrorKind::Io(_) | OpenErrorKind::NotAFile(_) => exit_status::ARCHIVE,
         OpenErrorKind::Archive(ArchiveError::Read(_) | ArchiveError::Changed) => {
@@ -65,7 +65,7 @@ fn of_open(error: &OpenError) -> u8 {
     }
 }
 
-fn of_repack(error: &RepackError) -> u8 {
+fn of_repack(error: &RepackError) -> ExitStatus {
     match error {
         RepackError::Contents { .. } if error.is_damage() => exit_status::DAMAGED,
         RepackError::Contents { .. } | RepackError::Read { .. } | RepackError::Changed { .. } => {

@@ -10,42 +10,38 @@ mod findings;
 mod part;
 mod report;
 
-use std::io::{self, BufWriter, Write};
-
-use anstream::AutoStream;
+use std::io::Write;
 
 use crate::archive::file::IndexedFile;
 use crate::cli::VerifyArgs;
 use crate::commands::error::Error;
-use crate::exit_status;
+use crate::exit_status::{self, ExitStatus};
 use crate::sys::process;
+use crate::ui::console::Console;
 use report::Report;
 
-/// Checks archives and writes a report of each to standard output. Passes the error of an archive that
-/// cannot be checked to `fail`, which returns an exit status; returns the highest status of all.
-pub fn verify(arguments: &VerifyArgs, fail: impl Fn(&Error) -> u8) -> u8 {
-    let mut out = BufWriter::new(AutoStream::auto(io::stdout().lock()));
-    let mut worst = exit_status::DONE;
+/// Checks one archive after the other, and writes a report of each to standard output.
+///
+/// # Errors
+/// [`Error::Output`]; the error of an archive that cannot be checked is reported.
+pub fn run(arguments: &VerifyArgs, console: &mut Console) -> Result<ExitStatus, Error> {
     let jobs = arguments.jobs.map_or_else(process::processors, usize::from);
+    let mut worst = exit_status::DONE;
     for given in &arguments.archives {
         let archive = IndexedFile::open(given);
-        let report = match archive.and_then(|archive| Report::new(archive, given, jobs)) {
-            Ok(report) => report,
-            Err(error) => {
-                worst = worst.max(fail(&error.into()));
-                continue;
+        match archive.and_then(|archive| Report::new(archive, given, jobs)) {
+            Ok(report) => {
+                if !report.is_sound() {
+                    worst = worst.max(exit_status::FAILED);
+                }
+                let written = write!(console, "{report}").and_then(|()| console.flush());
+                written.map_err(Error::Output)?;
             }
-        };
-        if !report.is_sound() {
-            worst = worst.max(exit_status::FAILED);
+            Err(error) => worst = worst.max(super::report(&error.into(), console)),
         }
-        // Flush before an error of the next archive appears on standard error.
-        match write!(out, "{report}").and_then(|()| out.flush()) {
-            Ok(()) => {}
-            // The reader has closed standard output, so it wants no more.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            Err(error) => return worst.max(fail(&Error::Output(error))),
+        if console.is_closed() {
+            break;
         }
     }
-    worst
+    Ok(worst)
 }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
-use crate::exit_status;
+use crate::exit_status::{self, ExitStatus};
 use crate::sys::process;
 
 /// The process that continues after [`background`].
@@ -21,7 +21,7 @@ pub enum Background {
     /// The caller, once the server is live.
     Caller(Server),
     /// The caller, if the server ended with this status before it was live.
-    Ended(u8),
+    Ended(ExitStatus),
     /// The server, in the background.
     Server(Launch),
 }
@@ -71,7 +71,7 @@ fn wait_until_live(mut server: Server) -> io::Result<Background> {
     loop {
         return match waitpid(server.pid, None) {
             Err(Errno::EINTR) => continue,
-            Ok(WaitStatus::Exited(_, status)) => Ok(Background::Ended(status as u8)),
+            Ok(WaitStatus::Exited(_, status)) => Ok(Background::Ended(ExitStatus(status as u8))),
             Ok(WaitStatus::Signaled(_, signal, _)) => Err(io::Error::other(format!(
                 "the background process was ended by {signal}"
             ))),

@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Any [`UnmountError`].
-pub fn umount(given: &Path, lazy: bool) -> Result<(), UnmountError> {
+pub fn unmount(given: &Path, lazy: bool) -> Result<(), UnmountError> {
     let place = npzfs_at(given)?;
     if lazy {
         return detach(&place);
@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     fn refused(path: &str) -> String {
-        let error = umount(Path::new(path), false).unwrap_err();
+        let error = unmount(Path::new(path), false).unwrap_err();
         format!("{path}: {error}")
     }
 
