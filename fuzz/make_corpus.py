@@ -76,12 +76,14 @@ class Member:
         )
 
 
-def archive(*members, prefix=b"", comment=b"", zip64=False, after=b"", **lies):
+def archive(*members, prefix=b"", comment=b"", zip64=False, after=b"", again=b"", **lies):
     out, directory = b"", b""
     for member in members:
         directory += member.central(len(out))
         out += member.local()
-    start, count, length = len(out), len(members), len(directory)
+    directory += again
+    start, length = len(out), len(directory)
+    count = len(members) + again.count(b"PK\x01\x02")
     out += directory
     if zip64:
         record = struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, length, start)
@@ -167,15 +169,41 @@ ARCHIVES = {
         ),
         Y,
     ),
+    "descriptor_saturated": archive(
+        Member(
+            "x",
+            flags=8,
+            local_crc=0,
+            local_stored=SATURATED,
+            local_size=SATURATED,
+            descriptor=b"PK\x07\x08" + struct.pack("<III", DATA_CRC, SATURATED, SATURATED),
+        ),
+        Y,
+    ),
+    "descriptors_of_64_bits": archive(
+        Member("x", flags=8, descriptor=b"PK\x07\x08" + struct.pack("<IQQ", DATA_CRC, 4, 4)),
+        Member("y", b"", flags=8, descriptor=b"PK\x07\x08" + bytes(20)),
+    ),
+    "local_crc_and_sizes_missing": archive(
+        Member("x", local_crc=0), Member("y", local_stored=0, local_size=0)
+    ),
+    "utf8_flag_in_one_header": archive(
+        Member("x", local_flags=1 << 11), Member("y", central_flags=1 << 11)
+    ),
     "prefix": archive(X, Y, prefix=b"#!/bin/sh\n"),
     "comment": archive(X, Y, comment=b"a comment"),
     "comment_with_an_end_record": archive(X, comment=END_RECORD),
     "comment_with_a_signature": archive(X, comment=b"PK\x05\x06"),
     "member_with_an_archive": archive(Member("inner.npz", archive(X, Y)), Y),
     "truncated_outer_archive": Member("inner.npz", archive(X, Y)).local(),
-    "something_appended": archive(X, after=b"\0"),
-    "too_many_entries_told": archive(X, Y, count=3),
-    "too_few_entries_told": archive(X, Y, count=1),
+    "comment_with_an_archive": archive(X, comment=archive(Y) + b"more"),
+    "something_appended": archive(X, after=b"x"),
+    "zeros_appended": archive(X, after=bytes(512)),
+    "zeros_behind_zip64_end": archive(X, zip64=True, after=bytes(10)),
+    "zeros_behind_a_comment": archive(X, comment=END_RECORD, after=bytes(10)),
+    "newline_appended": archive(X, after=b"\n"),
+    "too_many_entries_declared": archive(X, Y, count=3),
+    "too_few_entries_declared": archive(X, Y, count=1),
     "directory_too_long": archive(X, length=1000),
     "directory_starts_in_itself": archive(X, start=60),
     "split": archive(X, disk=1),
@@ -187,6 +215,7 @@ ARCHIVES = {
     "local_header_missing": archive(Member("x", local_signature=b"PK\0\0"), Y),
     "local_header_outside": archive(X, Member("y", offset=10_000)),
     "same_extent_twice": archive(X, Member("x", offset=0)),
+    "listed_twice": archive(X, Y, again=X.central(0) + Y.central(35)),
     "overlap": archive(Member("x", Y.local()), Member("y", offset=31)),
     "runs_into_the_directory": archive(Member("x", stored=50, size=50)),
     "directories": archive(Member("a/", b""), Member("a/b/", b""), Member("a/b/c.npy"), X),
@@ -200,6 +229,8 @@ ARCHIVES = {
     "cp437_and_utf8": archive(Member(b"gr\x94\xe1e"), Member("größe")),
     "long_names": archive(*(Member("ä" * 200 + end) for end in [".npy", ".npy/x", "."])),
     "unicode_path": archive(Member("x", central_extra=UNICODE_PATH)),
+    "unicode_path_of_another_name": archive(Member("z", central_extra=UNICODE_PATH)),
+    "unicode_paths_that_clash": archive(Member("x", central_extra=UNICODE_PATH), Y, X),
     "timestamp": archive(Member("x", central_extra=TIMESTAMP), Member("y", date=0xFFFF, time=0xFFFF)),
     "extra_field_too_long": archive(Member("x", extra=b"\1\0\xFF\xFF\0")),
     "comment_of_a_member": archive(Member("x", comment=b"a comment"), Y),

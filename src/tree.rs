@@ -264,12 +264,14 @@ mod tests {
                 modified: 7,
                 is_dated: true,
                 stamp: Default::default(),
+                quirks: Default::default(),
                 problem: None,
             })
             .collect();
         let index = Index {
             names,
             members,
+            quirks: Vec::new(),
             members_end: 0,
             lease: crate::zip::budget::INDEXES.take(0),
         };

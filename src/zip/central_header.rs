@@ -14,7 +14,10 @@ pub(super) struct CentralHeader<'a> {
     pub(super) dos_time: u16,
     pub(super) dos_date: u16,
     pub(super) crc32: u32,
+    /// The name in the header, which the local header has as well.
     pub(super) name: &'a [u8],
+    /// The name in a Unicode Path field that fits the name in the header.
+    pub(super) unicode_path: Option<&'a [u8]>,
     pub(super) disk: u16,
     /// The extended timestamp, in seconds since 1970 (UTC).
     pub(super) modified: Option<i64>,
@@ -83,6 +86,7 @@ impl<'a> CentralHeader<'a> {
             dos_date,
             crc32,
             name,
+            unicode_path: extra_field::unicode_path(extra, name),
             disk,
             modified: extra_field::modified(extra),
             wide,

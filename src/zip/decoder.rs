@@ -234,6 +234,7 @@ mod tests {
             modified: 0,
             is_dated: false,
             stamp: Default::default(),
+            quirks: Default::default(),
             problem: None,
         }
     }

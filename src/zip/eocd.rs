@@ -1,16 +1,21 @@
 //! The end records of an archive, which locate its central directory (APPNOTE 4.3.14 to 4.3.16).
 //!
-//! They are read strictly where other readers guess. The end record must end the file, the central
-//! directory must end where the end records start, and all numbers that are stored twice must agree.
-//! A lenient reader opens a truncated archive as the archive that is one of its members.
+//! They are read strictly where other readers guess. The end record must end the file, but for padding;
+//! the central directory must end where the end records start; and all numbers that are stored twice
+//! must agree. A lenient reader opens a truncated archive as the archive that is one of its members.
 
 use memchr::memmem;
 
+use super::central_header::CENTRAL_HEADER;
 use super::error::ArchiveError;
 use super::fields::Fields;
+use super::quirk::ArchiveQuirk;
 use super::read_at::ReadAt;
 
 const END_RECORD_LEN: usize = 22;
+/// How much is searched for the end record, in bytes: as much as Python's `zipfile` searches, which
+/// leaves room for the longest comment, or for as much padding.
+const TAIL_LEN: u64 = END_RECORD_LEN as u64 + (1 << 16);
 const ZIP64_END_RECORD_LEN: u64 = 56;
 const ZIP64_LOCATOR_LEN: u64 = 20;
 pub(super) const END_RECORD: [u8; 4] = *b"PK\x05\x06";
@@ -29,60 +34,128 @@ pub(super) struct CentralDirectory {
     pub(super) entries: u64,
     /// Bytes before the archive, which its offsets do not count.
     pub(super) prefix_len: u64,
+    /// Whether a ZIP64 end record has these numbers.
+    pub(super) is_zip64: bool,
 }
 
-/// Finds the central directory of the archive in `source`, `len` bytes long.
+/// Finds the central directory of the archive in `source`, `len` bytes long, and the padding behind
+/// the archive.
 pub(super) fn find<R: ReadAt + ?Sized>(
     source: &R,
     len: u64,
-) -> Result<CentralDirectory, ArchiveError> {
-    let tail_len = len.min(END_RECORD_LEN as u64 + u64::from(u16::MAX));
-    let tail_start = len - tail_len;
-    let mut tail = vec![0; tail_len as usize];
-    source.read_exact_at(&mut tail, tail_start)?;
-
-    let mut found = None;
+) -> Result<(CentralDirectory, Option<ArchiveQuirk>), ArchiveError> {
+    let tail = Tail::read(source, len)?;
+    let mut found: Option<(u64, EndRecord, Option<ArchiveQuirk>)> = None;
     let mut not_last = None;
-    for at in memmem::rfind_iter(&tail, &END_RECORD) {
-        let Some(record) = EndRecord::parse(&tail[at..]) else {
-            continue;
-        };
-        let offset = tail_start + at as u64;
+    // From the last to the first.
+    for (offset, record) in tail.end_records() {
         let ends_at = offset + END_RECORD_LEN as u64 + u64::from(record.comment_len);
-        if ends_at != len {
-            not_last.get_or_insert(ArchiveError::EndRecordNotLast {
-                offset,
-                ends_at,
-                len,
-            });
-        } else if let Some((other, _)) = found.replace((offset, record)) {
-            return Err(ArchiveError::SeveralEndRecords { offset, other });
+        match (tail.padding(ends_at), &found) {
+            (Ok(_), Some((other, ..))) => {
+                let other = *other;
+                return Err(ArchiveError::SeveralEndRecords { offset, other });
+            }
+            (Ok(padding), None) => found = Some((offset, record, padding)),
+            (Err(NotPadding), _) => {
+                not_last.get_or_insert(ArchiveError::EndRecordNotLast {
+                    offset,
+                    ends_at,
+                    len,
+                });
+            }
         }
     }
-    let Some((offset, record)) = found else {
+    let Some((offset, record, padding)) = found else {
         return Err(match not_last {
             Some(error) => error,
-            None if starts_like_an_archive(source, len)? => ArchiveError::EndRecordMissing,
-            None => ArchiveError::NotAnArchive,
+            None if !starts_like_an_archive(source, len)? => ArchiveError::NotAnArchive,
+            None if tail.is_mostly_zeros() => ArchiveError::ZeroTail,
+            None => ArchiveError::EndRecordMissing,
         });
     };
     let directory = record.locate(source, offset)?;
+    // Other readers take the last end record, though it be in the comment of this one.
+    for (other, record) in tail.end_records().take_while(|&(other, _)| other > offset) {
+        if record.has_directory(source, other)? {
+            return Err(ArchiveError::EndRecordInComment { offset, other });
+        }
+    }
     // A self-extracting program starts with anything but a local header.
-    if directory.prefix_len >= 4 && starts_like_an_archive(source, len)? {
-        return Err(ArchiveError::InsideAnother {
-            prefix_len: directory.prefix_len,
+    let prefix_len = directory.prefix_len;
+    if prefix_len >= 4 && starts_like_an_archive(source, len)? {
+        let is_too_long = prefix_len.is_multiple_of(1 << 32) || record.directory_offset == u32::MAX;
+        return Err(match is_too_long && !directory.is_zip64 {
+            true => ArchiveError::OffsetsWrapped,
+            false => ArchiveError::InsideAnother { prefix_len },
         });
     }
-    Ok(directory)
+    Ok((directory, padding))
+}
+
+/// The last bytes of a file, in which its end record is.
+struct Tail {
+    bytes: Vec<u8>,
+    /// Offset of the first of them in the file.
+    start: u64,
+    /// Where in these bytes nothing but zeros follows.
+    zeros_start: usize,
+}
+
+/// Something other than padding follows an end record, or its comment is cut off.
+struct NotPadding;
+
+impl Tail {
+    fn read<R: ReadAt + ?Sized>(source: &R, len: u64) -> Result<Self, ArchiveError> {
+        let start = len.saturating_sub(TAIL_LEN);
+        let mut bytes = vec![0; (len - start) as usize];
+        source.read_exact_at(&mut bytes, start)?;
+        let last = bytes.iter().rposition(|&byte| byte != 0);
+        Ok(Self {
+            bytes,
+            start,
+            zeros_start: last.map_or(0, |last| last + 1),
+        })
+    }
+
+    fn is_mostly_zeros(&self) -> bool {
+        let zeros_len = (self.bytes.len() - self.zeros_start) as u64;
+        zeros_len > TAIL_LEN / 2
+    }
+
+    /// Returns the end records with their offsets, the last one first.
+    fn end_records(&self) -> impl Iterator<Item = (u64, EndRecord)> {
+        memmem::rfind_iter(&self.bytes, &END_RECORD).filter_map(|at| {
+            let record = EndRecord::parse(&self.bytes[at..])?;
+            Some((self.start + at as u64, record))
+        })
+    }
+
+    /// Returns the padding from `offset` to the end of the file: zeros, or one newline.
+    fn padding(&self, offset: u64) -> Result<Option<ArchiveQuirk>, NotPadding> {
+        let at = (offset - self.start) as usize;
+        match self.bytes.get(at..) {
+            Some([]) => Ok(None),
+            Some(b"\n") => Ok(Some(ArchiveQuirk::Newline)),
+            Some(zeros) if at >= self.zeros_start => Ok(Some(ArchiveQuirk::ZeroPadding {
+                len: zeros.len() as u64,
+            })),
+            _ => Err(NotPadding),
+        }
+    }
 }
 
 fn starts_like_an_archive<R: ReadAt + ?Sized>(source: &R, len: u64) -> Result<bool, ArchiveError> {
+    Ok(len >= 4 && starts_with(source, 0, LOCAL_HEADER)?)
+}
+
+fn starts_with<R: ReadAt + ?Sized>(
+    source: &R,
+    offset: u64,
+    signature: [u8; 4],
+) -> Result<bool, ArchiveError> {
     let mut start = [0; 4];
-    if len < start.len() as u64 {
-        return Ok(false);
-    }
-    source.read_exact_at(&mut start, 0)?;
-    Ok(start == LOCAL_HEADER)
+    source.read_exact_at(&mut start, offset)?;
+    Ok(start == signature)
 }
 
 /// The end of central directory record (APPNOTE 4.3.16).
@@ -152,7 +225,23 @@ impl EndRecord {
             end,
             entries: numbers.entries,
             prefix_len,
+            is_zip64: declared_end.is_some(),
         })
+    }
+
+    /// Returns whether this record, at `offset`, has a central directory that is not empty.
+    fn has_directory<R: ReadAt + ?Sized>(
+        &self,
+        source: &R,
+        offset: u64,
+    ) -> Result<bool, ArchiveError> {
+        match self.locate(source, offset) {
+            Ok(CentralDirectory { start, end, .. }) if end - start >= 4 => {
+                starts_with(source, start, CENTRAL_HEADER)
+            }
+            Err(ArchiveError::Read(error)) => Err(error.into()),
+            _ => Ok(false),
+        }
     }
 
     fn numbers(&self) -> Numbers {
@@ -319,6 +408,12 @@ mod tests {
     }
 
     fn find_in(bytes: &[u8]) -> Result<CentralDirectory, String> {
+        let (directory, padding) = find_padded(bytes)?;
+        assert_eq!(padding, None);
+        Ok(directory)
+    }
+
+    fn find_padded(bytes: &[u8]) -> Result<(CentralDirectory, Option<ArchiveQuirk>), String> {
         find(bytes, bytes.len() as u64).map_err(|error| error.to_string())
     }
 
@@ -330,7 +425,8 @@ mod tests {
                 start: 0,
                 end: 0,
                 entries: 0,
-                prefix_len: 0
+                prefix_len: 0,
+                is_zip64: false,
             })
         );
     }
@@ -349,7 +445,8 @@ mod tests {
                 start: 20,
                 end: 70,
                 entries: 1,
-                prefix_len: 10
+                prefix_len: 10,
+                is_zip64: false,
             })
         );
     }
@@ -363,25 +460,128 @@ mod tests {
     #[test]
     fn two_end_records_that_both_end_the_file_are_refused() {
         let inner = end_record(0, 0, 0, b"");
-        let bytes = end_record(0, 0, 0, &inner);
+        let outer = end_record(0, 0, 0, &inner);
+        let refused = Err("the end records at 0 and 22 both end the file".to_string());
+        assert_eq!(find_in(&outer), refused);
+        // The zeros may be padding or belong to the comment.
+        let outer = end_record(0, 0, 0, &[&inner[..], &[0; 9]].concat());
+        assert_eq!(find_in(&outer), refused);
+        let padded = [&end_record(0, 0, 0, &inner)[..], &[0; 9]].concat();
+        assert_eq!(find_in(&padded), refused);
+    }
+
+    #[test]
+    fn an_archive_in_the_comment_is_refused() {
+        let central = [&CENTRAL_HEADER[..], &[0; 46]].concat();
+        for comment in [&b""[..], b"its own comment"] {
+            let inner = [&central[..], &end_record(1, 50, 0, comment)].concat();
+            let outer = end_record(0, 0, 0, &[&inner[..], b"more"].concat());
+            assert_eq!(
+                find_in(&outer),
+                Err(
+                    "the comment of the end record at 0 holds another one, at 72: programs differ \
+                     in which archive they read"
+                        .to_string()
+                )
+            );
+        }
+        // Without a central header no program reads it.
+        let inner = end_record(1, 50, 0, b"");
+        let outer = end_record(0, 0, 0, &[&[0; 50], &inner[..], b"more"].concat());
+        assert!(find_in(&outer).is_ok());
+    }
+
+    #[test]
+    fn zeros_or_one_newline_behind_the_archive_are_padding() {
+        let padded = |padding: &[u8]| {
+            let bytes = [&end_record(0, 0, 0, b"a comment")[..], padding].concat();
+            find_padded(&bytes).map(|(_, padding)| padding)
+        };
+        for len in [1, 512, (1 << 16) - 9] {
+            let quirk = ArchiveQuirk::ZeroPadding { len: len as u64 };
+            assert_eq!(padded(&vec![0; len]), Ok(Some(quirk)));
+        }
+        assert_eq!(padded(b"\n"), Ok(Some(ArchiveQuirk::Newline)));
+        // Only the comment is left of the last bytes.
+        assert!(padded(&[0; (1 << 16) - 8]).is_err());
+        for more in [
+            &b"x"[..],
+            b" ",
+            b"\r\n",
+            b"\n\n",
+            b"\0\n",
+            b"\n\0",
+            b"\0\0x\0",
+        ] {
+            let ends_at = 31 + more.len();
+            assert_eq!(
+                padded(more),
+                Err(format!(
+                    "the end record at 0 ends the archive at 31, but the file ends at {ends_at}: \
+                     something was appended"
+                ))
+            );
+        }
+    }
+
+    #[test]
+    fn an_archive_behind_which_all_is_zeros_is_not_called_truncated() {
+        let len = 1 << 17;
+        let mut bytes = LOCAL_HEADER.to_vec();
+        bytes.resize(len, 0);
+        let all_zeros = "no end of central directory record in the last 64 KiB, which are mostly \
+                         zeros: the file is incomplete, or has too much padding";
+        assert_eq!(find_in(&bytes), Err(all_zeros.to_string()));
+        bytes[len - 1] = 1;
         assert_eq!(
             find_in(&bytes),
-            Err("the end records at 0 and 22 both end the file".to_string())
+            Err("the end of central directory record is missing: the file was truncated".into())
         );
     }
 
     #[test]
-    fn bytes_after_the_end_record_are_refused() {
-        let mut bytes = end_record(0, 0, 0, b"");
-        bytes.push(0);
+    fn a_comment_that_is_cut_off_is_a_truncation() {
+        let mut bytes = end_record(0, 0, 0, b"a comment");
+        bytes.pop();
         assert_eq!(
             find_in(&bytes),
             Err(
-                "the end record at 0 ends the archive at 22, but the file ends at 23: \
-                 it was truncated or something was appended"
+                "the end record at 0 ends the archive at 31, but the file ends at 30: it was \
+                 truncated"
                     .to_string()
             )
         );
+    }
+
+    #[test]
+    fn offsets_that_wrapped_at_4_gib_are_not_called_a_truncation() {
+        /// A file of which only the start and the end are in memory.
+        struct Sparse<'a> {
+            end: &'a [u8],
+            end_offset: u64,
+        }
+        impl ReadAt for Sparse<'_> {
+            fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+                for (at, byte) in (offset..).zip(buffer) {
+                    let in_end = at.checked_sub(self.end_offset);
+                    *byte = match in_end {
+                        Some(at) => self.end[at as usize],
+                        None => LOCAL_HEADER.get(at as usize).copied().unwrap_or(0),
+                    };
+                }
+                Ok(())
+            }
+        }
+        for (end_offset, declared) in [(1 << 32, 0), ((1 << 33) + 9, 9), ((1 << 32) + 9, u32::MAX)]
+        {
+            let end = end_record(0, 0, declared, b"");
+            let file = Sparse {
+                end: &end,
+                end_offset,
+            };
+            let error = find(&file, end_offset + 22).unwrap_err();
+            assert!(matches!(error, ArchiveError::OffsetsWrapped), "{error}");
+        }
     }
 
     #[test]
@@ -429,7 +629,8 @@ mod tests {
                 start: 50,
                 end: 100,
                 entries: 1,
-                prefix_len: 0
+                prefix_len: 0,
+                is_zip64: true,
             })
         );
     }

@@ -27,6 +27,8 @@ pub enum ArchiveError {
         /// Where the file ends.
         len: u64,
     },
+    /// The file starts like an archive and ends with zeros, and there is no end record before them.
+    ZeroTail,
     /// More than one end record ends the file.
     SeveralEndRecords {
         /// Offset of the first one.
@@ -34,6 +36,15 @@ pub enum ArchiveError {
         /// Offset of another one.
         other: u64,
     },
+    /// The comment of the archive has an end record with a central directory.
+    EndRecordInComment {
+        /// Offset of the archive's own end record.
+        offset: u64,
+        /// Offset of the one in the comment.
+        other: u64,
+    },
+    /// The archive is larger than 4 GiB, and its offsets are cut to 32 bits.
+    OffsetsWrapped,
     /// The file is a truncated archive, and what was found is a member of it.
     InsideAnother {
         /// Bytes before the inner archive.
@@ -67,11 +78,18 @@ pub enum ArchiveError {
         /// Its number, from 0.
         entry: u64,
     },
+    /// The end record declares more entries than the central directory has room for.
+    NoRoomForEntries {
+        /// Entries that the end record declares.
+        declared: u64,
+        /// Entries for which there would be room.
+        room: u64,
+    },
     /// The central directory holds more or fewer entries than the end record declares.
     EntryCount {
         /// Entries that the end record declares.
         declared: u64,
-        /// Entries that fit or were found, at the least.
+        /// Entries that there are.
         actual: u64,
     },
     /// The archive has more members, or longer names, than npzfs indexes.
@@ -94,6 +112,10 @@ impl fmt::Display for ArchiveError {
             Self::EndRecordMissing => f.write_str(
                 "the end of central directory record is missing: the file was truncated",
             ),
+            Self::ZeroTail => f.write_str(
+                "no end of central directory record in the last 64 KiB, which are mostly zeros: \
+                 the file is incomplete, or has too much padding",
+            ),
             Self::EndRecordNotLast {
                 offset,
                 ends_at,
@@ -101,11 +123,24 @@ impl fmt::Display for ArchiveError {
             } => write!(
                 f,
                 "the end record at {offset} ends the archive at {ends_at}, but the file ends at \
-                 {len}: it was truncated or something was appended"
+                 {len}: {}",
+                match ends_at > len {
+                    true => "it was truncated",
+                    false => "something was appended",
+                }
             ),
             Self::SeveralEndRecords { offset, other } => write!(
                 f,
                 "the end records at {offset} and {other} both end the file"
+            ),
+            Self::EndRecordInComment { offset, other } => write!(
+                f,
+                "the comment of the end record at {offset} holds another one, at {other}: programs \
+                 differ in which archive they read"
+            ),
+            Self::OffsetsWrapped => f.write_str(
+                "larger than 4 GiB, but written without ZIP64, so its offsets are wrong: write it \
+                 again with a program that knows ZIP64",
             ),
             Self::InsideAnother { prefix_len } => write!(
                 f,
@@ -130,6 +165,11 @@ impl fmt::Display for ArchiveError {
             Self::CentralHeader { offset, entry } => write!(
                 f,
                 "entry {entry} of the central directory, at {offset}, is no central header"
+            ),
+            Self::NoRoomForEntries { declared, room } => write!(
+                f,
+                "the end record declares {declared} entries, the central directory has room for \
+                 {room}"
             ),
             Self::EntryCount { declared, actual } => write!(
                 f,

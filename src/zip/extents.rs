@@ -1,5 +1,5 @@
-//! The range of each member's data. Its start is known from the local header alone: name and extra
-//! fields there may be longer or shorter than in the central header.
+//! The range of each member's data. Its start is known from the local header alone: the extra fields
+//! there may be longer or shorter than in the central header.
 
 use std::io;
 
@@ -8,7 +8,8 @@ use super::error::{ArchiveError, MemberError};
 use super::local_header::{self, Expected, LOCAL_HEADER_LEN, Mismatch};
 use super::member::Member;
 use super::method::Method;
-use super::names::Names;
+use super::names::{Name, Names};
+use super::quirk::{MemberQuirk, MemberQuirks};
 use super::read_at::ReadAt;
 use super::window::{READ_AHEAD, Window};
 use crate::extent::Extent;
@@ -18,19 +19,36 @@ const CLOSE: u64 = 16 * 1024;
 /// How much is read for a local header that stands alone, in bytes: enough for nearly all.
 const ALONE: usize = 256;
 
+/// The names of members in their headers.
+pub(super) struct HeaderNames<'a> {
+    pub(super) names: &'a Names,
+    /// The numbers of the members that are named otherwise, in order, and their names in the headers.
+    pub(super) renamed: &'a [(u32, Name)],
+}
+
+impl HeaderNames<'_> {
+    fn of(&self, number: usize, member: &Member) -> &[u8] {
+        let key = |&(number, _): &(u32, Name)| number as usize;
+        let found = self.renamed.binary_search_by_key(&number, key);
+        let name = found.map_or(member.name, |at| self.renamed[at].1);
+        self.names.bytes(name)
+    }
+}
+
 /// Checks each member against its local header and its neighbours, and fills in where its data
-/// starts.
+/// starts. Of members that are listed twice the first ones are removed.
 pub(super) fn find<R: ReadAt + ?Sized>(
     source: &R,
     directory: &CentralDirectory,
-    names: &Names,
-    members: &mut [Member],
+    header_names: HeaderNames<'_>,
+    members: &mut Vec<Member>,
 ) -> Result<(), ArchiveError> {
     let mut order: Vec<u32> = (0..members.len() as u32)
         .filter(|&at| has_local_header(&members[at as usize]))
         .collect();
     // Nearly always sorted already, which takes the sort one pass.
     order.sort_by_key(|&at| members[at as usize].local_header_offset);
+    let repeated = find_repeated(&mut order, header_names.names, members);
 
     let mut window = Window::new(source, directory.start);
     // The member that ends furthest so far, and one past its last byte.
@@ -59,12 +77,13 @@ pub(super) fn find<R: ReadAt + ?Sized>(
             overlap(members, other, at);
             header.end
         } else {
-            let name = names.bytes(members[at].name);
+            let name = header_names.of(at, &members[at]);
             let checked_len = local_header::checked_len(header.len_bytes(), name);
             let bytes = window.at(offset, checked_len, ahead)?;
             match header.check(bytes, name, &members[at], directory.start) {
-                Ok(extent) => {
+                Ok((extent, quirks)) => {
                     members[at].extent = extent;
+                    members[at].quirks.extend(quirks);
                     extent.start + extent.len
                 }
                 Err(problem) => {
@@ -81,7 +100,47 @@ pub(super) fn find<R: ReadAt + ?Sized>(
             member.problem = unreadable(member).map(Box::new);
         }
     }
+    remove(members, &repeated);
     Ok(())
+}
+
+/// Takes the members out of `order`, which is sorted by offset, that are listed again with the same
+/// values, and returns them in ascending order. The last one stays, as the last of equal names does.
+fn find_repeated(order: &mut Vec<u32>, names: &Names, members: &mut [Member]) -> Vec<u32> {
+    let mut repeated = Vec::new();
+    for at in 1..order.len() {
+        let [number, next] = [order[at - 1], order[at]].map(|number| number as usize);
+        if is_same(&members[number], &members[next], names) {
+            repeated.push(number as u32);
+            members[next].quirks.insert(MemberQuirk::ListedTwice);
+        }
+    }
+    if !repeated.is_empty() {
+        repeated.sort_unstable();
+        order.retain(|number| repeated.binary_search(number).is_err());
+    }
+    repeated
+}
+
+fn is_same(one: &Member, other: &Member, names: &Names) -> bool {
+    let values = |member: &Member| {
+        let Extent { len, .. } = member.extent;
+        let (method, flags, crc32) = (member.method.0, member.flags, member.crc32);
+        let sizes = (member.size, len, member.local_header_offset);
+        (method, flags, crc32, sizes, member.modified, member.stamp)
+    };
+    values(one) == values(other) && names.bytes(one.name) == names.bytes(other.name)
+}
+
+/// Removes the members with these numbers, which are in ascending order.
+fn remove(members: &mut Vec<Member>, numbers: &[u32]) {
+    let mut numbers = numbers.iter().peekable();
+    let mut number = 0;
+    members.retain(|_| {
+        let is_removed = numbers.next_if_eq(&&number).is_some();
+        number += 1;
+        !is_removed
+    });
 }
 
 /// Returns whether the place of a member's local header is known.
@@ -130,14 +189,15 @@ impl LocalHeader {
         (self.end - self.start) as usize
     }
 
-    /// Returns the range of the member's data, which must end before `limit`.
+    /// Returns the range of the member's data, which must end before `limit`, and the quirks of the
+    /// local header.
     fn check(
         &self,
         bytes: &[u8],
         name: &[u8],
         member: &Member,
         limit: u64,
-    ) -> Result<Extent, MemberError> {
+    ) -> Result<(Extent, MemberQuirks), MemberError> {
         let expected = Expected {
             name,
             flags: member.flags,
@@ -146,7 +206,8 @@ impl LocalHeader {
             size: member.size,
             compressed_len: member.extent.len,
         };
-        local_header::check(bytes, &expected).map_err(|mismatch| match mismatch {
+        let checked = local_header::check(bytes, &expected);
+        let quirks = checked.map_err(|mismatch| match mismatch {
             Mismatch::Missing => MemberError::LocalHeaderMissing { offset: self.start },
             Mismatch::Field(field) => MemberError::HeadersDisagree { field },
         })?;
@@ -155,7 +216,7 @@ impl LocalHeader {
             len: member.extent.len,
         };
         match extent.start.checked_add(extent.len) {
-            Some(end) if end <= limit => Ok(extent),
+            Some(end) if end <= limit => Ok((extent, quirks)),
             _ => Err(MemberError::DataOutside { extent, limit }),
         }
     }

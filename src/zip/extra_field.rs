@@ -4,6 +4,8 @@ use super::fields::Fields;
 
 /// ZIP64 extended information (APPNOTE 4.5.3).
 pub(super) const ZIP64: u16 = 0x0001;
+/// Info-ZIP Unicode Path (APPNOTE 4.6.9).
+const UNICODE_PATH: u16 = 0x7075;
 /// Extended timestamp (Info-ZIP's `extrafld.txt`).
 pub(super) const EXTENDED_TIMESTAMP: u16 = 0x5455;
 
@@ -54,9 +56,43 @@ pub(super) fn modified(extra: &[u8]) -> Option<i64> {
     has_modified.then_some(seconds.into())
 }
 
+/// Returns the name in a Unicode Path field, which stands for the name in the header as long as its
+/// CRC-32 is that of `header_name`: a program that renames a member may not know the field.
+pub(super) fn unicode_path<'a>(extra: &'a [u8], header_name: &[u8]) -> Option<&'a [u8]> {
+    let mut field = find(extra, UNICODE_PATH)?;
+    let (version, crc32) = (field.u8()?, field.u32()?);
+    let name = field.up_to(usize::MAX);
+    let is_valid = version == 1
+        && crc32 == crc32fast::hash(header_name)
+        && !name.is_empty()
+        && std::str::from_utf8(name).is_ok();
+    is_valid.then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unicode_path_must_fit_the_name_in_the_header() {
+        let field = |version: u8, header_name: &[u8], name: &[u8]| {
+            let content = [
+                &[version][..],
+                &crc32fast::hash(header_name).to_le_bytes(),
+                name,
+            ];
+            let content = content.concat();
+            [&[0x75, 0x70, content.len() as u8, 0][..], &content].concat()
+        };
+        let valid = field(1, b"gr?n", "grün".as_bytes());
+        assert_eq!(unicode_path(&valid, b"gr?n"), Some("grün".as_bytes()));
+        assert_eq!(unicode_path(&valid, b"other"), None);
+        assert_eq!(unicode_path(&field(2, b"x", b"y"), b"x"), None);
+        assert_eq!(unicode_path(&field(1, b"x", b""), b"x"), None);
+        assert_eq!(unicode_path(&field(1, b"x", b"\xE4"), b"x"), None);
+        assert_eq!(unicode_path(&valid[..valid.len() - 1], b"gr?n"), None);
+        assert_eq!(unicode_path(&[0x75, 0x70, 2, 0, 1, 0], b"x"), None);
+    }
 
     #[test]
     fn saturated_fields_take_zip64_values_in_order() {

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::data_descriptor::{DESCRIPTOR_MAX, descriptor_len};
+use super::data_descriptor::{DESCRIPTOR_MAX, DataDescriptor};
 use super::extents::has_local_header;
 use super::index::Index;
 use super::local_header::{HAS_DATA_DESCRIPTOR, LOCAL_HEADER};
@@ -30,6 +30,8 @@ pub struct Gaps {
     /// The numbers of the members whose data descriptor is missing, or disagrees with the central
     /// header.
     pub wrong_descriptors: Vec<u32>,
+    /// The numbers of the members whose data descriptor has 0xFFFFFFFF for both sizes.
+    pub saturated_descriptors: Vec<u32>,
 }
 
 impl Gaps {
@@ -90,10 +92,14 @@ impl Gaps {
         }
         if let Some(at) = after {
             let member = &index.members[at as usize];
-            if let Some(len) = descriptor_len(head, member) {
+            if let Some(descriptor) = DataDescriptor::parse(head, member, extent.len) {
+                let DataDescriptor { len, is_saturated } = descriptor;
                 head = &mut head[len..];
                 extent.start += len as u64;
                 extent.len -= len as u64;
+                if is_saturated {
+                    self.saturated_descriptors.push(at);
+                }
             } else if member.flags & HAS_DATA_DESCRIPTOR != 0 {
                 self.wrong_descriptors.push(at);
                 return Ok(());

@@ -5,11 +5,12 @@ use super::central_header::{self, CENTRAL_HEADER_LEN, CentralHeader};
 use super::dos_time::DosTimes;
 use super::eocd::{self, CentralDirectory};
 use super::error::{ArchiveError, MemberError};
-use super::extents;
+use super::extents::{self, HeaderNames};
 use super::local_header::ENCRYPTED;
 use super::member::{Member, Stamp};
 use super::method::Method;
-use super::names::Names;
+use super::names::{Name, Names};
+use super::quirk::{ArchiveQuirk, MemberQuirk, MemberQuirks};
 use super::read_at::ReadAt;
 use super::window::{READ_AHEAD, Window};
 use crate::extent::Extent;
@@ -31,6 +32,8 @@ pub struct Index {
     pub names: Names,
     /// The members, directory entries among them.
     pub members: Vec<Member>,
+    /// Deviations of the archive from the format that do not matter.
+    pub quirks: Vec<ArchiveQuirk>,
     /// Where the members' part of the file ends and the central directory starts.
     pub members_end: u64,
     /// Accounts for the memory of the index, and of the tree that is built from it.
@@ -60,111 +63,156 @@ pub fn index<R: ReadAt + ?Sized>(
     len: u64,
     modified: i64,
 ) -> Result<Index, ArchiveError> {
-    let directory = eocd::find(source, len)?;
+    let (directory, padding) = eocd::find(source, len)?;
     let directory_len = directory.end - directory.start;
     let lease = budget::INDEXES.take(directory_len.saturating_mul(GROWTH));
-    let mut index = read_central_directory(source, &directory, modified, lease)?;
-    extents::find(source, &directory, &index.names, &mut index.members)?;
-    Ok(index)
-}
-
-fn read_central_directory<R: ReadAt + ?Sized>(
-    source: &R,
-    directory: &CentralDirectory,
-    modified: i64,
-    lease: Lease<'static>,
-) -> Result<Index, ArchiveError> {
-    let declared = directory.entries;
-    let directory_len = directory.end - directory.start;
-    let fit = directory_len / CENTRAL_HEADER_LEN as u64;
-    if declared > fit {
-        let actual = fit;
-        return Err(ArchiveError::EntryCount { declared, actual });
-    }
-    if declared > MEMBERS_MAX || directory_len > DIRECTORY_LEN_MAX {
-        return Err(ArchiveError::TooLarge);
-    }
-    let mut names = Names::default();
-    // No more than a small archive needs: the count may be wrong, however long the file is.
-    let mut members = Vec::with_capacity(declared.min(RESERVED_MAX) as usize);
-    let mut times = DosTimes::default();
-    let mut window = Window::new(source, directory.end);
-    let mut offset = directory.start;
-    while offset < directory.end {
-        let entry = members.len() as u64;
-        if entry == declared {
-            let actual = declared + 1;
-            return Err(ArchiveError::EntryCount { declared, actual });
-        }
-        let missing = || ArchiveError::CentralHeader { offset, entry };
-        let bytes = window.at(offset, CENTRAL_HEADER_LEN, READ_AHEAD)?;
-        let record_len = central_header::record_len(bytes).ok_or_else(missing)?;
-        let bytes = window.at(offset, record_len, READ_AHEAD)?;
-        let header = CentralHeader::parse(bytes).ok_or_else(missing)?;
-        let own_time = header
-            .modified
-            .or_else(|| times.seconds(header.dos_date, header.dos_time));
-        let mut member = member(&header, directory, &mut names)?;
-        member.is_dated = own_time.is_some();
-        member.modified = own_time.unwrap_or(modified);
-        members.push(member);
-        if header.len as u64 > directory.end - offset {
-            return Err(missing());
-        }
-        offset += header.len as u64;
-    }
-    members.shrink_to_fit();
-    let actual = members.len() as u64;
-    if actual != declared {
-        return Err(ArchiveError::EntryCount { declared, actual });
-    }
+    let mut entries = Entries::read(source, &directory, modified)?;
+    let mut quirks = Vec::from_iter(padding);
+    quirks.extend(check_count(&directory, entries.members.len() as u64)?);
+    let header_names = HeaderNames {
+        names: &entries.names,
+        renamed: &entries.header_names,
+    };
+    extents::find(source, &directory, header_names, &mut entries.members)?;
     Ok(Index {
-        names,
-        members,
+        names: entries.names,
+        members: entries.members,
+        quirks,
         members_end: directory.start,
         lease,
     })
 }
 
-/// Returns the member that a central header describes. Its time and the start of its data are not
-/// known yet.
-fn member(
-    header: &CentralHeader<'_>,
+/// Compares the number of entries with the declared one. Writers that do not know ZIP64 wrap it.
+fn check_count(
     directory: &CentralDirectory,
-    names: &mut Names,
-) -> Result<Member, ArchiveError> {
-    let mut member = Member {
-        name: names.push(header.name).ok_or(ArchiveError::TooLarge)?,
-        method: Method(header.method),
-        flags: header.flags,
-        crc32: header.crc32,
-        size: 0,
-        extent: Extent { start: 0, len: 0 },
-        local_header_offset: 0,
-        modified: 0,
-        is_dated: false,
-        stamp: Stamp {
-            date: header.dos_date,
-            time: header.dos_time,
-            is_extended: header.modified.is_some(),
-        },
-        problem: None,
-    };
-    let Some(wide) = header.wide else {
-        member.problem = Some(Box::new(MemberError::Zip64ValueMissing));
-        return Ok(member);
-    };
-    member.size = wide.size;
-    member.extent.len = wide.compressed_len;
-    member.local_header_offset = wide
-        .local_header_offset
-        .saturating_add(directory.prefix_len);
-    if header.disk != 0 && header.disk != u16::MAX {
-        member.problem = Some(Box::new(MemberError::OtherDisk(header.disk)));
-    } else if header.flags & ENCRYPTED != 0 {
-        member.problem = Some(Box::new(MemberError::Encrypted));
+    actual: u64,
+) -> Result<Option<ArchiveQuirk>, ArchiveError> {
+    let declared = directory.entries;
+    if actual == declared {
+        Ok(None)
+    } else if !directory.is_zip64 && actual & 0xFFFF == declared {
+        Ok(Some(ArchiveQuirk::EntryCountWrapped { declared, actual }))
+    } else {
+        Err(ArchiveError::EntryCount { declared, actual })
     }
-    Ok(member)
+}
+
+/// The central directory, parsed.
+struct Entries {
+    names: Names,
+    /// The names in the headers of members that are named otherwise, by the number of the member.
+    header_names: Vec<(u32, Name)>,
+    members: Vec<Member>,
+}
+
+impl Entries {
+    fn read<R: ReadAt + ?Sized>(
+        source: &R,
+        directory: &CentralDirectory,
+        modified: i64,
+    ) -> Result<Self, ArchiveError> {
+        let directory_len = directory.end - directory.start;
+        let room = directory_len / CENTRAL_HEADER_LEN as u64;
+        let declared = directory.entries;
+        if declared > MEMBERS_MAX && declared > room {
+            return Err(ArchiveError::NoRoomForEntries { declared, room });
+        }
+        if declared > MEMBERS_MAX || directory_len > DIRECTORY_LEN_MAX {
+            return Err(ArchiveError::TooLarge);
+        }
+        let mut entries = Self {
+            names: Names::default(),
+            header_names: Vec::new(),
+            // No more than a small archive needs: the count may be wrong, however long the file is.
+            members: Vec::with_capacity(declared.min(RESERVED_MAX) as usize),
+        };
+        let mut times = DosTimes::default();
+        let mut window = Window::new(source, directory.end);
+        let mut offset = directory.start;
+        while offset < directory.end {
+            let entry = entries.members.len() as u64;
+            if entry == MEMBERS_MAX {
+                return Err(ArchiveError::TooLarge);
+            }
+            let missing = || ArchiveError::CentralHeader { offset, entry };
+            let bytes = window.at(offset, CENTRAL_HEADER_LEN, READ_AHEAD)?;
+            let record_len = central_header::record_len(bytes).ok_or_else(missing)?;
+            let bytes = window.at(offset, record_len, READ_AHEAD)?;
+            let header = CentralHeader::parse(bytes).ok_or_else(missing)?;
+            let own_time = header
+                .modified
+                .or_else(|| times.seconds(header.dos_date, header.dos_time));
+            let mut member = entries.member(&header, directory)?;
+            member.is_dated = own_time.is_some();
+            member.modified = own_time.unwrap_or(modified);
+            entries.members.push(member);
+            if header.len as u64 > directory.end - offset {
+                return Err(missing());
+            }
+            offset += header.len as u64;
+        }
+        entries.members.shrink_to_fit();
+        Ok(entries)
+    }
+
+    /// Returns the member that a central header describes. Its time and the start of its data are not
+    /// known yet.
+    fn member(
+        &mut self,
+        header: &CentralHeader<'_>,
+        directory: &CentralDirectory,
+    ) -> Result<Member, ArchiveError> {
+        let mut member = Member {
+            name: self.push_name(header.name)?,
+            method: Method(header.method),
+            flags: header.flags,
+            crc32: header.crc32,
+            size: 0,
+            extent: Extent { start: 0, len: 0 },
+            local_header_offset: 0,
+            modified: 0,
+            is_dated: false,
+            stamp: Stamp {
+                date: header.dos_date,
+                time: header.dos_time,
+                is_extended: header.modified.is_some(),
+            },
+            quirks: MemberQuirks::default(),
+            problem: problem(header).map(Box::new),
+        };
+        if let Some(name) = header.unicode_path.filter(|&name| name != header.name) {
+            let number = self.members.len() as u32;
+            self.header_names.push((number, member.name));
+            member.name = self.push_name(name)?;
+            member.quirks.insert(MemberQuirk::UnicodePath);
+        }
+        if let Some(wide) = header.wide {
+            member.size = wide.size;
+            member.extent.len = wide.compressed_len;
+            member.local_header_offset = wide
+                .local_header_offset
+                .saturating_add(directory.prefix_len);
+        }
+        Ok(member)
+    }
+
+    fn push_name(&mut self, name: &[u8]) -> Result<Name, ArchiveError> {
+        self.names.push(name).ok_or(ArchiveError::TooLarge)
+    }
+}
+
+/// Returns why a member cannot be read, as far as its central header shows.
+fn problem(header: &CentralHeader<'_>) -> Option<MemberError> {
+    if header.wide.is_none() {
+        Some(MemberError::Zip64ValueMissing)
+    } else if header.disk != 0 && header.disk != u16::MAX {
+        Some(MemberError::OtherDisk(header.disk))
+    } else if header.flags & ENCRYPTED != 0 {
+        Some(MemberError::Encrypted)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -215,12 +263,25 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
-    /// The problem of the one member of an archive, in which `change` has changed one header.
-    fn problem(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Option<MemberError> {
+    /// The one member of an archive after `change` was applied to its headers.
+    fn member(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Member {
         let (mut local, mut central) = (local("x"), central("x", 0));
         change(&mut local, &mut central);
         let members = index_of(&archive(&local, &[central])).unwrap();
-        members[0].problem.as_deref().cloned()
+        let [member] = members.try_into().unwrap();
+        member
+    }
+
+    fn problem(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Option<MemberError> {
+        member(change).problem.map(|problem| *problem)
+    }
+
+    /// The quirks of a member that can be read.
+    fn quirks(change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> Vec<MemberQuirk> {
+        let member = member(change);
+        assert_eq!(member.problem, None);
+        assert_eq!(member.extent, Extent { start: 31, len: 10 });
+        member.quirks.iter().collect()
     }
 
     #[test]
@@ -263,18 +324,87 @@ mod tests {
     }
 
     #[test]
-    fn sizes_may_be_0_only_where_a_data_descriptor_follows() {
-        let without_sizes = |local: &mut Vec<u8>| local[14..26].fill(0);
-        assert_eq!(
-            problem(|local, _| without_sizes(local)),
-            Some(MemberError::HeadersDisagree { field: "CRC" })
-        );
-        let described = problem(|local, central| {
-            without_sizes(local);
-            local[6] |= 8;
-            central[8] |= 8;
+    fn crc_and_sizes_may_be_0_in_the_local_header() {
+        for range in [14..18, 18..22, 22..26, 14..26] {
+            let described = quirks(|local, central| {
+                local[range.clone()].fill(0);
+                local[6] |= 8;
+                central[8] |= 8;
+            });
+            assert_eq!(described, []);
+            let missing = quirks(|local, _| local[range.clone()].fill(0));
+            assert_eq!(missing, [MemberQuirk::LocalValueMissing]);
+            let missing = problem(|_, central| central[range.start + 2..range.end + 2].fill(0));
+            assert_ne!(missing, None);
+        }
+    }
+
+    #[test]
+    fn sizes_may_be_saturated_only_where_a_data_descriptor_follows() {
+        for (range, field) in [
+            (14..18, "CRC"),
+            (18..22, "compressed size"),
+            (22..26, "size"),
+        ] {
+            let saturated = |flags| {
+                problem(|local, central| {
+                    local[range.clone()].fill(0xFF);
+                    local[6] |= flags;
+                    central[8] |= flags;
+                })
+            };
+            let disagree = Some(MemberError::HeadersDisagree { field });
+            assert_eq!(saturated(0), disagree);
+            assert_eq!(saturated(8), disagree.filter(|_| field == "CRC"));
+        }
+    }
+
+    #[test]
+    fn the_utf8_flag_of_an_ascii_name_may_be_set_in_one_header() {
+        let utf8 = [MemberQuirk::Utf8Flag];
+        assert_eq!(quirks(|local, _| local[7] |= 8), utf8);
+        assert_eq!(quirks(|_, central| central[9] |= 8), utf8);
+        let both = quirks(|local, central| {
+            local[7] |= 8;
+            central[9] |= 8;
         });
-        assert_eq!(described, None);
+        assert_eq!(both, []);
+        let not_ascii = problem(|local, central| {
+            local[7] |= 8;
+            local[30] = b'\xE4';
+            central[46] = b'\xE4';
+        });
+        let disagree = MemberError::HeadersDisagree { field: "flags" };
+        assert_eq!(not_ascii, Some(disagree));
+    }
+
+    /// The names and quirks of a member with a Unicode Path field in its central header.
+    fn named(content: &[u8]) -> (Vec<u8>, Vec<MemberQuirk>) {
+        let mut central = central("x", 0);
+        central[30] = content.len() as u8 + 4;
+        central.extend([0x75, 0x70, content.len() as u8, 0]);
+        central.extend(content);
+        let bytes = archive(&[local("x"), local("y")].concat(), &[central]);
+        let index = index(&bytes[..], bytes.len() as u64, 5).unwrap();
+        let [member] = &index.members[..] else {
+            panic!("{index:?}");
+        };
+        assert_eq!(member.problem, None);
+        let name = index.names.bytes(member.name).to_vec();
+        (name, member.quirks.iter().collect())
+    }
+
+    #[test]
+    fn a_unicode_path_that_fits_the_header_is_the_name() {
+        let field = |crc32: u32, name: &str| {
+            let content = [&[1][..], &crc32.to_le_bytes(), name.as_bytes()];
+            named(&content.concat())
+        };
+        let crc32 = crc32fast::hash(b"x");
+        let renamed = ("größe".into(), vec![MemberQuirk::UnicodePath]);
+        assert_eq!(field(crc32, "größe"), renamed);
+        assert_eq!(field(crc32, "x"), (b"x".into(), vec![]));
+        assert_eq!(field(crc32 ^ 1, "größe"), (b"x".into(), vec![]));
     }
 
     #[test]
@@ -355,12 +485,42 @@ mod tests {
 
     #[test]
     fn members_that_share_bytes_are_all_refused() {
-        let bytes = archive(&local("x"), &[central("x", 0), central("x", 0)]);
+        let bytes = archive(&local("x"), &[central("x", 0), central("y", 0)]);
         for member in index_of(&bytes).unwrap() {
             assert_eq!(
                 member.problem.as_deref(),
                 Some(&MemberError::Overlap { other: 0 })
             );
+        }
+    }
+
+    #[test]
+    fn of_identical_entries_the_last_one_stays() {
+        let locals = [local("x"), local("x"), local("y")].concat();
+        let centrals = [0, 41, 0, 0, 41].map(|offset| central("x", offset));
+        let mut centrals = centrals.to_vec();
+        centrals.insert(1, central("y", 82));
+        let members = index_of(&archive(&locals, &centrals)).unwrap();
+        let found: Vec<_> = members
+            .iter()
+            .map(|member| {
+                assert_eq!(member.problem, None);
+                (member.local_header_offset, member.quirks.iter().collect())
+            })
+            .collect();
+        let twice = vec![MemberQuirk::ListedTwice];
+        assert_eq!(found, [(82, vec![]), (0, twice.clone()), (41, twice)]);
+    }
+
+    #[test]
+    fn entries_that_differ_in_any_value_are_not_identical() {
+        // Flags, time, date, CRC-32.
+        for at in [8, 12, 14, 16] {
+            let mut other = central("x", 0);
+            other[at] ^= 2;
+            let members = index_of(&archive(&local("x"), &[central("x", 0), other])).unwrap();
+            assert_eq!(members.len(), 2, "{at}");
+            assert!(members.iter().all(|member| member.problem.is_some()));
         }
     }
 
@@ -402,6 +562,27 @@ mod tests {
         assert_eq!(&bytes[last..][..10], DATA);
         // The tail that holds the end record, and one read ahead.
         assert!(source.read.get() < 22 + 0xFFFF + READ_AHEAD + (64 << 10));
+    }
+
+    #[test]
+    fn a_number_of_entries_may_wrap_at_65_536() {
+        let locals: Vec<u8> = (0..65_538).flat_map(|_| local("x")).collect();
+        let centrals: Vec<_> = (0..65_538).map(|at| central("x", at * 41)).collect();
+        let mut bytes = archive(&locals, &centrals);
+        let end = bytes.len() - 22;
+        bytes[end + 8..end + 12].copy_from_slice(&[2, 0, 2, 0]);
+        let index = index(&bytes[..], bytes.len() as u64, 5).unwrap();
+        assert_eq!(index.members.len(), 65_538);
+        let wrapped = ArchiveQuirk::EntryCountWrapped {
+            declared: 2,
+            actual: 65_538,
+        };
+        assert_eq!(index.quirks, [wrapped]);
+        bytes[end + 8..end + 12].copy_from_slice(&[3, 0, 3, 0]);
+        assert_eq!(
+            index_of(&bytes).unwrap_err(),
+            "the end record declares 3 entries, the central directory holds 65538"
+        );
     }
 
     #[test]

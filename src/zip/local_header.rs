@@ -1,11 +1,12 @@
 //! The local headers, one before the data of each member (APPNOTE 4.3.7).
 //!
 //! The data starts where the local header ends, and nowhere else is this recorded. Everything else
-//! must agree with the central header: readers differ in which of the two they trust, and an archive
-//! that they read differently is damaged or made to deceive.
+//! must agree with the central header or be left out: readers differ in which of the two they trust,
+//! and an archive that they read differently is damaged or made to deceive.
 
 use super::extra_field::Zip64;
 use super::fields::Fields;
+use super::quirk::{MemberQuirk, MemberQuirks};
 
 /// A local header is at least this long.
 pub(super) const LOCAL_HEADER_LEN: usize = 30;
@@ -19,8 +20,11 @@ const EXTRA_MAX: usize = 1024;
 pub(super) const HAS_DATA_DESCRIPTOR: u16 = 1 << 3;
 /// Encrypted, strongly encrypted, header masked (APPNOTE 4.4.4, bits 0, 6 and 13).
 pub(super) const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
-/// Bits that change the meaning of the bytes: the above, and the encoding of the name (bit 11).
-const MEANINGFUL: u16 = ENCRYPTED | 1 << 11;
+/// The name is UTF-8 (APPNOTE 4.4.4, bit 11).
+const UTF8: u16 = 1 << 11;
+
+/// A 32-bit size that is not known yet or does not fit.
+const SATURATED: u64 = u32::MAX as u64;
 
 /// The values of the central header, with which the local header must agree.
 pub(super) struct Expected<'a> {
@@ -56,33 +60,42 @@ pub(super) fn checked_len(record_len: usize, expected_name: &[u8]) -> usize {
 }
 
 /// Compares the local header in `bytes`, whose length [`checked_len`] returns, with the central one.
-pub(super) fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<(), Mismatch> {
+pub(super) fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<MemberQuirks, Mismatch> {
     let local = LocalHeader::parse(bytes).ok_or(Mismatch::Missing)?;
+    let mut quirks = MemberQuirks::default();
+    if local.name != Some(expected.name) {
+        return Err(Mismatch::Field("name"));
+    }
+    let different = local.flags ^ expected.flags;
+    if different & UTF8 != 0 && expected.name.is_ascii() {
+        quirks.insert(MemberQuirk::Utf8Flag);
+    } else if different & UTF8 != 0 {
+        return Err(Mismatch::Field("flags"));
+    }
+    if different & ENCRYPTED != 0 {
+        return Err(Mismatch::Field("flags"));
+    }
+    if local.method != expected.method {
+        return Err(Mismatch::Field("method"));
+    }
     let has_descriptor = local.flags & HAS_DATA_DESCRIPTOR != 0;
-    let is_unset = |value: u64| value == 0 || value == u64::from(u32::MAX);
-    let agrees = |value: u64, expected: u64| value == expected || has_descriptor && is_unset(value);
     let mut zip64 = Zip64::new(local.extra);
     let size = zip64.widen(local.size);
     let compressed_len = zip64.widen(local.compressed_len);
-    for (agree, field) in [
-        (local.name == Some(expected.name), "name"),
-        ((local.flags ^ expected.flags) & MEANINGFUL == 0, "flags"),
-        (local.method == expected.method, "method"),
-        (
-            local.crc32 == expected.crc32 || has_descriptor && local.crc32 == 0,
-            "CRC",
-        ),
-        (size.is_some_and(|size| agrees(size, expected.size)), "size"),
-        (
-            compressed_len.is_some_and(|len| agrees(len, expected.compressed_len)),
-            "compressed size",
-        ),
+    for (value, expected, field) in [
+        (Some(local.crc32.into()), expected.crc32.into(), "CRC"),
+        (size, expected.size, "size"),
+        (compressed_len, expected.compressed_len, "compressed size"),
     ] {
-        if !agree {
-            return Err(Mismatch::Field(field));
+        match value {
+            Some(value) if value == expected => {}
+            Some(0) if has_descriptor => {}
+            Some(0) => quirks.insert(MemberQuirk::LocalValueMissing),
+            Some(SATURATED) if has_descriptor && field != "CRC" => {}
+            _ => return Err(Mismatch::Field(field)),
         }
     }
-    Ok(())
+    Ok(quirks)
 }
 
 struct LocalHeader<'a> {

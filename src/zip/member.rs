@@ -3,12 +3,14 @@
 use super::error::MemberError;
 use super::method::Method;
 use super::names::Name;
+use super::quirk::MemberQuirks;
 use crate::extent::Extent;
 
 /// A member of an archive (APPNOTE 4.3.12): a file, or the entry of a directory.
 #[derive(Debug)]
 pub struct Member {
-    /// The name as it is in the archive, byte by byte.
+    /// The name as it is in the archive, byte by byte: in the Unicode Path field if there is a valid one,
+    /// otherwise in the header.
     pub name: Name,
     /// Compression method of the data.
     pub method: Method,
@@ -29,6 +31,8 @@ pub struct Member {
     pub is_dated: bool,
     /// Time of last modification as the central header has it.
     pub stamp: Stamp,
+    /// Deviations of its headers from the format that do not matter.
+    pub quirks: MemberQuirks,
     /// Why the member cannot be read; boxed, since hardly any member has one.
     pub problem: Option<Box<MemberError>>,
 }

@@ -25,6 +25,8 @@ pub struct Member {
     pub descriptor: bool,
     /// The data descriptor has no signature, which it need not have.
     pub bare_descriptor: bool,
+    /// The bytes of the data descriptor in place of the right ones.
+    pub odd_descriptor: Option<Vec<u8>>,
     /// What both headers say in place of the length of the data.
     pub claimed_len: Option<u64>,
     /// What the local header says in place of the central one.
@@ -34,6 +36,8 @@ pub struct Member {
     pub disk: u16,
     /// The central directory does not know of the member.
     pub unlisted: bool,
+    /// The central directory lists the member a second time, at its end.
+    pub listed_twice: bool,
 }
 
 /// Where the local header differs from the central one.
@@ -43,6 +47,7 @@ pub struct LocalLies {
     pub method: Option<u16>,
     pub flags: Option<u16>,
     pub size: Option<u32>,
+    pub compressed_len: Option<u32>,
     pub crc32: Option<u32>,
     pub signature: Option<[u8; 4]>,
 }
@@ -68,11 +73,13 @@ impl Member {
             zip64: true,
             descriptor: false,
             bare_descriptor: false,
+            odd_descriptor: None,
             claimed_len: None,
             local: LocalLies::default(),
             local_header_offset: None,
             disk: 0,
             unlisted: false,
+            listed_twice: false,
         }
     }
 
@@ -149,11 +156,14 @@ impl Archive {
         let mut out = self.prefix.clone();
         let prefix = out.len() as u64;
         let mut directory = Vec::new();
+        let mut second = Vec::new();
         for member in &self.members {
             let offset = out.len() as u64 - prefix;
             local_header(&mut out, member);
             out.extend(&member.data);
-            if member.descriptor {
+            if let Some(descriptor) = &member.odd_descriptor {
+                out.extend(descriptor);
+            } else if member.descriptor {
                 if !member.bare_descriptor {
                     out.extend(b"PK\x07\x08");
                 }
@@ -165,11 +175,18 @@ impl Archive {
             if !member.unlisted {
                 central_header(&mut directory, member, offset);
             }
+            if member.listed_twice {
+                central_header(&mut second, member, offset);
+            }
         }
         let start = out.len() as u64 - prefix;
+        directory.extend(second);
         out.extend(&directory);
-        let listed = self.members.iter().filter(|member| !member.unlisted);
-        let entries = listed.count() as u64;
+        let listed = self
+            .members
+            .iter()
+            .map(|member| u64::from(!member.unlisted) + u64::from(member.listed_twice));
+        let entries = listed.sum();
         self.end_records(&mut out, entries, start, directory.len() as u64);
         out
     }
@@ -244,7 +261,7 @@ fn local_header(out: &mut Vec<u8>, member: &Member) {
     out.extend(member.dos_time.to_le_bytes());
     out.extend(member.dos_date.to_le_bytes());
     out.extend(lies.crc32.unwrap_or(crc).to_le_bytes());
-    out.extend(compressed.to_le_bytes());
+    out.extend(lies.compressed_len.unwrap_or(compressed).to_le_bytes());
     out.extend(lies.size.unwrap_or(size).to_le_bytes());
     out.extend((name.len() as u16).to_le_bytes());
     out.extend((extra.len() as u16).to_le_bytes());

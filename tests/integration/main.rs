@@ -35,6 +35,7 @@ mod nested;
 mod oracle;
 mod polling;
 mod prefetching;
+mod quirks;
 mod refused;
 mod repacking;
 mod running;

@@ -64,7 +64,7 @@ fn an_encrypted_member_is_not_permitted() {
 
 #[test]
 fn a_local_header_that_disagrees_is_an_error() {
-    let lies: [fn(&mut Member); 11] = [
+    let lies: [fn(&mut Member); 10] = [
         |member| member.local.name = Some(b"abd".to_vec()),
         |member| member.local.name = Some(b"ba".to_vec()),
         |member| member.local.name = Some(b"badly".to_vec()),
@@ -72,7 +72,6 @@ fn a_local_header_that_disagrees_is_an_error() {
         |member| member.local.flags = Some(1),
         |member| member.local.flags = Some(1 << 6),
         |member| member.local.flags = Some(1 << 13),
-        |member| member.local.flags = Some(1 << 11),
         |member| member.local.size = Some(9),
         |member| member.local.crc32 = Some(1),
         |member| member.local.signature = Some(*b"PK\x03\x05"),
@@ -192,6 +191,7 @@ fn members_with_the_same_local_header_are_all_refused() {
     );
     // One name twice: the last one counts, and it is refused like the first.
     let same = Member::stored("twice", "data").with(at(used_twice));
+    let same = same.with(|member| member.dos_time = 1);
     let mount = Mounted::new(&Archive::of(members.into_iter().take(3).chain([same])));
     assert!(
         mount.said.contains("3 members (1 cannot be read), 8 B"),

@@ -189,7 +189,10 @@ fn members_that_overlap_are_faults() {
     let archive = Archive::of([
         Member::stored("x", "data"),
         Member::stored("y", "data"),
-        Member::stored("x", "data").with(|member| member.local_header_offset = Some(0)),
+        Member::stored("x", "data").with(|member| {
+            member.local_header_offset = Some(0);
+            member.dos_time = 1;
+        }),
     ]);
     let overlaps = "overlaps the member whose local header is at 0";
     let said = verified(&archive);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::ui::human::{Escaped, error_text};
-use crate::zip::{DecodeError, Gap, MemberError};
+use crate::zip::{ArchiveQuirk, DecodeError, Gap, MemberError, MemberQuirk};
 
 /// A reason why a mount or NumPy cannot read a member as it was written.
 #[derive(Debug)]
@@ -74,6 +74,12 @@ impl fmt::Display for Fault {
 /// Something that is sound but may still surprise.
 #[derive(Debug)]
 pub(super) enum Note {
+    /// The archive deviates from the format.
+    Archive(ArchiveQuirk),
+    /// The headers of the member deviate from the format.
+    Member(MemberQuirk),
+    /// The data descriptor has 0xFFFFFFFF for both sizes.
+    SaturatedDescriptor,
     /// Bytes that belong to no member.
     Gap(Gap),
     /// A later member has the same name.
@@ -91,6 +97,11 @@ impl fmt::Display for Note {
                     f.write_str(", with a member that is not in the central directory,")?;
                 }
                 Ok(())
+            }
+            Self::Archive(quirk) => quirk.fmt(f),
+            Self::Member(quirk) => quirk.fmt(f),
+            Self::SaturatedDescriptor => {
+                f.write_str("the data descriptor has 4294967295 for both sizes")
             }
             Self::Repeated => f.write_str("hidden by a later member of the same name"),
             Self::LongNpyHeader { len_bytes } => {

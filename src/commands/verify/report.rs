@@ -21,7 +21,7 @@ pub(super) struct Report {
     index: Index,
     /// The faults, sorted by member.
     faults: Vec<(u32, Fault)>,
-    /// The notes, sorted by member; `None` for what precedes the first member.
+    /// The notes, sorted by member; `None` for the archive and for what precedes the first member.
     notes: Vec<(Option<u32>, Note)>,
     /// Whether the archive changed while it was read.
     has_changed: bool,
@@ -43,10 +43,16 @@ impl Report {
         faults.extend(wrong.map(|number| (number, Fault::Descriptor)));
         faults.sort_by_key(|(number, _)| *number);
 
-        let of_members = found.notes.into_iter().chain(repeated(&archive.index));
+        let saturated = layout.saturated_descriptors.into_iter();
+        let of_members = (found.notes.into_iter())
+            .chain(repeated(&archive.index))
+            .chain(quirks(&archive.index))
+            .chain(saturated.map(|number| (number, Note::SaturatedDescriptor)));
         let mut notes: Vec<_> = of_members
             .map(|(number, note)| (Some(number), note))
             .collect();
+        let of_archive = archive.index.quirks.iter();
+        notes.extend(of_archive.map(|&quirk| (None, Note::Archive(quirk))));
         let gaps = layout.gaps.into_iter();
         notes.extend(gaps.map(|gap| (gap.after, Note::Gap(gap))));
         notes.sort_by_key(|(number, _)| *number);
@@ -82,6 +88,14 @@ fn repeated(index: &Index) -> impl Iterator<Item = (u32, Note)> {
     hidden.into_iter().map(|number| (number, Note::Repeated))
 }
 
+/// The deviations of members from the format.
+fn quirks(index: &Index) -> impl Iterator<Item = (u32, Note)> {
+    (0..).zip(&index.members).flat_map(|(number, member)| {
+        let quirks = member.quirks.iter();
+        quirks.map(move |quirk| (number, Note::Member(quirk)))
+    })
+}
+
 /// Writes a line for each finding, then one with the result.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,6 +115,7 @@ impl fmt::Display for Report {
         for (number, note) in &self.notes {
             write!(f, "{NOTE}note:{NOTE:#} {archive}: ")?;
             match (number, note) {
+                (None, Note::Archive(_)) => writeln!(f, "{note}")?,
                 (None, _) => writeln!(f, "{note} before the first member")?,
                 (Some(number), Note::Gap(_)) => {
                     writeln!(f, "{note} after member '{}'", name(*number))?;
