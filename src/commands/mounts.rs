@@ -25,7 +25,7 @@ use crate::ui::console::Console;
 use crate::ui::human::{Escaped, Size, TerminalSafeJson};
 
 /// How long to wait for answers, all told.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 // What a mount is called that does not tell anything.
 const DEAD: &str = "dead";
@@ -64,7 +64,7 @@ pub fn run(arguments: &MountsArgs, console: &mut Console) -> Result<ExitStatus, 
 fn list(as_json: bool) -> Result<String, MountError> {
     let mut mounts = mountinfo::all().map_err(system("read /proc/self/mountinfo"))?;
     mounts.retain(MountInfo::is_npzfs);
-    let answers = probe::ask_all(PATIENCE, &mounts, ask).into_iter();
+    let answers = probe::probe_all(TIMEOUT, &mounts, ask).into_iter();
     let states = answers.map(|answer| answer.map_or(State::NotAnswering, State::new));
     let listed: Vec<_> = mounts.into_iter().zip(states).collect();
     Ok(shown(&listed, as_json))

@@ -79,7 +79,7 @@ pub fn run(arguments: &RunArgs, console: &mut Console) -> Result<ExitStatus, Err
                 options: arguments.options.clone(),
                 for_mount: false,
             };
-            mount::mount_here(
+            mount::serve(
                 &arguments,
                 Some(launch),
                 Target::Private(mount_point),
@@ -89,7 +89,7 @@ pub fn run(arguments: &RunArgs, console: &mut Console) -> Result<ExitStatus, Err
         Background::Ended(status) => Ok(status),
         Background::Caller(server) => {
             let result = run_command(&arguments.command, &path, mask);
-            match unmount::end_after_use(&path) {
+            match unmount::unmount_after_use(&path) {
                 Ok(true) => server.wait(PATIENCE),
                 // What the command has left behind goes on using it.
                 Ok(false) => {}

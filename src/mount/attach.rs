@@ -1,49 +1,42 @@
-//! Puts a FUSE connection at a mount point: by mount(2) where this process may, by fusermount3
-//! where it may not.
+//! Attaches a FUSE connection to a mount point: with mount(2) where this process may call it,
+//! otherwise with fusermount3.
 //!
-//! fuser could do this, but then it also unmounts, and its test whether its own mount is still
-//! there is wrong in 0.18.0: it would unmount whatever was mounted at the same place afterwards.
+//! fuser could do this, but then it also unmounts. Its test whether its own mount is still there is
+//! wrong in 0.18.0: it would unmount whatever was mounted at the same place afterwards.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSliceMut, Read};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::{getgid, getuid};
 
-use crate::mount::error::{FuseError, MountError, MountPointError, system};
+use crate::mount::error::{FuseError, MountError};
+use crate::mount::fusermount;
 use crate::mount::kernel_options::{self, KernelOptions};
-use crate::sys::file;
 use crate::sys::mountinfo::FS_TYPE;
-use crate::ui::human::Escaped;
 
-/// What is mounted, and how.
+/// The source of a mount and its options.
 #[derive(Debug)]
 pub struct Attachment<'a> {
-    /// What findmnt(8) shows as the source: the archive's absolute path.
+    /// The source that findmnt(8) shows: the archive's absolute path.
     pub source: &'a Path,
-    /// Whether users other than the one who mounts may come in.
+    /// Let users in other than the one who mounts.
     pub allow_other: bool,
-    /// The kernel's options.
+    /// The options for the kernel.
     pub kernel: &'a KernelOptions,
 }
 
-/// The setuid helper of the package fuse3, through which users mount.
-pub const FUSERMOUNT: &str = "fusermount3";
-
 impl Attachment<'_> {
     /// Mounts at `mount_point`, an absolute path without symbolic links, and returns the connection
-    /// to the kernel, on which no request was read yet.
+    /// to the kernel. No request has been read from it yet.
     ///
     /// # Errors
     /// [`MountError`]; then nothing is mounted.
     pub fn attach(&self, mount_point: &Path) -> Result<OwnedFd, MountError> {
+        let by_fusermount = || fusermount::mount(&self.fusermount_options(), mount_point);
         let device = match open_device() {
             Ok(device) => device,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -51,13 +44,13 @@ impl Attachment<'_> {
             }
             // fusermount3 can open it for users.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return self.by_fusermount(mount_point);
+                return by_fusermount();
             }
             Err(error) => return Err(FuseError::Device(error).into()),
         };
         match self.by_kernel(&device, mount_point) {
             Ok(()) => Ok(device.into()),
-            Err(Errno::EPERM) if !getuid().is_root() => self.by_fusermount(mount_point),
+            Err(Errno::EPERM) if !getuid().is_root() => by_fusermount(),
             Err(error) => Err(FuseError::Mount(error.into()).into()),
         }
     }
@@ -79,45 +72,12 @@ impl Attachment<'_> {
         )
     }
 
-    fn by_fusermount(&self, mount_point: &Path) -> Result<OwnedFd, MountError> {
+    fn fusermount_options(&self) -> OsString {
         let mut options = OsString::from(self.kernel.words().join(","));
         options.push(",default_permissions,subtype=npzfs,fsname=");
         options.push(kernel_options::escape(self.source.as_os_str()));
         self.add_data(&mut options);
-        let (socket, theirs) = UnixStream::pair().map_err(system("run fusermount3"))?;
-        let child = Command::new(FUSERMOUNT)
-            .arg("-o")
-            .arg(options)
-            .arg("--")
-            .arg(mount_point)
-            // It sends the connection over the socket whose number it finds here.
-            .env("_FUSE_COMMFD", "0")
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            // What the terminal sends to npzfs must not end it half-way.
-            .process_group(0)
-            .spawn();
-        let mut child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(FuseError::NoFusermount.into());
-            }
-            Err(error) => return Err(system("run fusermount3")(error)),
-        };
-        let received = receive_descriptor(&socket);
-        drop(socket);
-        let mut said = Vec::new();
-        if let Some(mut stderr) = child.stderr.take() {
-            // Only words for an error message; without them it is a poorer one.
-            let _ = stderr.read_to_end(&mut said);
-        }
-        child.wait().map_err(system("run fusermount3"))?;
-        // Once it has sent the connection, the mount is there, however it ends.
-        match received {
-            Ok(Some(device)) => Ok(device),
-            _ => Err(fusermount_error(mount_point, &said)),
-        }
+        options
     }
 
     fn add_data(&self, options: &mut OsString) {
@@ -130,54 +90,10 @@ impl Attachment<'_> {
     }
 }
 
-fn fusermount_error(mount_point: &Path, said: &[u8]) -> MountError {
-    let reason = fusermount_reason(said);
-    if reason.contains("user_allow_other") {
-        FuseError::AllowOther.into()
-    } else if reason.contains("/dev/fuse") {
-        FuseError::Device(io::ErrorKind::PermissionDenied.into()).into()
-    } else if reason.contains("mountpoint") || reason.contains("mounting over") {
-        MountPointError::Refused(reason).of(mount_point)
-    } else {
-        FuseError::Fusermount(reason).into()
-    }
-}
-
-/// What fusermount3 gave as its reason, made safe for a terminal.
-pub fn fusermount_reason(said: &[u8]) -> String {
-    let line = said
-        .split(|&byte| byte == b'\n')
-        .rfind(|line| !line.is_empty());
-    let line = line.unwrap_or(b"it gave no reason");
-    let reason = line.strip_prefix(b"fusermount3: ").unwrap_or(line);
-    Escaped(reason).to_string()
-}
-
-/// Opens the kernel's end of FUSE.
+/// Opens `/dev/fuse`.
 ///
 /// # Errors
 /// Those of open(2).
 pub fn open_device() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/fuse")
-}
-
-fn receive_descriptor(socket: &UnixStream) -> nix::Result<Option<OwnedFd>> {
-    let mut byte = [0];
-    let mut buffers = [IoSliceMut::new(&mut byte)];
-    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = loop {
-        match recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut space), flags) {
-            Err(Errno::EINTR) => {}
-            received => break received?,
-        }
-    };
-    for content in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(descriptors) = content
-            && let [descriptor] = descriptors[..]
-        {
-            return Ok(Some(file::own_received(descriptor)));
-        }
-    }
-    Ok(None)
 }

@@ -101,7 +101,7 @@ fn unmount_when_dead(mount_point: &Path, device: (u32, u32)) {
         && Instant::now() < deadline
     {
         // The watcher has neither a log nor a terminal to report a failure to.
-        let _ = unmount::end_dead(mount_point);
+        let _ = unmount::unmount_dead(mount_point);
         thread::sleep(INTERVAL);
     }
 }

@@ -26,7 +26,7 @@ impl fmt::Display for Holder {
 }
 
 /// How long to look. A process that is stuck in a page fault may not let its mappings be read.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The processes that hold something of `mount`: an open file, a mapping, their working or root
 /// directory. Only those that this user may look into, and that were found in two seconds.
@@ -45,7 +45,7 @@ pub fn find(mount: &MountInfo) -> Vec<Holder> {
             }
         }
     });
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let next = || {
         let left = deadline.saturating_duration_since(Instant::now());
         holders.recv_timeout(left).ok()

@@ -1,38 +1,35 @@
-//! A connection to the kernel that somebody else has mounted, and hands over as an open descriptor:
-//! the mount point is `/dev/fd/N` then.
+//! A FUSE connection that another program has mounted, and hands over as an open descriptor: the
+//! mount point `/dev/fd/N`.
 
 use std::fs::File;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{major, minor};
 
-use crate::cli::MountArgs;
 use crate::mount::error::{MountError, MountPointError};
-use crate::mount::kernel_options::KernelOptions;
 use crate::sys::file;
 
-/// Major and minor number of `/dev/fuse`.
+/// The major and minor number of `/dev/fuse`.
 const FUSE: (u64, u64) = (10, 229);
 
-/// The connection that a mount point stands for, if it is not one in the file system.
+/// Returns the connection that `mount_point` stands for, or `None` if it is a directory. An option
+/// that only the program can give that mounts is `late`.
 ///
 /// # Errors
-/// [`MountError::MountPoint`] where the descriptor is no connection, or an option is given that only
-/// whoever mounts can keep.
-pub fn find(arguments: &MountArgs) -> Result<Option<OwnedFd>, MountError> {
-    let Some(number) = number(&arguments.mount_point) else {
+/// [`MountError::MountPoint`] where the descriptor is not a connection, or an option is late.
+pub fn find(mount_point: &Path, late: Option<&'static str>) -> Result<Option<OwnedFd>, MountError> {
+    let Some(number) = number(mount_point) else {
         return Ok(None);
     };
-    let taken = match option_of_the_mounter(arguments) {
+    let device = match late {
         Some(option) => Err(MountPointError::MountedWithout(option)),
         None => take(number),
     };
-    taken
-        .map(Some)
-        .map_err(|error| error.of(&arguments.mount_point))
+    device.map(Some).map_err(|error| error.of(mount_point))
 }
 
 fn number(mount_point: &Path) -> Option<RawFd> {
@@ -48,39 +45,33 @@ fn number(mount_point: &Path) -> Option<RawFd> {
         .ok()
 }
 
-/// An option that says how to mount or to unmount, as far as it changes anything.
-fn option_of_the_mounter(arguments: &MountArgs) -> Option<&'static str> {
-    let options = &arguments.options;
-    [
-        (arguments.until_eof, "--until-eof"),
-        (options.allow_other, "--allow-other"),
-        (options.allow_root, "--allow-root"),
-        (options.auto_unmount, "--auto-unmount"),
-        (
-            options.kernel != KernelOptions::default(),
-            "the options behind -o",
-        ),
-    ]
-    .into_iter()
-    .find_map(|(is_given, option)| is_given.then_some(option))
-}
-
 fn take(number: RawFd) -> Result<OwnedFd, MountPointError> {
-    let connection = match file::duplicate(number) {
-        Ok(connection) => File::from(connection),
+    let device = match file::duplicate(number) {
+        Ok(device) => File::from(device),
         Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
             return Err(MountPointError::NotOpen);
         }
         Err(error) => return Err(MountPointError::Io(error)),
     };
-    let metadata = connection.metadata().map_err(MountPointError::Io)?;
-    let device = metadata.rdev();
-    if !metadata.file_type().is_char_device() || (major(device), minor(device)) != FUSE {
+    let metadata = device.metadata().map_err(MountPointError::Io)?;
+    let numbers = (major(metadata.rdev()), minor(metadata.rdev()));
+    if !metadata.file_type().is_char_device() || numbers != FUSE {
         return Err(MountPointError::NotFuse);
     }
-    let blocks = file::set_blocking(&connection);
-    blocks.map_err(|error| MountPointError::Io(error.into()))?;
-    Ok(connection.into())
+    if !is_mounted(&device) {
+        return Err(MountPointError::NotMounted);
+    }
+    let set = file::set_blocking(&device);
+    set.map_err(|error| MountPointError::Io(error.into()))?;
+    Ok(device.into())
+}
+
+/// Whether a file system is mounted over a connection: poll(2) reports an error where none is.
+fn is_mounted(device: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+    let is_polled = poll(&mut polled, PollTimeout::ZERO).is_ok();
+    let events = polled[0].revents().unwrap_or(PollFlags::empty());
+    is_polled && !events.contains(PollFlags::POLLERR)
 }
 
 #[cfg(test)]
@@ -109,15 +100,15 @@ mod tests {
     }
 
     #[test]
-    fn reads_wait_though_the_descriptor_was_opened_not_to() {
-        let connection = File::options()
+    fn reads_wait_although_the_descriptor_was_opened_nonblocking() {
+        let device = File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open("/dev/null")
             .unwrap();
-        let flags = || OFlag::from_bits_retain(fcntl(&connection, FcntlArg::F_GETFL).unwrap());
+        let flags = || OFlag::from_bits_retain(fcntl(&device, FcntlArg::F_GETFL).unwrap());
         assert!(flags().contains(OFlag::O_NONBLOCK));
-        file::set_blocking(&connection).unwrap();
+        file::set_blocking(&device).unwrap();
         assert!(!flags().contains(OFlag::O_NONBLOCK));
     }
 }

@@ -14,47 +14,42 @@ use crate::mount::unmount;
 use crate::sys::mountinfo::Place;
 use crate::ui::human::Escaped;
 
-/// A directory that is fit to be mounted on.
+/// A directory that can be mounted on. It is removed when this is dropped, if npzfs created it.
 #[derive(Debug)]
 pub struct MountPoint {
-    /// Its absolute path, without symbolic links.
+    /// The absolute path, without symbolic links.
     pub path: PathBuf,
-    /// Whether the mount of a killed npzfs was there, and was taken away.
-    pub cleaned_up: bool,
-    /// Whether npzfs made it, and is to remove it.
-    created: Cell<bool>,
+    /// Whether the dead mount of a killed npzfs was cleaned up there.
+    pub was_cleaned_up: bool,
+    /// Whether npzfs created the directory, and has to remove it.
+    is_created: Cell<bool>,
 }
 
 impl MountPoint {
-    /// Checks the directory at `given`, or makes it. What a killed npzfs left there is cleaned up.
+    /// Checks the directory at `given`, or creates it. Cleans up the dead mount of a killed npzfs.
     ///
     /// # Errors
-    /// [`MountError::MountPoint`]; then nothing was made.
+    /// [`MountError::MountPoint`]; then nothing was created.
     pub fn prepare(given: &Path, nonempty: bool) -> Result<Self, MountError> {
-        Self::prepare_or_defect(given, nonempty).map_err(|error| error.of(given))
+        Self::find_or_create(given, nonempty).map_err(|error| error.of(given))
     }
 
-    fn prepare_or_defect(given: &Path, nonempty: bool) -> Result<Self, MountPointError> {
+    fn find_or_create(given: &Path, nonempty: bool) -> Result<Self, MountPointError> {
         let place = match Place::find(given) {
             Ok(place) => place,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(given),
             Err(error) => return Err(MountPointError::Io(error)),
         };
         if place.is_automount_point() {
-            // It waits for just this mount. What is in it only the automounter could tell.
-            return Ok(Self {
-                path: place.path,
-                cleaned_up: false,
-                created: Cell::new(false),
-            });
+            // The automounter waits for just this mount, and listing the directory would wait for it.
+            return Ok(Self::new(place.path, false));
         }
         if place.is_mount_point() {
             if place.mount.is_npzfs() && unmount::is_dead(&place) {
                 unmount::detach(&place).map_err(MountPointError::LeftOver)?;
-                let shown = Escaped::path(given);
-                warn!("{shown}: cleaned up after an npzfs that was killed");
-                let mut prepared = Self::prepare_or_defect(given, nonempty)?;
-                prepared.cleaned_up = true;
+                warn!("{}: unmounted a dead npzfs mount", Escaped::path(given));
+                let mut prepared = Self::find_or_create(given, nonempty)?;
+                prepared.was_cleaned_up = true;
                 return Ok(prepared);
             }
             return Err(MountPointError::Mounted {
@@ -72,14 +67,10 @@ impl MountPoint {
                 return Err(MountPointError::NotEmpty);
             }
         }
-        Ok(Self {
-            path: place.path,
-            cleaned_up: false,
-            created: Cell::new(false),
-        })
+        Ok(Self::new(place.path, false))
     }
 
-    /// Makes a directory of which nobody else knows: below `XDG_RUNTIME_DIR`, or else where temporary
+    /// Creates a directory under a random name: below `XDG_RUNTIME_DIR`, otherwise where temporary
     /// files go.
     ///
     /// # Errors
@@ -87,45 +78,43 @@ impl MountPoint {
     pub fn private() -> Result<Self, MountError> {
         let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let runtime = runtime.filter(|path| path.is_absolute());
-        // It may be left over from another user's session, and not to be used by this one.
-        if let Some(Ok(made)) = runtime.as_deref().map(Self::make_in) {
-            return Ok(made);
+        // The variable may be left from the session of another user, whose directory is not ours.
+        if let Some(Ok(created)) = runtime.as_deref().map(Self::create_in) {
+            return Ok(created);
         }
         let temporary = env::temp_dir();
-        Self::make_in(&temporary)
+        Self::create_in(&temporary)
             .map_err(|error| MountPointError::CannotCreate(error).of(temporary))
     }
 
-    fn make_in(directory: &Path) -> io::Result<Self> {
+    fn create_in(directory: &Path) -> io::Result<Self> {
         let template = fs::canonicalize(directory)?.join("npzfs-XXXXXX");
-        Ok(Self {
-            path: mkdtemp(&template)?,
-            cleaned_up: false,
-            created: Cell::new(true),
-        })
+        Ok(Self::new(mkdtemp(&template)?, true))
     }
 
     fn create(given: &Path) -> Result<Self, MountPointError> {
         fs::create_dir(given).map_err(MountPointError::CannotCreate)?;
         let path = fs::canonicalize(given).map_err(MountPointError::Io)?;
-        Ok(Self {
-            path,
-            cleaned_up: false,
-            created: Cell::new(true),
-        })
+        Ok(Self::new(path, true))
     }
-}
 
-impl MountPoint {
-    /// Removes the directory if npzfs made it and nobody has put anything there since: rmdir(2)
-    /// touches neither a directory with files nor one that carries a mount.
+    fn new(path: PathBuf, is_created: bool) -> Self {
+        Self {
+            path,
+            was_cleaned_up: false,
+            is_created: Cell::new(is_created),
+        }
+    }
+
+    /// Removes the directory if npzfs created it. rmdir(2) removes neither a directory with files in
+    /// it nor one that is mounted on.
     pub fn remove(&self) {
-        if self.created.take()
+        if self.is_created.take()
             && let Err(error) = fs::remove_dir(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
             let shown = Escaped::path(&self.path);
-            info!("{shown}: mount point is left there: {error}");
+            info!("{shown}: mount point is not removed: {error}");
         }
     }
 }
@@ -147,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_mount_point_is_made_and_removed_again() {
+    fn a_missing_mount_point_is_created_and_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new");
         let mount_point = MountPoint::prepare(&path, false).unwrap();
@@ -157,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_one_is_for_its_user_alone_and_is_removed_again() {
+    fn a_private_mount_point_has_mode_0700_and_is_removed() {
         let [one, another] = [(); 2].map(|()| MountPoint::private().unwrap());
         assert_ne!(one.path, another.path);
         let mode = fs::metadata(&one.path).unwrap().permissions().mode();
@@ -168,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_point_that_was_there_before_stays() {
+    fn an_existing_mount_point_stays() {
         let directory = tempfile::tempdir().unwrap();
         drop(MountPoint::prepare(directory.path(), false).unwrap());
         assert!(directory.path().is_dir());
     }
 
     #[test]
-    fn what_cannot_be_a_mount_point_is_refused_with_the_reason() {
+    fn a_bad_mount_point_is_refused_with_the_reason() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();

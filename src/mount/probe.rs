@@ -1,7 +1,8 @@
-//! Questions that may never be answered: to a file system whose process is stopped, for one.
+//! Questions to a file system whose server may hang, with a timeout.
 //!
-//! They are asked by other processes. A thread would not do: once the process behind a file system
-//! has taken up a request, nothing ends who waits for the answer, not even SIGKILL.
+//! Each question is asked by a child process. A thread would not do: once the server has taken up a
+//! request, the caller cannot be interrupted, not even by SIGKILL, so the thread would keep this
+//! process from ending.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,44 +15,44 @@ use nix::unistd::{ForkResult, Pid};
 use crate::sys::process;
 
 /// Asks all questions at once, and returns the answers in the order of the questions: `None` where
-/// there was none after `patience`. An answer is never empty.
+/// none came before `timeout`. An answer is never empty.
 ///
-/// Where no other process can be had, this one asks and waits.
-pub fn ask_all<Q>(
-    patience: Duration,
+/// Where no child can be started, this process asks by itself, without a timeout.
+pub fn probe_all<Q>(
+    timeout: Duration,
     questions: &[Q],
     ask: impl Fn(&Q) -> Vec<u8>,
 ) -> Vec<Option<Vec<u8>>> {
     let started = questions.iter().map(|question| {
-        let asked = Asked::start(|| ask(question));
-        asked.map_err(|_| ask(question))
+        let probe = Probe::start(|| ask(question));
+        probe.map_err(|_| ask(question))
     });
     let started: Vec<_> = started.collect();
-    let deadline = Instant::now() + patience;
-    let answers = started.into_iter().map(|asked| match asked {
-        Ok(asked) => asked.answer(deadline),
+    let deadline = Instant::now() + timeout;
+    let answers = started.into_iter().map(|probe| match probe {
+        Ok(probe) => probe.answer(deadline),
         Err(answer) => Some(answer),
     });
     answers.collect()
 }
 
-/// A process that asks.
-struct Asked {
+/// A child process that asks a question.
+struct Probe {
     answer: UnixStream,
     pid: Pid,
 }
 
-impl Asked {
+impl Probe {
     fn start(ask: impl FnOnce() -> Vec<u8>) -> io::Result<Self> {
-        let (answer, mut asker) = UnixStream::pair()?;
+        let (answer, mut probe) = UnixStream::pair()?;
         match process::fork()? {
             ForkResult::Parent { child } => Ok(Self { answer, pid: child }),
             ForkResult::Child => {
                 drop(answer);
-                // Nobody is to wait for standard output to be closed by this process.
+                // A reader of our standard output must not have to wait for this process.
                 if process::detach().is_ok() {
-                    // Whoever does not wait any more does not want to know.
-                    let _ = asker.write_all(&ask());
+                    // The parent may have given up by now.
+                    let _ = probe.write_all(&ask());
                 }
                 std::process::exit(0)
             }
@@ -62,7 +63,7 @@ impl Asked {
         let mut answer = Vec::new();
         let read = self.read(&mut answer, deadline);
         if read.is_err() {
-            // If it has to wait all the same, it is nobody's any more.
+            // If it cannot be killed now, it ends as soon as it gets an answer.
             let _ = kill(self.pid, Signal::SIGKILL);
             return None;
         }
@@ -75,7 +76,7 @@ impl Asked {
         let mut part = [0; 4096];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            // No time at all would mean to wait for ever.
+            // A timeout of zero would mean none.
             let left = left.max(Duration::from_millis(1));
             self.answer.set_read_timeout(Some(left))?;
             match self.answer.read(&mut part) {

@@ -221,9 +221,8 @@ fn every_number_of_threads_serves() {
                 .count()
         };
         let threads: usize = threads.parse().unwrap();
-        // And those that wait for the session, for signals, for either of them, for changes of the
-        // archive, for the news of one, and for files to prefetch.
-        wait_until("all threads run", || count() == threads + 6);
+        // The others wait for the session, for signals, for either of them, and for files to prefetch.
+        wait_until("all threads run", || count() == threads + 4);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| assert_eq!(mount.read("d/y.npy"), b"more"));

@@ -1,4 +1,5 @@
-//! What the options of a mount come to, on this machine and for this user.
+//! The settings of a mount: the options of the command line, with the defaults for this machine and
+//! this user.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,22 +11,27 @@ use nix::sys::sysinfo::sysinfo;
 use nix::unistd::{geteuid, getgid, getuid};
 
 use crate::archive::reflink;
-use crate::cli::{Deflated, MountOptions, Passthrough};
+use crate::cli::{self, Deflated, MountOptions, Prefetching};
 use crate::commands::error::Error;
 use crate::fuse::Ownership;
 use crate::inflate::Limits;
+use crate::mount::session::{Access, Passthrough, SessionConfig};
 use crate::sys::cgroup;
 use crate::sys::process;
 use crate::ui::logging::Destination;
 use crate::vfs::VfsConfig;
 
-/// The threads that answer requests, unless the user says how many.
+/// The default of the number of worker threads, where there are as many processors.
 const THREADS_MAX: usize = 8;
 
-/// How many archives of folders may be open, unless the user says how many.
+/// The default of the number of open archives of folders.
 const MAX_OPEN_DEFAULT: usize = 4096;
 
-/// How much is logged.
+/// The shares of the descriptors that this process may open. The rest is for the server itself.
+const ARCHIVES_SHARE: u64 = 2;
+const INFLATED_SHARE: u64 = 4;
+
+/// Returns the log level.
 pub fn log_level(options: &MountOptions) -> LevelFilter {
     match (options.quiet, options.verbose) {
         (true, _) => LevelFilter::Error,
@@ -54,38 +60,66 @@ pub fn log_destination(options: &MountOptions, in_background: bool) -> Result<De
     })
 }
 
-/// How archives are found and shown.
+/// Returns the settings of the file tree.
 pub fn vfs_config(options: &MountOptions) -> VfsConfig {
     VfsConfig {
         recursive: options.recursive,
         inflate_enabled: options.deflated == Deflated::Inflate,
         strip_suffix: options.strip_suffix,
-        max_open: max_open(options, 2),
+        max_open: max_open(options, ARCHIVES_SHARE),
         clone_min: clone_min(options),
     }
 }
 
-/// The least length of a member that is cloned, in bytes; `None` where none is. The kernel takes
-/// clones from root only.
-pub fn clone_min(options: &MountOptions) -> Option<u64> {
-    let min = options.passthrough_min.unwrap_or(reflink::MIN_DEFAULT);
-    (options.passthrough != Passthrough::Off && geteuid().is_root()).then_some(min)
+/// Returns the settings of the FUSE session.
+pub fn session_config(options: &MountOptions, limits: &Limits) -> SessionConfig {
+    SessionConfig {
+        access: access(options),
+        ownership: ownership(options),
+        threads: threads(options),
+        poll_timeout: poll_timeout(options),
+        passthrough: match options.passthrough {
+            cli::Passthrough::Auto => Passthrough::Auto,
+            cli::Passthrough::On => Passthrough::Required,
+            cli::Passthrough::Off => Passthrough::Disabled,
+        },
+        cache_directory: limits.directory.clone(),
+        // The prefetcher knows one archive, and none inside it.
+        prefetch: options.prefetch == Prefetching::On && !options.recursive,
+    }
 }
 
-/// Has this process open as many files as it may.
+/// Returns the users that the mount lets in.
+pub fn access(options: &MountOptions) -> Access {
+    if options.allow_root {
+        Access::OwnerAndRoot
+    } else if options.allow_other {
+        Access::All
+    } else {
+        Access::Owner
+    }
+}
+
+/// Returns the least length of a member that is cloned, in bytes; `None` where none is. The kernel
+/// passes files through for root only.
+pub fn clone_min(options: &MountOptions) -> Option<u64> {
+    let min = options.passthrough_min.unwrap_or(reflink::MIN_DEFAULT);
+    (options.passthrough != cli::Passthrough::Off && geteuid().is_root()).then_some(min)
+}
+
+/// Raises the soft limit of open descriptors to the hard limit.
 pub fn raise_descriptor_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {
-        // What cannot be raised is as it was.
+        // On failure the soft limit stays.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 
-/// Who owns the files, and with which modes.
-pub fn ownership(options: &MountOptions) -> Ownership {
-    // The kernel cannot let root in and keep the others out; but the modes can, which root may
-    // pass by.
+fn ownership(options: &MountOptions) -> Ownership {
+    // The kernel lets in either the owner alone or all users. Root ignores modes, so they keep the
+    // other users out where only root is to be let in.
     let umask = if options.allow_root { 0o077 } else { 0 };
     Ownership {
         uid: options.uid.unwrap_or(getuid().as_raw()),
@@ -94,21 +128,21 @@ pub fn ownership(options: &MountOptions) -> Ownership {
     }
 }
 
-/// How many archives of folders, or inflated members, may be open: as many as the user says, but no
-/// more than one of `share` descriptors that this process may have.
+/// Returns how many archives of folders, or inflated members, may be open: the user's number, but no
+/// more than one `share`th of the descriptors that this process may open.
 fn max_open(options: &MountOptions, share: u64) -> usize {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    let most = usize::try_from(most / share).unwrap_or(usize::MAX);
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let most = usize::try_from(hard / share).unwrap_or(usize::MAX);
     options
         .max_open
         .map_or(MAX_OPEN_DEFAULT, |max| max as usize)
         .min(most)
 }
 
-/// The room that there is for what members are inflated to.
+/// Returns the limits of inflated members.
 ///
 /// # Errors
-/// [`Error::CacheDirectory`] where a directory that was asked for cannot be used.
+/// [`Error::CacheDirectory`] where the directory of `--cache-dir` cannot be used.
 pub fn limits(options: &MountOptions) -> Result<Limits, Error> {
     let memory = options.inflate_limit.unwrap_or_else(|| {
         let all = sysinfo().map_or(0, |info| info.ram_total());
@@ -118,9 +152,9 @@ pub fn limits(options: &MountOptions) -> Result<Limits, Error> {
         let from_environment = std::env::var_os("TMPDIR").map(PathBuf::from);
         from_environment.unwrap_or_else(|| PathBuf::from("/var/tmp"))
     });
-    // The server leaves the directory that a relative path starts at.
+    // The server leaves the working directory.
     let absolute = std::path::absolute(&directory);
-    // To find out now is better than when somebody reads.
+    // An error now is better than one when a file is opened.
     let directory = match absolute.and_then(|at| tempfile::tempfile_in(&at).map(|_| at)) {
         Err(error) if options.cache_dir.is_some() => {
             return Err(Error::CacheDirectory { directory, error });
@@ -131,20 +165,18 @@ pub fn limits(options: &MountOptions) -> Result<Limits, Error> {
     Ok(Limits {
         memory,
         directory,
-        // Archives may have half of the descriptors; some are needed besides.
-        count: max_open(options, 4),
+        count: max_open(options, INFLATED_SHARE),
     })
 }
 
-/// How many threads answer requests.
-pub fn threads(options: &MountOptions) -> usize {
+fn threads(options: &MountOptions) -> usize {
     let default = || process::processors().min(THREADS_MAX);
     options.threads.map_or_else(default, usize::from)
 }
 
-/// Returns how long a worker polls for the next request; `None` if it does not, because that is turned
-/// off, or there is no second processor for the client.
-pub fn poll_timeout(options: &MountOptions) -> Option<Duration> {
+/// Returns how long a worker polls; `None` for not at all, also where the only processor would be
+/// taken from the users of the mount.
+fn poll_timeout(options: &MountOptions) -> Option<Duration> {
     let timeout = Duration::from_micros(options.poll_us.into());
     (!timeout.is_zero() && process::processors() > 1).then_some(timeout)
 }
