@@ -11,7 +11,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::time::Duration;
 
 use log::debug;
 use nix::sys::statvfs::fstatvfs;
@@ -21,6 +22,7 @@ use super::slice::FileSlice;
 use crate::extent::Extent;
 use crate::sys;
 use crate::sys::sync::lock;
+use crate::sys::thread_pool::Pool;
 use crate::ui::human::Escaped;
 
 /// The default of the least length of a member that is cloned, in bytes.
@@ -30,15 +32,26 @@ pub const MIN_DEFAULT: u64 = 256 << 10;
 /// that are not aligned to those.
 const ALIGNMENT: u64 = 4096;
 
+/// How long a clone may take. It takes a fraction of a millisecond, or as long as recent writes to the
+/// archive need to reach the disk; on a frozen file system (`fsfreeze`) it takes until the thaw.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Clones members of one archive, and knows which ones it cannot clone.
 #[derive(Debug)]
 pub struct Reflinker {
+    /// The least length of a member, in bytes.
+    min: u64,
+    /// Makes the clones: whoever waits for a frozen file system cannot even be killed.
+    pool: Pool,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     /// A directory on the archive's file system.
     directory: PathBuf,
     /// Keeps `directory` valid where it leads through a descriptor.
     _held: Option<File>,
-    /// The least length of a member, in bytes.
-    min: u64,
     state: Mutex<State>,
 }
 
@@ -50,17 +63,16 @@ struct State {
     has_failed: bool,
     /// The starts of members that cannot be cloned.
     refused: HashSet<u64>,
+    /// The number of attempts that have not ended.
+    running: usize,
+    /// Whether one of them has timed out.
+    is_stalled: bool,
 }
 
 impl Reflinker {
     /// Clones members of at least `min` bytes into unnamed files in `directory`.
     pub fn new(directory: &Path, min: u64) -> Self {
-        Self {
-            directory: directory.to_owned(),
-            _held: None,
-            min,
-            state: Mutex::default(),
-        }
+        Self::in_directory(directory.to_owned(), None, min)
     }
 
     /// Clones members of the archive at `path`. Its directory is held open, since a mount may soon
@@ -75,38 +87,51 @@ impl Reflinker {
             .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
             .open(parent)?;
         let directory = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
-        Ok(Self {
-            _held: Some(held),
-            ..Self::new(&directory, min)
-        })
+        Ok(Self::in_directory(directory, Some(held), min))
+    }
+
+    fn in_directory(directory: PathBuf, held: Option<File>, min: u64) -> Self {
+        Self {
+            min,
+            pool: Pool::default(),
+            shared: Arc::new(Shared {
+                directory,
+                _held: held,
+                state: Mutex::default(),
+            }),
+        }
     }
 
     /// Clones the first member that is fit, to see whether it works. Without a successful attempt no
-    /// member is cloned. Returns whether any member is fit.
+    /// member is cloned, unless the file system does not respond yet. Returns whether any member is
+    /// fit.
     ///
     /// # Errors
     /// Those of [`reflink`](Self::reflink).
     pub fn try_out(&self, members: impl Iterator<Item = FileSlice>) -> io::Result<bool> {
-        if lock(&self.state).works.is_some() {
+        if self.state().works.is_some() {
             return Ok(true);
         }
         let Some(first) = { members }.find(|contents| self.is_fit(contents)) else {
             return Ok(false);
         };
-        let made = self.reflink(&first);
-        lock(&self.state).works = Some(made.is_ok());
-        made.map(|_| true)
+        let made = match self.reflink(&first) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+            made => made.map(drop),
+        };
+        self.state().works = Some(made.is_ok());
+        made.map(|()| true)
     }
 
     /// Whether a member is fit for cloning, in an archive where cloning works. This never changes.
     pub fn is_candidate(&self, contents: &FileSlice) -> bool {
-        self.is_fit(contents) && lock(&self.state).works == Some(true)
+        self.is_fit(contents) && self.state().works == Some(true)
     }
 
     /// Whether a member is cloned: it is a candidate, and no attempt has failed.
     pub fn is_reflinked(&self, contents: &FileSlice) -> bool {
         self.is_candidate(contents) && {
-            let state = lock(&self.state);
+            let state = self.state();
             !state.has_failed && !state.refused.contains(&contents.extent().start)
         }
     }
@@ -120,8 +145,35 @@ impl Reflinker {
     /// any more, and no other one either where the reason concerns them all.
     ///
     /// # Errors
-    /// Those of open(2) with O_TMPFILE, ioctl_ficlonerange(2), ftruncate(2), read(2) and write(2).
+    /// Those of open(2) with O_TMPFILE, ioctl_ficlonerange(2), ftruncate(2), read(2) and write(2);
+    /// `TimedOut` where the file system does not respond, which may end.
     pub fn reflink(&self, contents: &FileSlice) -> io::Result<File> {
+        let mut state = self.state();
+        if state.is_stalled {
+            return Err(timed_out());
+        }
+        state.running += 1;
+        drop(state);
+        let (sender, receiver) = mpsc::channel();
+        let (shared, contents) = (self.shared.clone(), contents.clone());
+        self.pool.run(move || {
+            // An error says that it took too long.
+            let _ = sender.send(shared.reflink(&contents));
+        });
+        receiver.recv_timeout(TIMEOUT).unwrap_or_else(|_| {
+            let mut state = self.state();
+            state.is_stalled = state.running > 0;
+            Err(timed_out())
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.shared.state)
+    }
+}
+
+impl Shared {
+    fn reflink(&self, contents: &FileSlice) -> io::Result<File> {
         let to = OpenOptions::new()
             .read(true)
             .write(true)
@@ -129,12 +181,19 @@ impl Reflinker {
             .custom_flags(libc::O_TMPFILE | libc::O_EXCL)
             .open(&self.directory);
         let made = to.and_then(|to| share(contents, &to).map(|()| to));
+        let mut state = lock(&self.state);
+        state.running -= 1;
+        state.is_stalled = false;
         made.inspect_err(|error| {
-            let mut state = lock(&self.state);
             state.has_failed |= is_final(error);
             state.refused.insert(contents.extent().start);
         })
     }
+}
+
+fn timed_out() -> io::Error {
+    let reason = "its file system does not respond, and may be frozen";
+    io::Error::new(io::ErrorKind::TimedOut, reason)
 }
 
 /// Gives `to`, an empty file, the bytes of `contents`.

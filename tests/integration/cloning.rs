@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use memmap2::Mmap;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -195,6 +197,51 @@ fn where_the_file_system_is_full_members_are_mapped() {
         fs::remove_file(image.join("full")).unwrap();
         assert_long(&mount, 1);
         assert_eq!(lanes(&mount), json!({"cloned": 1, "mapped": 3}));
+    });
+}
+
+/// A file system that waits with what is written to it.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    fn new(image: &Image) -> Self {
+        let frozen = run(Command::new("fsfreeze").arg("-f").arg(image.path()));
+        assert_eq!(frozen.status, Some(0), "{}", frozen.err);
+        Self(image.path().to_owned())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        run(Command::new("fsfreeze").arg("-u").arg(&self.0));
+    }
+}
+
+#[test]
+fn while_the_file_system_is_frozen_members_are_mapped() {
+    on_each(|image| {
+        let archive = packed(image, "a.npz", 3);
+        let mounted_before = mount(&archive, &[]);
+        let frozen = Frozen::new(image);
+        let (thaw, thawed) = mpsc::channel();
+        thread::scope(|scope| {
+            // Whatever goes wrong, nobody waits for ever.
+            scope.spawn(move || {
+                let is_in_time = thawed.recv_timeout(Duration::from_secs(20)).is_ok();
+                drop(frozen);
+                assert!(is_in_time, "an open waits for the thaw");
+            });
+            assert_long(&mounted_before, 0);
+            let mounted_since = mount(&archive, &[]);
+            assert_long(&mounted_since, 1);
+            thaw.send(()).unwrap();
+            for mount in [&mounted_before, &mounted_since] {
+                wait_until("members are cloned again", || {
+                    assert_long(mount, 2);
+                    mount.stats()["clones"] == 1
+                });
+            }
+        });
     });
 }
 

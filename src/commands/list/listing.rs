@@ -24,7 +24,7 @@ pub(super) struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// Opens the archive at `given`. It is not watched: [`check`](Self::check) looks for changes once,
+    /// Opens the archive at `given`. [`check`](Self::check) looks for changes once,
     /// at the end.
     pub(super) fn open(given: &'a Path) -> Result<Self, OpenError> {
         let mut archive = Archive::open(given, given, true, Purpose::Command)?;
