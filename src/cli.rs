@@ -32,19 +32,19 @@ use crate::ui::color::HEADING;
 
 const EXIT_STATUS: &str = "\
 Exit status:
-   0  done
-   1  the command ran and failed, or found faults
-   2  the command line is wrong
+   0  success
+   1  the command failed, or verify found faults
+   2  the command line is invalid
   10  the mount point cannot be used
   11  FUSE is not available or not permitted
   20  the archive cannot be opened or read
   21  the archive is not a ZIP archive
   22  the archive is damaged
   23  refused because of members that cannot be read
- 126  the command of npzfs run cannot be run
+ 126  the command of npzfs run cannot be executed
  127  the command of npzfs run was not found
-otherwise npzfs run ends as its command does: with 128 and the number of the
-signal, if one has ended it";
+npzfs run otherwise exits with the status of its command, or with 128 plus the
+number of the signal that ended it";
 
 /// Mount a NumPy .npz archive as a directory of memory-mappable .npy files
 #[derive(Debug, Parser)]
@@ -54,29 +54,35 @@ signal, if one has ended it";
     args_override_self = true,
     after_help = EXIT_STATUS,
     infer_subcommands = false,
-    // Errors quote arguments, in which escape sequences could not be told from those of a style.
+    // Errors quote arguments. Escape sequences in them must not be confused with those of a style.
     styles = Styles::plain()
 )]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 
     /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        display_order = 900
+    )]
     pub color: ColorChoice,
 }
 
-/// What npzfs does.
+/// A subcommand and its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Mount an archive
     Mount(MountArgs),
     /// List the members of archives, without mounting them
     List(ListArgs),
-    /// Store an archive or a directory anew, with its arrays aligned
+    /// Pack an archive or a directory into a new archive with aligned arrays
     Repack(RepackArgs),
-    /// End mounts of npzfs
+    /// Unmount archives
     #[command(alias = "unmount")]
     Umount(UmountArgs),
     /// Check every member of archives
@@ -85,15 +91,15 @@ pub enum Command {
     Run(RunArgs),
     /// List the mounts of npzfs
     Mounts(MountsArgs),
-    /// Print what a shell needs to complete the command line
+    /// Print a completion script for a shell
     Completions(CompletionsArgs),
-    /// Mount an archive for mount(8), which calls npzfs by another name.
+    /// Mount an archive as the helper of mount(8), which calls npzfs by another name.
     #[command(skip)]
     Helper(HelperArgs),
 }
 
 impl Command {
-    /// The name of a subcommand that mounts, and the options that it mounts with.
+    /// Returns the name and the mount options of a subcommand that mounts.
     fn mounts(&mut self) -> Option<(&'static str, &mut MountOptions)> {
         match self {
             Self::Mount(arguments) => Some(("mount", &mut arguments.options)),
@@ -109,10 +115,10 @@ impl Command {
     }
 }
 
-/// Makes sense of a command line; `arguments` starts with the program's own name.
+/// Parses a command line; `arguments` starts with the name of the program.
 ///
 /// # Errors
-/// What is wrong with it; the help and the version count as errors, too. The help has styles.
+/// The reason why it is invalid. The help, which has styles, and the version are also errors.
 pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     if is_helper(&arguments) {
         return mount_helper::parse(&arguments).map(Command::Helper);
@@ -134,7 +140,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     };
     let (long_options, kernel) =
         expand(name, &first.o, |_| false).map_err(|reason| usage_error(name, reason))?;
-    // They come right behind the subcommand, so that those on the command line itself count last.
+    // They are inserted after the subcommand, so that options on the command line override them.
     let subcommand = arguments
         .iter()
         .skip(1)
@@ -148,20 +154,19 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     Ok(command)
 }
 
-/// Sorts the options behind `-o`: those that are another spelling of a long option of `subcommand`
-/// become that one, so that both spellings are one, and the others are for the kernel. What is
-/// rejected is left out where it is `forgiven`.
+/// Converts the options after `-o` to long options of `subcommand` and to kernel options. Ignores
+/// rejected options for which `is_ignored` holds.
 fn expand(
     subcommand: &str,
     lists: &[OsString],
-    forgiven: impl Fn(&Rejection) -> bool,
+    is_ignored: impl Fn(&Rejection) -> bool,
 ) -> Result<(Vec<OsString>, KernelOptions), String> {
     let (mut long_options, mut kernel) = (Vec::new(), KernelOptions::default());
     for option in lists.iter().flat_map(|list| kernel_options::split(list)) {
         if let Some(long) = long_option(subcommand, &option)? {
             long_options.push(long);
         } else if let Err(rejection) = kernel.apply(&option)
-            && !forgiven(&rejection)
+            && !is_ignored(&rejection)
         {
             return Err(rejection.to_string());
         }
@@ -169,7 +174,8 @@ fn expand(
     Ok((long_options, kernel))
 }
 
-/// The long option of a subcommand that an option behind `-o` is another spelling of, if it is one.
+/// Returns the long option of `subcommand` that is equivalent to an option after `-o`, or `None` for
+/// a kernel option.
 fn long_option(subcommand: &str, option: &OsStr) -> Result<Option<OsString>, String> {
     let bytes = option.as_bytes();
     let equals = bytes.iter().position(|&byte| byte == b'=');
@@ -216,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn every_long_option_has_its_spelling_behind_o() {
+    fn every_long_option_can_be_given_after_o() {
         let arguments = mount(
             "npzfs mount -o foreground,allow_other,auto_unmount,threads=3 \
              -o uid=7,gid=8,umask=027,strict,verbose,log=/a=b a.npz /mnt",
@@ -257,20 +263,20 @@ mod tests {
     }
 
     #[test]
-    fn a_long_option_on_the_command_line_counts_more_than_one_behind_o() {
+    fn a_long_option_overrides_the_same_one_after_o() {
         let arguments = mount("npzfs mount --threads 2 -o threads=3 a.npz /mnt").unwrap();
         assert_eq!(arguments.options.threads, Some(2));
     }
 
     #[test]
-    fn kernel_options_are_not_taken_for_long_ones() {
+    fn kernel_options_are_not_long_ones() {
         let arguments = mount("npzfs mount -o ro,noatime,nonempty a.npz /mnt").unwrap();
         assert!(arguments.options.kernel.nonempty);
         assert!(arguments.options.kernel.words().contains(&"noatime"));
     }
 
     #[test]
-    fn wrong_options_are_usage_errors_that_say_why() {
+    fn invalid_options_are_usage_errors_with_a_reason() {
         let error = mount("npzfs mount -o rw a.npz /mnt").unwrap_err();
         assert!(error.contains("'rw' is refused: an archive is never written"));
         let error = mount("npzfs mount -o thread=3 a.npz /mnt").unwrap_err();
@@ -288,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_the_command_that_is_run_are_its_own() {
+    fn options_after_the_command_belong_to_it() {
         let line = "npzfs run -o threads=3 a.npz b.npz -- run -o ro,umask=7 -- mount {}";
         let arguments = line.split(' ').map(OsString::from).collect();
         let Command::Run(arguments) = parse(arguments).unwrap() else {

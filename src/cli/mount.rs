@@ -21,56 +21,55 @@ Example:
     after_help = format!("{EXAMPLE}\n\n{EXIT_STATUS}")
 )]
 pub struct MountArgs {
-    /// The .npz archive, or any other ZIP archive, or a folder of .npz archives; several become
-    /// directories
+    /// A .npz archive, another ZIP archive, or a folder of .npz archives; several become directories
     #[arg(value_name = "ARCHIVE", required = true, value_hint = ValueHint::AnyPath)]
     pub archives: Vec<PathBuf>,
 
-    /// The directory to mount it on; made if it is missing, and then removed at the end
+    /// The directory to mount on; if it is missing, it is created, and removed at the end
     #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
     pub mount_point: PathBuf,
 
-    /// Stay in the foreground
+    /// Stay in the foreground, and log to standard error
     #[arg(short, long)]
     pub foreground: bool,
 
-    /// Unmount also when standard input ends: a pipe from the program that the mount is for
+    /// Unmount when standard input, a pipe or socket held by the caller, reaches end-of-file
     #[arg(long)]
     pub until_eof: bool,
 
-    /// How to mount.
+    /// The options of the mount.
     #[command(flatten)]
     pub options: MountOptions,
 
-    /// Whether mount(8) is the caller, which says nothing of what went well unless asked to.
+    /// Whether mount(8) is the caller. It prints nothing on success by default.
     #[arg(skip)]
     pub for_mount: bool,
 }
 
-/// What is done about compressed members.
+/// The treatment of compressed members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Deflated {
-    /// They are inflated when somebody opens them.
+    /// Inflate them when they are opened.
     Inflate,
-    /// They cannot be opened.
+    /// Refuse to open them.
     Refuse,
 }
 
-/// Whether the kernel is given files that it reads by itself.
+/// When backing files are passed to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Passthrough {
-    /// Where it takes them.
+    /// Wherever possible.
     Auto,
-    /// Nothing is mounted where it does not take them.
+    /// Wherever possible; fail to mount if it is not.
     On,
     /// Never.
     Off,
 }
 
-/// Whether files are put into the cache of the kernel before anybody asks for them.
+/// When files are loaded into the page cache in advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Prefetching {
-    /// Where that can be done.
+    /// Wherever possible.
     On,
     /// Never.
     Off,
@@ -79,66 +78,63 @@ pub enum Prefetching {
 /// The options of every command that mounts.
 #[derive(Debug, Clone, Args)]
 pub struct MountOptions {
-    /// Options as in fstab: those of the kernel, and each long option here by its name
+    /// Mount options as in fstab(5), including the long options listed here
     #[arg(short, value_name = "OPT[,OPT...]", action = ArgAction::Append)]
     pub o: Vec<OsString>,
 
-    /// Let all users in
+    /// Allow all users to access the mount
     #[arg(long)]
     pub allow_other: bool,
 
-    /// Let root in, besides the user who mounts
+    /// Allow root to access the mount, in addition to the user who mounts
     #[arg(long, conflicts_with_all = ["allow_other", "uid"])]
     pub allow_root: bool,
 
-    /// Unmount also when npzfs is killed
+    /// Unmount even if npzfs is killed
     #[arg(long)]
     pub auto_unmount: bool,
 
-    /// How many threads answer requests [default: the processors, at most 8]
+    /// Number of threads that answer requests [default: one per processor, at most 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub threads: Option<u8>,
 
-    /// How long to go on looking for the next request without sleeping, in microseconds, while they
-    /// keep coming; 0 for never
+    /// Busy-poll this long for the next request before sleeping, in microseconds; 0 disables polling
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub poll_us: u32,
 
-    /// Whether files are put into the cache of the kernel ahead of whoever reads one after the other
-    #[arg(long, value_enum, default_value_t = Prefetching::On)]
+    /// Load the next files of a sequential read into the page cache in advance
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Prefetching::On)]
     pub prefetch: Prefetching,
 
-    /// Owner of the files [default: the user who mounts]
+    /// Owner of all files [default: the user who mounts]
     #[arg(long, value_name = "UID")]
     pub uid: Option<u32>,
 
-    /// Group of the files [default: the group of the user who mounts]
+    /// Group of all files [default: the group of the user who mounts]
     #[arg(long, value_name = "GID")]
     pub gid: Option<u32>,
 
-    /// Permissions to take from 0444 and 0555, in octal [default: 0]
+    /// Permissions to remove from 0444 and 0555, in octal [default: 0]
     #[arg(long, value_name = "MASK", value_parser = octal)]
     pub umask: Option<u16>,
 
-    /// Whether compressed members can be read
+    /// What to do with compressed members
     #[arg(long, value_name = "HOW", default_value = "inflate")]
     pub deflated: Deflated,
 
-    /// How much memory inflated members may take, such as 500M or 2G [default: a quarter of the
-    /// memory]
+    /// Memory limit for inflated members, such as 500M or 2G [default: a quarter of the memory]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub inflate_limit: Option<u64>,
 
-    /// Where inflated members go that are more than that [default: $TMPDIR or /var/tmp]
+    /// Directory for inflated members beyond this limit [default: $TMPDIR or /var/tmp]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
 
-    /// Whether the kernel reads by itself what it can: compressed members once they are inflated,
-    /// and aligned members on XFS and Btrfs
+    /// Let the kernel read files without npzfs: inflated members, and aligned ones on XFS and Btrfs
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub passthrough: Passthrough,
 
-    /// How long a stored member has to be for that, such as 64K or 1M [default: 256K]
+    /// Minimum size of a stored member for passthrough, such as 64K or 1M [default: 256K]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub passthrough_min: Option<u64>,
 
@@ -146,39 +142,39 @@ pub struct MountOptions {
     #[arg(short, long)]
     pub recursive: bool,
 
-    /// Show archives without .npz behind their names
+    /// Show archives without the suffix .npz
     #[arg(long)]
     pub strip_suffix: bool,
 
-    /// How many archives of folders, and inside archives, may be open at a time, and how many
-    /// inflated members are kept [default: 4096]
+    /// Maximum number of open archives in folders and archives, of inflated members, and of clones
+    /// [default: 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..))]
     pub max_open: Option<u32>,
 
-    /// Refuse the mount if any member cannot be read
+    /// Fail if any member cannot be read
     #[arg(long)]
     pub strict: bool,
 
-    /// Say more, in the log; twice for each request
+    /// Log more; given twice, log every request
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
 
-    /// Say nothing but errors
+    /// Log and print errors only
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Log to FILE [default: syslog; in the foreground standard error]
+    /// Append the log to FILE [default: syslog, or standard error in the foreground]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
 
-    /// The options behind `-o` that are for the kernel.
+    /// The kernel options after `-o`.
     #[arg(skip)]
     pub kernel: KernelOptions,
 }
 
-/// A number of bytes, with a unit of 1024 of the next smaller one behind it.
+/// Parses a number of bytes with an optional unit, a power of 1024.
 fn size(text: &str) -> Result<u64, String> {
-    let wanted = || "a size such as 500M or 2G is wanted".to_owned();
+    let invalid = || "expected a size such as 500M or 2G".to_owned();
     let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
     let shift = match &*text[digits.len()..].to_ascii_uppercase() {
         "" | "B" => 0,
@@ -186,17 +182,17 @@ fn size(text: &str) -> Result<u64, String> {
         "M" | "MIB" => 20,
         "G" | "GIB" => 30,
         "T" | "TIB" => 40,
-        _ => return Err(wanted()),
+        _ => return Err(invalid()),
     };
-    let number: u64 = digits.parse().map_err(|_| wanted())?;
-    number.checked_mul(1 << shift).ok_or_else(wanted)
+    let number: u64 = digits.parse().map_err(|_| invalid())?;
+    number.checked_mul(1 << shift).ok_or_else(invalid)
 }
 
 fn octal(text: &str) -> Result<u16, String> {
     u16::from_str_radix(text, 8)
         .ok()
         .filter(|&mask| mask <= 0o777)
-        .ok_or_else(|| "an octal number up to 777 is wanted".to_owned())
+        .ok_or_else(|| "expected an octal number up to 777".to_owned())
 }
 
 #[cfg(test)]

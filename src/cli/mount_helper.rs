@@ -9,18 +9,18 @@ use clap::{ArgAction, CommandFactory, Parser};
 use super::{MountArgs, MountOptions};
 use crate::mount::kernel_options::{self, DEFAULTS_ELSEWHERE, Rejection};
 
-/// The names that mount(8) looks for: of the types `npzfs` and `fuse.npzfs`.
+/// The names of the helpers for the types `npzfs` and `fuse.npzfs`.
 const NAMES: [&str; 2] = ["mount.npzfs", "mount.fuse.npzfs"];
 
 const USAGE: &str = "mount.npzfs SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPT[,OPT...]] [-t TYPE]";
 
 const EXIT_STATUS: &str = "\
 Exit status:
-   0  done
-   1  the call is wrong, or not permitted
-   2  the operating system refused something
-   4  npzfs has a bug
-  32  nothing was mounted";
+   0  success
+   1  the invocation is invalid or not permitted
+   2  a system call failed unexpectedly
+   4  an internal error of npzfs
+  32  the mount failed for another reason";
 
 /// Mount a NumPy .npz archive; called by mount(8)
 #[derive(Debug, Parser)]
@@ -36,40 +36,40 @@ struct HelperLine {
     #[arg(value_name = "SPEC")]
     archive: PathBuf,
 
-    /// The directory to mount it on
+    /// The directory to mount on
     #[arg(value_name = "DIR")]
     mount_point: PathBuf,
 
-    /// Leave out options that are not known
+    /// Ignore unknown options
     #[arg(short)]
     sloppy: bool,
 
-    /// Check everything, and mount nothing
+    /// Check everything, but do not mount
     #[arg(short)]
     fake: bool,
 
-    /// Without effect: npzfs writes no mtab
+    /// Ignored: npzfs does not write mtab
     #[arg(short = 'n')]
     _no_mtab: bool,
 
-    /// Say what was mounted, and log more
+    /// Print what was mounted, and log more
     #[arg(short, action = ArgAction::Count)]
     verbose: u8,
 
-    /// Mount in another mount namespace, and look for the archive there
+    /// Mount in this mount namespace, and look for the archive there
     #[arg(short = 'N', value_name = "NAMESPACE")]
     namespace: Option<PathBuf>,
 
-    /// Options as in fstab: those of the kernel, and the long ones of npzfs mount
+    /// Mount options as in fstab(5), including the long options of npzfs mount
     #[arg(short, value_name = "OPT[,OPT...]", action = ArgAction::Append)]
     o: Vec<OsString>,
 
-    /// Without effect: npzfs mounts as fuse.npzfs
+    /// Ignored: the type is fuse.npzfs
     #[arg(short = 't', value_name = "TYPE")]
     _fs_type: Option<OsString>,
 }
 
-/// The options of `npzfs mount`, as they are taken from behind `-o`.
+/// The long options of `npzfs mount`, given after `-o`.
 #[derive(Debug, Parser)]
 #[command(
     name = "mount.npzfs",
@@ -88,20 +88,20 @@ struct OptionsLine {
     options: MountOptions,
 }
 
-/// What mount(8) wants of its helper.
+/// The arguments of a helper of mount(8).
 #[derive(Debug)]
 pub struct HelperArgs {
-    /// What to mount, where and how.
+    /// The arguments of `npzfs mount`.
     pub mount: MountArgs,
-    /// Whether everything is to be done but for the mount itself.
+    /// Whether to check everything without mounting.
     pub fake: bool,
-    /// Whether it is no error that there is no such archive.
+    /// Whether a missing archive is not an error.
     pub nofail: bool,
-    /// The mount namespace to mount in, as a file below `/proc` or elsewhere.
+    /// The file of the mount namespace to mount in.
     pub namespace: Option<PathBuf>,
 }
 
-/// Whether the program was called as a helper of mount(8), by the name that it was given.
+/// Returns whether the program was called by the name of a helper of mount(8).
 pub fn is_helper(arguments: &[OsString]) -> bool {
     let name = arguments
         .first()
@@ -109,14 +109,14 @@ pub fn is_helper(arguments: &[OsString]) -> bool {
     NAMES.iter().any(|known| name == Some(OsStr::new(known)))
 }
 
-/// Makes sense of the command line of a helper.
+/// Parses the command line of a helper.
 pub(super) fn parse(arguments: &[OsString]) -> Result<HelperArgs, clap::Error> {
     let line = HelperLine::try_parse_from(arguments)?;
-    let forgiven = |rejection: &Rejection| match rejection {
+    let is_ignored = |rejection: &Rejection| match rejection {
         Rejection::Unknown(_) => line.sloppy,
         Rejection::Refused { option, .. } => DEFAULTS_ELSEWHERE.contains(&&**option),
     };
-    let (long_options, kernel) = super::expand("mount", &line.o, forgiven)
+    let (long_options, kernel) = super::expand("mount", &line.o, is_ignored)
         .map_err(|reason| HelperLine::command().error(ErrorKind::InvalidValue, reason))?;
     let verbose = (0..line.verbose).map(|_| OsString::from("--verbose"));
     let expanded = [OsString::from(NAMES[0])].into_iter();
@@ -155,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn the_definitions_are_sound() {
+    fn the_definitions_are_valid() {
         HelperLine::command().debug_assert();
         OptionsLine::command().debug_assert();
     }
 
     #[test]
-    fn a_helper_is_known_by_its_file_name() {
+    fn a_helper_is_recognised_by_its_file_name() {
         let is_helper = |name: &str| super::is_helper(&[name.into(), "a".into()]);
         assert!(is_helper("/sbin/mount.npzfs") && is_helper("mount.fuse.npzfs"));
         assert!(
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_mount_passes_becomes_a_command_line_of_npzfs_mount() {
+    fn arguments_of_mount_become_those_of_npzfs_mount() {
         let line = "/sbin/mount.npzfs /a.npz /mnt -sfnvv -N /proc/1/ns/mnt \
                     -o rw,suid,dev,_netdev,nofail,user,noexec,allow_other,nosuch,uid=7 -t fuse.npzfs";
         let helper = parsed(line).unwrap();
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn names_that_look_like_options_are_none() {
+    fn operands_may_look_like_options() {
         let helper = parsed("mount.npzfs -o ro -- -a.npz -mnt").unwrap();
         assert_eq!(helper.mount.archives, [PathBuf::from("-a.npz")]);
         assert_eq!(helper.mount.mount_point, Path::new("-mnt"));
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_the_usage_of_the_helper() {
+    fn errors_show_the_usage_of_the_helper() {
         for (rest, reason) in [
             ("-o nosuch", "unknown mount option 'nosuch'"),
             (

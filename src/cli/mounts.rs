@@ -11,7 +11,7 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct MountsArgs {
-    /// For programs: an array of JSON objects
+    /// Write an array of JSON objects instead of a table
     #[arg(long)]
     pub json: bool,
 }

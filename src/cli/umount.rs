@@ -12,11 +12,11 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct UmountArgs {
-    /// Take the mount away at once, and end it when nobody uses it any more
+    /// Detach the mount at once, even if it is in use
     #[arg(short, long)]
     pub lazy: bool,
 
-    /// Where npzfs has mounted
+    /// The mount points
     #[arg(value_name = "MOUNTPOINT", required = true, value_hint = ValueHint::DirPath)]
     pub mount_points: Vec<PathBuf>,
 }
