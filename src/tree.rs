@@ -261,6 +261,7 @@ mod tests {
                     len: size,
                 },
                 local_header_offset: 0,
+                is_symlink: false,
                 modified: 7,
                 is_dated: true,
                 stamp: Default::default(),

@@ -7,8 +7,15 @@ use super::fields::Fields;
 pub(super) const CENTRAL_HEADER_LEN: usize = 46;
 pub(super) const CENTRAL_HEADER: [u8; 4] = *b"PK\x01\x02";
 
+/// The system on which external attributes are Unix modes (APPNOTE 4.4.2).
+const UNIX: u16 = 3;
+/// The file type of a symbolic link, from the upper bits of its mode.
+const SYMLINK_TYPE: u32 = 0o120_000 >> 12;
+
 /// The fields of a central header that npzfs needs.
 pub(super) struct CentralHeader<'a> {
+    /// Whether the external attributes are those of a symbolic link on Unix.
+    pub(super) is_symlink: bool,
     pub(super) flags: u16,
     pub(super) method: u16,
     pub(super) dos_time: u16,
@@ -50,7 +57,8 @@ impl<'a> CentralHeader<'a> {
         let len = record_len(bytes)?;
         let mut fields = Fields::new(bytes);
         fields.signature(CENTRAL_HEADER)?;
-        let _made_by_and_needed = fields.u32()?;
+        let made_by = fields.u16()? >> 8;
+        let _version_needed = fields.u16()?;
         let flags = fields.u16()?;
         let method = fields.u16()?;
         let dos_time = fields.u16()?;
@@ -63,7 +71,7 @@ impl<'a> CentralHeader<'a> {
         let _comment_len = fields.u16()?;
         let disk = fields.u16()?;
         let _internal_attributes = fields.u16()?;
-        let _external_attributes = fields.u32()?;
+        let external_attributes = fields.u32()?;
         let local_header_offset = fields.u32()?;
         let name = fields.bytes(name_len.into())?;
         let extra = fields.bytes(extra_len.into())?;
@@ -80,6 +88,7 @@ impl<'a> CentralHeader<'a> {
             },
         );
         Some(Self {
+            is_symlink: made_by == UNIX && external_attributes >> 28 == SYMLINK_TYPE,
             flags,
             method,
             dos_time,

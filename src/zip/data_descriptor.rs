@@ -72,6 +72,7 @@ mod tests {
             size,
             extent: Extent { start: 30, len },
             local_header_offset: 0,
+            is_symlink: false,
             modified: 0,
             is_dated: false,
             stamp: Default::default(),

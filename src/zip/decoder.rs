@@ -231,6 +231,7 @@ mod tests {
                 len: data.len() as u64,
             },
             local_header_offset: 0,
+            is_symlink: false,
             modified: 0,
             is_dated: false,
             stamp: Default::default(),

@@ -171,6 +171,7 @@ impl Entries {
             size: 0,
             extent: Extent { start: 0, len: 0 },
             local_header_offset: 0,
+            is_symlink: header.is_symlink,
             modified: 0,
             is_dated: false,
             stamp: Stamp {

@@ -25,6 +25,8 @@ pub struct Member {
     pub extent: Extent,
     /// Offset of the local header in the file.
     pub local_header_offset: u64,
+    /// Whether the member is a symbolic link, whose contents are its target.
+    pub is_symlink: bool,
     /// Time of last modification, in seconds since 1970 (UTC): the archive's where the member has none.
     pub modified: i64,
     /// Whether the member has a time of its own.

@@ -28,10 +28,16 @@ def verify(*archives):
     )
 
 
+def lines_of(result):
+    """What verify prints, but for notes on dtypes of so many fields that NumPy refuses them, too."""
+    lines = result.stdout.splitlines()
+    return [line for line in lines if "unless max_header_size is raised" not in line]
+
+
 def assert_sound(archive):
     result = verify(archive)
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
-    [line] = result.stdout.splitlines()
+    [line] = lines_of(result)
     assert line.startswith(f"{archive}: ") and line.endswith(": sound")
 
 
@@ -50,7 +56,7 @@ def assert_damage_is_found(archive):
         archive.write_bytes(damaged)
         result = verify(archive)
         assert result.returncode == 1, member.filename
-        fault, result = result.stdout.splitlines()
+        fault, result = lines_of(result)
         assert f": member '{member.filename}': " in fault
         assert result.endswith(": 1 fault")
     archive.write_bytes(whole)

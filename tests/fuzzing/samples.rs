@@ -103,6 +103,8 @@ pub fn npy_headers() -> Vec<Vec<u8>> {
         "{'descr': [('a', '<i4'), ('b', '|S5', (2, 3))], 'fortran_order': False, 'shape': (7,), }",
         "{'descr': [(('title', 'n'), [('x', '<f4'), ('y', [('z', '|u1')])], (4,))], \
           'fortran_order': False, 'shape': (7,), }",
+        "{'descr': [('m', ('<f8', (3,)), (2,))], 'fortran_order': False, 'shape': (2,), }",
+        "{'descr': 'i4,(2,3)f8', 'fortran_order': False, 'shape': (+1, (2)), } # a comment",
     ];
     let versions = [1, 2, 3];
     let all = versions

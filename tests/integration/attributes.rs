@@ -17,6 +17,11 @@ fn an_array_tells_its_dtype_shape_order_and_version() {
             "s.npy",
             npy("[('a', '<i4'), ('b', '|S3', (2,))]", "()", &[0; 10]),
         ),
+        (
+            "n.npy",
+            npy("[('m', ('<f8', (3,)), (2,))]", "((3), +1)", &[0; 144]),
+        ),
+        ("t.npy", npy("'floa' 't64'", "()", &[0; 8])),
     ]));
     let of = |file, name| mount.attribute(file, &format!("user.npy.{name}"));
     assert_eq!(of("x.npy", "dtype").unwrap(), "<f8");
@@ -28,6 +33,12 @@ fn an_array_tells_its_dtype_shape_order_and_version() {
         "[('a', '<i4'), ('b', '|S3', (2,))]"
     );
     assert_eq!(of("s.npy", "shape").unwrap(), "");
+    assert_eq!(
+        of("n.npy", "dtype").unwrap(),
+        "[('m', ('<f8', (3,)), (2,))]"
+    );
+    assert_eq!(of("n.npy", "shape").unwrap(), "3,1");
+    assert_eq!(of("t.npy", "dtype").unwrap(), "float64");
 }
 
 #[test]

@@ -83,6 +83,14 @@ impl Member {
         }
     }
 
+    /// A symbolic link, as Info-ZIP and Python's `zipfile` write it on Unix.
+    pub fn symlink(name: impl AsRef<[u8]>, target: &str) -> Self {
+        Self {
+            external_attributes: 0o120_777 << 16,
+            ..Self::stored(name, target)
+        }
+    }
+
     /// A member that claims to be compressed by `method` from `size` bytes.
     pub fn compressed(name: &str, method: u16, size: u64) -> Self {
         Self {
@@ -365,10 +373,19 @@ pub fn compress(method: u16, contents: &[u8]) -> Vec<u8> {
 /// An `.npy` file of version 1.0, its header padded as NumPy pads it.
 pub fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let literal = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}");
-    let len = (10 + literal.len() + 1).next_multiple_of(64) - 10;
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((len as u16).to_le_bytes());
-    bytes.extend(format!("{literal:<width$}\n", width = len - 1).bytes());
+    npy_of(1, &literal, data)
+}
+
+/// An `.npy` file of any version with any dictionary.
+pub fn npy_of(version: u8, literal: &str, data: &[u8]) -> Vec<u8> {
+    let preamble_len = if version == 1 { 10 } else { 12 };
+    let len = (preamble_len + literal.len() + 1).next_multiple_of(64) - preamble_len;
+    let mut bytes = b"\x93NUMPY".to_vec();
+    bytes.extend([version, 0]);
+    bytes.extend(&(len as u32).to_le_bytes()[..preamble_len - 8]);
+    bytes.extend(literal.bytes());
+    bytes.resize(preamble_len + len - 1, b' ');
+    bytes.push(b'\n');
     bytes.extend(data);
     bytes
 }

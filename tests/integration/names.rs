@@ -154,6 +154,20 @@ fn directories_of_the_archive_are_shown_also_when_empty() {
 }
 
 #[test]
+fn a_symbolic_link_is_a_regular_file_that_contains_its_target() {
+    let mount = Mounted::new(&Archive::of([
+        Member::stored("x.npy", "an array"),
+        Member::symlink("y.npy", "x.npy"),
+        Member::symlink("out", "/etc/passwd"),
+    ]));
+    for (name, target) in [("y.npy", "x.npy"), ("out", "/etc/passwd")] {
+        let metadata = fs::symlink_metadata(mount.path(name)).unwrap();
+        assert!(metadata.is_file());
+        assert_eq!(mount.read(name), target.as_bytes());
+    }
+}
+
+#[test]
 fn each_changed_or_hidden_name_is_logged_once_and_escaped() {
     let place = Place::new();
     let names: [&[u8]; 6] = [b"plain", b"x", b"x", b"/abs\x1b", b"a\0b", b"\x81"];

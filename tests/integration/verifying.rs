@@ -6,7 +6,7 @@ use std::process::Command;
 
 use flate2::write::DeflateEncoder;
 
-use crate::fixture::{Archive, Member, crc32, damaged, npy, pattern};
+use crate::fixture::{Archive, Member, crc32, damaged, npy, npy_of, pattern};
 use crate::mounted::{Place, Said, installed, npzfs, run};
 
 /// What is said of an archive whose bytes these are and whose name is `a.npz`.
@@ -308,10 +308,130 @@ fn an_npy_header_that_lies_is_a_fault() {
 }
 
 #[test]
-fn pickled_objects_may_be_of_any_length() {
+fn pickled_objects_may_be_of_any_length_but_not_missing() {
     let objects = npy("'|O'", "(3,)", b"\x80\x04some pickle");
     let archive = Archive::stored([("x.npy", objects)]);
     assert_eq!(verified(&archive).status, Some(0));
+    // What np.savez leaves behind where it refuses to pickle.
+    for descr in ["'|O'", "[('a', '<f8'), ('b', '|O')]"] {
+        for shape in ["(3,)", "(0,)"] {
+            assert_fault(
+                Member::stored("x.npy", npy(descr, shape, b"")),
+                "'x.npy': npy header has a dtype of Python objects, but no data follows it",
+            );
+        }
+    }
+}
+
+#[test]
+fn every_dtype_that_numpy_reads_is_sound() {
+    for (descr, len) in [
+        ("[('m', ('<f8', (3,)), (2,))]", 48),
+        ("[('k', (('<i2', (2, 2)), (3,)), (2,))]", 48),
+        ("[('s', ([('x', '<i4'), ('y', '|S3')], (2,)), (2,))]", 28),
+        ("('<f8', (3,))", 24),
+        ("'float64'", 8),
+        ("'d'", 8),
+        ("'<i4,<i4'", 8),
+        ("'(2, 3)f4, 2>i2'", 28),
+        ("'flo' \"at\" r'64'", 8),
+        ("'\\x3cf8'", 8),
+        ("# the type\n '<f8' # was it\n", 8),
+        ("('<f8')", 8),
+        ("[['a', 'S', 3], ('', 'V5'), ('', 'V1')]", 9),
+    ] {
+        let sound = Member::stored("x.npy", npy(descr, "(+3, (2), 0x1)", &vec![0; 6 * len]));
+        let said = verified(&Archive::of([sound]));
+        assert_eq!(said.status, Some(0), "{descr}: {}", said.out);
+        let fault = format!(
+            "'x.npy': npy header tells of {} bytes of data, but {} follow it",
+            6 * len,
+            6 * len + 1
+        );
+        let long = npy(descr, "(3, 2)", &vec![0; 6 * len + 1]);
+        assert_fault(Member::stored("x.npy", long), &fault);
+    }
+}
+
+#[test]
+fn dtypes_that_numpy_does_not_read_are_faults() {
+    for (descr, shown) in [
+        ("'float65'", "float65"),
+        ("'<i4,<i3'", "<i4,<i3"),
+        ("\"[('a', '<f8')]\"", "[('a', '<f8')]"),
+        (
+            "[('m', ('<f7', (3,)), (2,))]",
+            "[('m', ('<f7', (3,)), (2,))]",
+        ),
+        (
+            "[('a', '<f8'), ('a', '<f4')]",
+            "[('a', '<f8'), ('a', '<f4')]",
+        ),
+        ("[('a', '<f8', -1)]", "[('a', '<f8', -1)]"),
+        ("'|V2147483648'", "|V2147483648"),
+    ] {
+        assert_fault(
+            Member::stored("x.npy", npy(descr, "()", &[0; 8])),
+            &format!("'x.npy': npy header has an unknown dtype: {shown}"),
+        );
+    }
+}
+
+#[test]
+fn headers_that_only_some_readers_understand_are_sound() {
+    let header = |descr: &str, shape: &str| {
+        format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}")
+    };
+    let repeated = "{'descr': None, 'shape': (3,), 'descr': '<f8', 'fortran_order': False, \
+                    'shape': (1, 1)} # of the last";
+    for (version, literal) in [
+        (1, repeated.to_owned()),
+        (2, header("b'<f8'", "()")),
+        (3, header("'<f8'", "(1L,)")),
+        (3, header("[('größe', '<f8')]", "()")),
+        (1, header("'<f8'", &format!("({})", "1, ".repeat(65)))),
+    ] {
+        let array = npy_of(version, &literal, &[0; 8]);
+        let said = verified(&Archive::stored([("x.npy", array)]));
+        assert_eq!(said.status, Some(0), "{literal}: {}", said.out);
+        assert!(!said.out.contains("note"), "{}", said.out);
+    }
+}
+
+#[test]
+fn an_npy_header_that_is_long_for_numpy_is_noted() {
+    let literal = "{'descr': '<f8', 'fortran_order': False, 'shape': ()}";
+    let padded = |len: usize| npy_of(2, &format!("{literal:<len$}"), &[0; 8]);
+    // The end of the header is at a multiple of 64 bytes.
+    let sound = Archive::stored([("x.npy", padded(9900))]);
+    let sound_line = "a.npz: 1 member, 9.9 kB: sound";
+    assert_eq!(verified(&sound), said(0, &[sound_line]));
+    let long = Archive::stored([("x.npy", padded(10_001))]);
+    let lines = [
+        "note: a.npz: member 'x.npy': npy header of 10036 characters: np.load refuses it unless \
+         max_header_size is raised",
+        "a.npz: 1 member, 10 kB: sound",
+    ];
+    assert_eq!(verified(&long), said(0, &lines));
+}
+
+#[test]
+fn members_that_are_no_arrays_by_design_are_sound() {
+    let archive = Archive::of([
+        Member::stored("x.npy", array()),
+        Member::symlink("y.npy", "x.npy"),
+        deflated("z.npy", b"x.npy").with(|member| member.external_attributes = 0o120_777 << 16),
+        Member::stored("__MACOSX/._x.npy", "attributes"),
+        Member::stored("d/._x.npy", &b"\0\x05\x16\x07\0\x02\0\0Mac OS X"[..]),
+    ]);
+    assert_eq!(
+        verified(&archive),
+        said(0, &["a.npz: 5 members, 260 B: sound"])
+    );
+    assert_fault(
+        Member::stored("._x.npy", "text"),
+        "'._x.npy': named .npy, but has no npy header",
+    );
 }
 
 #[test]

@@ -166,8 +166,10 @@ mod tests {
             Ok::<_, Infallible>(array.map(|(_, shape)| NpyHeader {
                 version: (1, 0),
                 descr: "<f8".into(),
+                items: None,
                 fortran_order: false,
                 shape: shape.to_vec(),
+                literal_len: 118,
                 data_offset: 128,
             }))
         };

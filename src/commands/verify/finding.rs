@@ -23,6 +23,8 @@ pub(super) enum Fault {
     NpyHeader,
     /// NumPy knows no such dtype.
     Dtype(String),
+    /// The dtype has Python objects, but there is no pickle of them.
+    NoPickle,
     /// The array's data is shorter or longer than the npy header says.
     ArrayLen {
         /// The length that dtype and shape give, in bytes; `None` if it exceeds 64 bits.
@@ -60,6 +62,9 @@ impl fmt::Display for Fault {
                 let descr = Escaped(descr.as_bytes());
                 write!(f, "npy header has an unknown dtype: {descr}")
             }
+            Self::NoPickle => {
+                f.write_str("npy header has a dtype of Python objects, but no data follows it")
+            }
             Self::ArrayLen { declared, actual } => {
                 match declared {
                     Some(declared) => write!(f, "npy header tells of {declared} bytes of data")?,
@@ -84,8 +89,10 @@ pub(super) enum Note {
     Gap(Gap),
     /// A later member has the same name.
     Repeated,
+    /// NumPy refuses the npy header by default, since it is so long.
+    LongNpyHeader { len_chars: usize },
     /// The npy header was too long to be checked.
-    LongNpyHeader { len_bytes: u64 },
+    UncheckedNpyHeader { len_bytes: u64 },
 }
 
 impl fmt::Display for Note {
@@ -104,7 +111,12 @@ impl fmt::Display for Note {
                 f.write_str("the data descriptor has 4294967295 for both sizes")
             }
             Self::Repeated => f.write_str("hidden by a later member of the same name"),
-            Self::LongNpyHeader { len_bytes } => {
+            Self::LongNpyHeader { len_chars } => write!(
+                f,
+                "npy header of {len_chars} characters: np.load refuses it unless max_header_size \
+                 is raised"
+            ),
+            Self::UncheckedNpyHeader { len_bytes } => {
                 write!(
                     f,
                     "npy header of {len_bytes} bytes is too long to be checked"
