@@ -21,15 +21,15 @@ pub mod zip;
 
 pub mod tree;
 
-pub mod archive;
+mod archive;
 
-pub mod inflate;
+mod inflate;
 
-pub mod vfs;
+mod vfs;
 
-pub mod fuse;
+mod fuse;
 
-pub mod mount;
+mod mount;
 
 pub mod cli;
 pub mod commands;

@@ -1,4 +1,4 @@
-//! npzfs as the helper by which mount(8) mounts archives.
+//! `mount.npzfs`, the helper by which mount(8) mounts archives.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use crate::exit_status::{self, ExitStatus};
 use crate::mount::error::system;
 use crate::ui::console::Console;
 
-/// Mounts an archive as mount(8) wants it. Returns the exit status of this process.
+/// Mounts an archive for mount(8).
 ///
 /// # Errors
 /// Those of [`mount::run`].
@@ -29,7 +29,7 @@ pub fn run(arguments: &HelperArgs, console: &mut Console) -> Result<ExitStatus, 
         mount::run(&arguments.mount, console)
     };
     match result {
-        // As with other file systems, whose devices may be unplugged.
+        // As with a device that is not plugged in.
         Err(Error::Open(error)) if arguments.nofail && is_missing(&error) => Ok(exit_status::DONE),
         result => result,
     }

@@ -329,7 +329,8 @@ mod tests {
         let mut odd = mount();
         odd.mount_point = "/mnt/\u{1b}\n\u{9b}31m\u{202e}ä𝄞".into();
         let json = shown(&[(odd.clone(), State::Dead)], true);
-        let harmful = |character| character != '\n' && crate::ui::human::is_harmful(character);
+        let harmful =
+            |character| character != '\n' && crate::ui::human::is_terminal_unsafe(character);
         assert!(!json.contains(harmful), "{json:?}");
         let read: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(read[0]["mount_point"], odd.mount_point.to_str().unwrap());

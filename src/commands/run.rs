@@ -1,8 +1,8 @@
-//! `npzfs run`: a mount for as long as a command runs.
+//! `npzfs run`: mounts archives for as long as a command runs.
 //!
-//! The process that was called runs the command; another one, in the background, serves the mount.
-//! That one notices when the first has ended, however it has, so nothing is left even if the first
-//! is killed.
+//! The process that was called runs the command, and a background process serves the mount. The
+//! server notices when the caller ends, however that happens, so that nothing is left even if the
+//! caller is killed.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -29,14 +29,14 @@ use crate::mount::unmount;
 use crate::sys;
 use crate::ui::console::Console;
 
-/// Where the command finds the path of the mount.
+/// The environment variable in which the command finds the path of the mount.
 const VARIABLE: &str = "NPZFS_MOUNT";
 
-/// What stands for the path of the mount in the arguments of the command.
+/// The placeholder for the path of the mount in the arguments of the command.
 const PLACEHOLDER: &[u8] = b"{}";
 
-/// The signals that as a rule end a process. From the start they are kept back until there is a
-/// command to pass them on to.
+/// Signals that end a process by default. They are blocked until the command runs, to which they are
+/// forwarded.
 const ENDING: [Signal; 4] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -44,7 +44,7 @@ const ENDING: [Signal; 4] = [
     Signal::SIGTERM,
 ];
 
-/// What else is passed on to the command.
+/// Other signals that are forwarded to the command.
 const OTHERS: [Signal; 4] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
@@ -52,18 +52,17 @@ const OTHERS: [Signal; 4] = [
     Signal::SIGCONT,
 ];
 
-/// How long to wait for the process behind the mount to end, once it is unmounted.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for the server to end once the mount is unmounted.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Mounts archives, runs a command, and unmounts when it has ended. Returns the exit status of
-/// this process: in the process that was called that of the command, in the one that serves the
-/// mount that of the mount.
+/// Mounts archives, runs a command, and unmounts when it has ended. Returns the exit status of the
+/// command in the process that was called, and that of the mount in the server.
 ///
 /// # Errors
 /// Any [`Error`]; then the command was not run, or the mount is left.
 pub fn run(arguments: &RunArgs, console: &mut Console) -> Result<ExitStatus, Error> {
     sys::process::reset_sigchld();
-    // The mask that the caller has chosen, to go back to.
+    // The caller's signal mask, for the command and the server.
     let mask = block(&ENDING)?;
     let mount_point = MountPoint::private()?;
     let path = mount_point.path.clone();
@@ -90,8 +89,8 @@ pub fn run(arguments: &RunArgs, console: &mut Console) -> Result<ExitStatus, Err
         Background::Caller(server) => {
             let result = run_command(&arguments.command, &path, mask);
             match unmount::unmount_after_use(&path) {
-                Ok(true) => server.wait(PATIENCE),
-                // What the command has left behind goes on using it.
+                Ok(true) => server.wait(SERVER_TIMEOUT),
+                // Processes that the command has left go on using it.
                 Ok(false) => {}
                 Err(error) => {
                     return result.and(Err(Error::Unmount {
@@ -105,7 +104,7 @@ pub fn run(arguments: &RunArgs, console: &mut Console) -> Result<ExitStatus, Err
     }
 }
 
-/// Keeps signals back; returns the signal mask as it was before.
+/// Blocks signals; returns the signal mask as it was before.
 fn block(signals: &[Signal]) -> Result<SigSet, MountError> {
     let signals: SigSet = signals.iter().copied().collect();
     let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK);
@@ -113,20 +112,20 @@ fn block(signals: &[Signal]) -> Result<SigSet, MountError> {
     before.map_err(system("block signals"))
 }
 
-/// Runs a command to its end, with the mount at `path`. Returns the exit status for its own.
+/// Runs a command to its end, with the mount at `path`.
 fn run_command(command: &[OsString], path: &Path, mask: SigSet) -> Result<ExitStatus, Error> {
-    // It came while there was nobody to pass it on to, perhaps by the terminal and to all who were
-    // there: then the command would never have it.
-    if let Some(signal) = kept_back().map_err(system("read signals"))? {
+    // It came before there was a command to forward it to. If it was sent to the whole process group,
+    // by a key at the terminal, the command would never get it.
+    if let Some(signal) = pending().map_err(system("read signals"))? {
         return Ok(ExitStatus::of_signal(signal as i32));
     }
     block(&[&OTHERS[..], &[Signal::SIGCHLD]].concat())?;
     let signals = signals(SfdFlags::SFD_CLOEXEC).map_err(system("read signals"))?;
-    let mut words = command.iter().map(|word| filled_in(word, path));
+    let mut words = command.iter().map(|word| fill_in(word, path));
     let mut program = Command::new(words.next().unwrap_or_default());
     program.args(words).env(VARIABLE, path);
     sys::process::set_signal_mask(&mut program, mask);
-    // A memory-mapped frame has one open for each array.
+    // A memory-mapped frame has a descriptor open for each array.
     config::raise_descriptor_limit();
     let child = program.spawn().map_err(|error| Error::Command {
         command: command.first().cloned().unwrap_or_default(),
@@ -136,8 +135,8 @@ fn run_command(command: &[OsString], path: &Path, mask: SigSet) -> Result<ExitSt
     Ok(as_shell(status))
 }
 
-/// An argument, with the path of the mount in all the places that are meant for it.
-fn filled_in(argument: &OsStr, path: &Path) -> OsString {
+/// Replaces each placeholder in an argument by the path of the mount.
+fn fill_in(argument: &OsStr, path: &Path) -> OsString {
     let path = path.as_os_str().as_bytes();
     let mut filled = Vec::new();
     let mut rest = argument.as_bytes();
@@ -158,8 +157,8 @@ fn signals(flags: SfdFlags) -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&all.collect(), flags)?)
 }
 
-/// The first of the signals that were kept back and would end this process, if any was.
-fn kept_back() -> io::Result<Option<Signal>> {
+/// Returns the first pending signal that would end this process, if there is one.
+fn pending() -> io::Result<Option<Signal>> {
     let signals = signals(SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     while let Some(info) = signals.read_signal()? {
         if let Some(signal) = signal_of(&info).filter(|signal| ENDING.contains(signal)) {
@@ -173,39 +172,38 @@ fn signal_of(info: &siginfo) -> Option<Signal> {
     Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()
 }
 
-/// Waits until the command has ended, and passes signals on to it.
+/// Waits until the command has ended, and forwards signals to it.
 fn wait(mut command: Child, signals: &SignalFd) -> io::Result<process::ExitStatus> {
     loop {
-        // Looked at before any signal, for several of one kind may come as one.
+        // Before each signal, since several SIGCHLD may come as one.
         if let Some(status) = command.try_wait()? {
             return Ok(status);
         }
         match signals.read_signal() {
-            Ok(Some(info)) => pass_on(&info, command.id()),
+            Ok(Some(info)) => forward(&info, command.id()),
             Ok(None) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Passes a signal on to the command, unless it has it already: what the kernel sends, for a key at
-/// the terminal, goes to the command as well, and what the command sends to its group it has sent to
-/// itself.
-fn pass_on(info: &siginfo, command: u32) {
+/// Forwards a signal to the command, unless the command got it, too: from the kernel, for a key at the
+/// terminal, or from itself, by a signal to its own process group.
+fn forward(info: &siginfo, command: u32) {
     let Some(signal) = signal_of(info).filter(|&signal| signal != Signal::SIGCHLD) else {
         return;
     };
     if info.ssi_code <= libc::SI_USER && info.ssi_pid != command {
-        // It may have become another user's, as sudo does, and out of reach.
+        // The command may run as another user, as sudo(8) does, and then this is not permitted.
         let _ = kill(Pid::from_raw(command as i32), signal);
     }
     if signal == Signal::SIGTSTP {
-        // Otherwise this process just goes on.
+        // On failure this process goes on, which does no harm.
         let _ = stop();
     }
 }
 
-/// Stops this process, too, until it is continued, as its caller expects of a job that is stopped.
+/// Stops this process until it is continued, as a shell expects of a stopped job.
 fn stop() -> nix::Result<()> {
     let stop = SigSet::from(Signal::SIGTSTP);
     raise(Signal::SIGTSTP)?;
@@ -213,7 +211,7 @@ fn stop() -> nix::Result<()> {
     stop.thread_block()
 }
 
-/// What a shell makes of the end of a command.
+/// Returns the exit status by which a shell reports the end of a command.
 fn as_shell(status: process::ExitStatus) -> ExitStatus {
     let code = status.code().map(|code| ExitStatus(code as u8));
     let signal = status.signal().map(ExitStatus::of_signal);
@@ -225,8 +223,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_pair_of_braces_becomes_the_path() {
-        let filled = |text: &str| filled_in(OsStr::new(text), Path::new("/run/{}"));
+    fn each_pair_of_braces_is_replaced_by_the_path() {
+        let filled = |text: &str| fill_in(OsStr::new(text), Path::new("/run/{}"));
         assert_eq!(filled("{}"), "/run/{}");
         assert_eq!(filled("a={}/x:{}/y"), "a=/run/{}/x:/run/{}/y");
         assert_eq!(filled("{{}"), "{/run/{}");
@@ -235,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_by_a_signal_is_128_and_its_number() {
+    fn a_signal_becomes_128_plus_its_number() {
         assert_eq!(
             as_shell(process::ExitStatus::from_raw(7 << 8)),
             ExitStatus(7)

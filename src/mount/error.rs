@@ -137,7 +137,7 @@ impl fmt::Display for MountPointError {
             ),
             Self::MountedWithout(option) => write!(
                 f,
-                "is mounted already: {option} can only be given by whoever mounts"
+                "is mounted already: {option} has to be given to the program that mounts"
             ),
         }
     }

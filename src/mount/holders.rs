@@ -1,4 +1,4 @@
-//! Which processes keep a mount busy, from `/proc`.
+//! The processes that keep a mount busy, from `/proc`.
 
 use std::fmt;
 use std::fs::{self, DirEntry};
@@ -13,7 +13,7 @@ use crate::ui::human::Escaped;
 /// A process that keeps a mount busy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its number.
+    /// The process number.
     pub pid: u32,
     /// The name of its command.
     pub command: Vec<u8>,
@@ -25,16 +25,17 @@ impl fmt::Display for Holder {
     }
 }
 
-/// How long to look. A process that is stuck in a page fault may not let its mappings be read.
+/// How long to search. The mappings of a process that hangs in a page fault cannot be read.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The processes that hold something of `mount`: an open file, a mapping, their working or root
-/// directory. Only those that this user may look into, and that were found in two seconds.
+/// Returns the processes that hold something of `mount`: an open file, a mapping, their working or
+/// root directory. Those of other users are missing unless this is root, and so are those that were
+/// not found in two seconds.
 pub fn find(mount: &MountInfo) -> Vec<Holder> {
     let (found, holders) = mpsc::channel();
     let mount = mount.clone();
     thread::spawn(move || {
-        // Mappings last: with them a stuck process could hide all the others.
+        // Mappings come last: there one process that hangs could hide all the others.
         for holds in [uses, has_mapped] {
             for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
                 if let Some(holder) = holder(&entry, |process| holds(process, &mount))
@@ -73,7 +74,7 @@ fn uses(process: &Path, mount: &MountInfo) -> bool {
         || has_open(process, mount)
 }
 
-/// Links of `/proc` are compared as texts: to follow one could block on a file system that hangs.
+/// Compares the link in `/proc` as text: following it could block on a file system that hangs.
 fn is_below(link: &Path, mount: &MountInfo) -> bool {
     fs::read_link(link).is_ok_and(|target| target.starts_with(&mount.mount_point))
 }
@@ -109,7 +110,7 @@ mod tests {
     use crate::sys::mountinfo::Place;
 
     #[test]
-    fn this_process_holds_the_mount_of_a_file_that_it_has_open() {
+    fn a_process_with_an_open_file_is_a_holder() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mount = Place::find(file.path()).unwrap().mount;
         let pid = std::process::id();

@@ -1,4 +1,7 @@
 //! The options behind `-o`, as mount(8) and fstab(5) spell them.
+//!
+//! mount(2) wants some of them as flags and others as text, and fusermount3 wants words. Options
+//! that cannot be kept are refused, rather than dropped in silence.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -6,20 +9,19 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::mount::MsFlags;
 
-/// What every mount of npzfs has: nothing is written, and what an archive says about set-user-id
-/// bits and devices is nobody's business.
+/// The flags of every npzfs mount. It is read-only, and has neither set-user-id files nor devices.
 const ALWAYS: MsFlags = MsFlags::MS_RDONLY
     .union(MsFlags::MS_NOSUID)
     .union(MsFlags::MS_NODEV);
 
-/// Options for the kernel.
+/// The options of a mount for the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelOptions {
     /// The flags of mount(2).
     pub flags: MsFlags,
-    /// Options that go to the file system as text.
+    /// The options that mount(2) takes as text.
     pub data: Vec<OsString>,
-    /// Whether files at the mount point may be hidden.
+    /// Whether the mount may hide files at the mount point.
     pub nonempty: bool,
 }
 
@@ -33,7 +35,7 @@ impl Default for KernelOptions {
     }
 }
 
-/// What an option does to the flags.
+/// The effect of an option on the flags.
 enum Effect {
     Set(MsFlags),
     Clear(MsFlags),
@@ -57,7 +59,7 @@ fn effect(option: &str) -> Option<Effect> {
         "sync" => Set(MsFlags::MS_SYNCHRONOUS),
         "async" => Clear(MsFlags::MS_SYNCHRONOUS),
         "dirsync" => Set(MsFlags::MS_DIRSYNC),
-        // For fstab's eyes only, or about what a mount of npzfs has not, or what npzfs does anyway.
+        // Options for fstab, for features that npzfs does not have, or for what it always does.
         "defaults"
         | "auto"
         | "noauto"
@@ -90,7 +92,7 @@ fn effect(option: &str) -> Option<Effect> {
     })
 }
 
-/// Options that the kernel takes as text, up to their equals sign.
+/// The options that the kernel takes as text, up to their equals sign.
 const DATA: [&str; 5] = [
     "max_read=",
     "context=",
@@ -99,23 +101,23 @@ const DATA: [&str; 5] = [
     "rootcontext=",
 ];
 
-/// Comments, as fstab has them, and what mount(8) notes for umount(8).
+/// Comments in fstab, and notes of mount(8) for umount(8).
 const COMMENTS: [&str; 6] = ["x-", "X-", "comment=", "user=", "helper=", "uhelper="];
 
-/// Options that mount(8) gives its helpers even where nobody has asked for them: being the default
-/// of other file systems, they ask for nothing here.
+/// Options that mount(8) passes to its helpers without having been given them. They are defaults of
+/// other file systems, so they ask for nothing here.
 pub const DEFAULTS_ELSEWHERE: [&str; 3] = ["rw", "suid", "dev"];
 
-/// Why an option is not taken.
+/// The reason why an option is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
-    /// There is no such option.
+    /// No such option exists.
     Unknown(String),
-    /// It cannot be kept.
+    /// npzfs cannot do what it asks for.
     Refused {
         /// The option, with its value.
         option: String,
-        /// Why, in words.
+        /// The reason.
         reason: &'static str,
     },
 }
@@ -130,10 +132,10 @@ impl fmt::Display for Rejection {
 }
 
 impl KernelOptions {
-    /// Takes one option into account.
+    /// Adds an option. Of two that contradict each other the later one counts.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`Rejection`].
     pub fn apply(&mut self, option: &OsStr) -> Result<(), Rejection> {
         let text = option.to_string_lossy();
         if text == "nonempty" {
@@ -141,8 +143,7 @@ impl KernelOptions {
             return Ok(());
         }
         if DATA.iter().any(|prefix| text.starts_with(prefix)) {
-            // The kernel would take what comes behind a comma for an option of its own; only
-            // between double quotes it does not.
+            // The kernel takes a comma for the end of an option, except between double quotes.
             if text.contains(',') && !is_quoted(&text) {
                 return Err(Rejection::Refused {
                     option: text.into_owned(),
@@ -167,8 +168,8 @@ impl KernelOptions {
         Ok(())
     }
 
-    /// The flags in the words that fusermount3 knows them by. It does not know all; but those that
-    /// are left out are about access times, which nothing read-only has.
+    /// Returns the flags as options of fusermount3. It does not know all of them, but the missing ones
+    /// are about access times, which a read-only mount does not have.
     pub fn words(&self) -> Vec<&'static str> {
         [
             (MsFlags::MS_RDONLY, "ro"),
@@ -186,7 +187,7 @@ impl KernelOptions {
     }
 }
 
-/// Whether the value of an option is in double quotes, and none are inside it.
+/// Whether the value of an option is in double quotes and contains none.
 fn is_quoted(option: &str) -> bool {
     option
         .split_once("=\"")
@@ -194,8 +195,8 @@ fn is_quoted(option: &str) -> bool {
         .is_some_and(|value| !value.contains('"'))
 }
 
-/// The options in a list, which commas separate; a backslash takes a comma or a backslash for
-/// itself. Empty ones are dropped.
+/// Splits a list of options at its commas. A backslash escapes a comma or another backslash. Empty
+/// options are dropped.
 pub fn split(list: &OsStr) -> Vec<OsString> {
     let mut options = vec![Vec::new()];
     let mut bytes = list.as_bytes().iter().copied().peekable();
@@ -218,7 +219,7 @@ pub fn split(list: &OsStr) -> Vec<OsString> {
     options.into_iter().map(OsString::from_vec).collect()
 }
 
-/// Puts a backslash before each comma and backslash, for a list of options.
+/// Escapes commas and backslashes in an option, for a list of options.
 pub fn escape(value: &OsStr) -> OsString {
     let mut escaped = Vec::with_capacity(value.len());
     for &byte in value.as_bytes() {
@@ -244,13 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_read_only_without_set_user_id_files_devices_or_programs() {
+    fn by_default_a_mount_is_ro_nosuid_nodev_noexec() {
         let words = KernelOptions::default().words();
         assert_eq!(words, ["ro", "nosuid", "nodev", "noexec"]);
     }
 
     #[test]
-    fn kernel_options_are_taken_in_their_order() {
+    fn of_contradicting_options_the_last_one_counts() {
         let words = |list| applied(list).unwrap().words();
         assert_eq!(words("exec,noatime"), ["ro", "nosuid", "nodev", "noatime"]);
         assert_eq!(words("exec,noexec"), ["ro", "nosuid", "nodev", "noexec"]);
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_npzfs_cannot_keep_are_refused_with_a_reason() {
+    fn options_that_cannot_be_kept_are_refused_with_a_reason() {
         assert_eq!(
             applied("rw").unwrap_err(),
             "'rw' is refused: an archive is never written through a mount"
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_takes_a_comma_into_an_option() {
+    fn a_backslash_escapes_a_comma_in_an_option() {
         assert_eq!(
             split(OsStr::new(r"log=/a\,b,ro,,c\\,\d")),
             [r"log=/a,b", "ro", r"c\", r"\d"]

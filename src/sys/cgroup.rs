@@ -1,16 +1,17 @@
-//! The control group of this process (cgroups(7)): containers are given their memory by it.
+//! The control group of this process (cgroups(7)), which limits the memory of containers.
 
 use std::fs;
 use std::path::Path;
 
-/// How much memory this process and those beside it may use, in bytes; `None` without a limit.
+/// Returns how much memory the processes of this control group may use together, in bytes; `None`
+/// without a limit.
 pub fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     limit(Path::new("/sys/fs/cgroup"), &groups)
 }
 
-/// The least limit of `groups`, which are as in `/proc/PID/cgroup`, and of those above them. Inside
-/// a container those above may be all that is there to be seen.
+/// Returns the least limit of `groups`, in the format of `/proc/PID/cgroup`, and of the groups above
+/// them. Inside a container only those above may be visible.
 fn limit(root: &Path, groups: &str) -> Option<u64> {
     let limits = groups.lines().filter_map(|line| {
         let (_, line) = line.split_once(':')?;
@@ -26,7 +27,7 @@ fn limit(root: &Path, groups: &str) -> Option<u64> {
         let above = group
             .ancestors()
             .take_while(|at| at.starts_with(&hierarchy));
-        // Where there is no limit, there is a word in place of the number, or no file.
+        // Without a limit the file contains a word, or does not exist.
         let limit = |at: &Path| fs::read_to_string(at.join(file)).ok()?.trim().parse().ok();
         above.filter_map(limit).min()
     });

@@ -1,4 +1,6 @@
-//! What is mounted where, from `/proc/self/mountinfo` (proc(5)).
+//! The mount table, from `/proc/self/mountinfo` (proc(5)), and places in it.
+//!
+//! A mount is found without a request to its file system, whose server may be dead or hang.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -11,21 +13,21 @@ use std::path::{Path, PathBuf};
 /// One line of mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountInfo {
-    /// Identifies the mount, until it is gone.
+    /// The mount ID, which is unique until the mount is unmounted.
     pub id: u64,
-    /// The mount that it is mounted on.
+    /// The ID of the mount that it is mounted on.
     pub parent: u64,
-    /// Major and minor number of the file system. No two file systems that live share them.
+    /// The device number of the file system, major and minor. No two mounted file systems share it.
     pub device: (u32, u32),
-    /// Where it is mounted.
+    /// The path at which it is mounted.
     pub mount_point: PathBuf,
-    /// Its type, subtype included: `fuse.npzfs`.
+    /// The type with its subtype: `fuse.npzfs`.
     pub fs_type: OsString,
-    /// What is mounted: for npzfs the archive's path.
+    /// The source; for npzfs the archive's path.
     pub source: OsString,
 }
 
-/// The type under which npzfs mounts.
+/// The file system type of npzfs mounts.
 pub const FS_TYPE: &str = "fuse.npzfs";
 
 impl MountInfo {
@@ -56,13 +58,14 @@ impl MountInfo {
         })
     }
 
-    /// Whether this is a mount of npzfs.
+    /// Whether this is an npzfs mount.
     pub fn is_npzfs(&self) -> bool {
         self.fs_type == FS_TYPE
     }
 }
 
-/// Space, tab, newline and backslash are written as three octal digits behind a backslash.
+/// Replaces the escapes of mountinfo: space, tab, newline and backslash are three octal digits behind a
+/// backslash.
 fn unescape(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -81,7 +84,7 @@ fn unescape(field: &[u8]) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// Every mount that this process can see.
+/// Returns all mounts that this process can see.
 ///
 /// # Errors
 /// Those of reading `/proc/self/mountinfo`.
@@ -91,8 +94,8 @@ pub fn all() -> io::Result<Vec<MountInfo>> {
     Ok(lines.filter_map(MountInfo::parse).collect())
 }
 
-/// Whether a mount of npzfs is at just this path, be it covered by another one. The path itself is not
-/// looked at: an automounter that watches it would take that for a wish to have it mounted.
+/// Whether an npzfs mount is at just this path, perhaps covered by another mount. The path itself is
+/// not opened, since that would make an automounter mount it.
 ///
 /// # Errors
 /// Those of reading `/proc/self/mountinfo`.
@@ -101,17 +104,17 @@ pub fn has_npzfs(mount_point: &Path) -> io::Result<bool> {
     Ok(mounts.any(|mount| mount.mount_point == mount_point && mount.is_npzfs()))
 }
 
-/// Which mount an open file is on, by [`MountInfo::id`]. Its file system is not asked.
+/// Returns the [`MountInfo::id`] of the mount that an open file is on.
 ///
 /// # Errors
-/// Those of reading `/proc/self/fdinfo`, and `NotFound` where the kernel does not tell.
+/// Those of reading `/proc/self/fdinfo`, and `NotFound` where the kernel does not report it.
 pub fn mount_id(file: &File) -> io::Result<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
     let id = |line: &str| line.strip_prefix("mnt_id:")?.trim().parse().ok();
     Ok(info.lines().find_map(id).ok_or(io::ErrorKind::NotFound)?)
 }
 
-/// The number of the mount that a path leads to.
+/// Returns the [`MountInfo::id`] of the mount that a path leads to.
 ///
 /// # Errors
 /// Those of open(2).
@@ -126,10 +129,7 @@ fn pin(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A place in the file system, pinned, and the mount that it is on.
-///
-/// It is found without a question to the file system that is mounted there, so it can be had of a
-/// dead one as well.
+/// A pinned place in the file tree, and the mount that it is on.
 #[derive(Debug)]
 pub struct Place {
     pin: File,
@@ -140,7 +140,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds the place that a path leads to.
+    /// Pins the place that a path leads to.
     ///
     /// # Errors
     /// Those of open(2), and `NotFound` where its mount is not in mountinfo.
@@ -159,12 +159,12 @@ impl Place {
         self.mount.mount_point == self.path
     }
 
-    /// Whether an automounter watches just this place, and is to have something mounted over it.
+    /// Whether an automounter watches this place, and waits for something to be mounted over it.
     pub fn is_automount_point(&self) -> bool {
         self.is_mount_point() && self.mount.fs_type == "autofs"
     }
 
-    /// A path to exactly this mount, whatever is mounted over it meanwhile.
+    /// Returns a path to exactly this mount, whatever has been mounted over it meanwhile.
     pub fn pinned_path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.pin.as_raw_fd()).into()
     }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_read_with_and_without_optional_fields() {
+    fn a_line_is_parsed_with_and_without_optional_fields() {
         let parsed = MountInfo::parse(
             b"36 35 0:98 / /mnt/my\\040frame ro,nosuid shared:1 master:2 - fuse.npzfs \
               /data/a,b\\134c.npz ro,user_id=0",

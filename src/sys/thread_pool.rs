@@ -1,7 +1,7 @@
-//! Threads for work that may wait for a disk.
+//! A pool of threads for work that may wait for a disk.
 //!
-//! Requests are answered by a few threads, which must not all wait for one slow disk: else nobody
-//! could list a directory meanwhile. What may wait is done here.
+//! A few threads answer all requests. If all of them waited for one slow disk, not even a directory
+//! could be listed meanwhile, so work that may wait is moved to this pool.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use super::sync::{lock, unpoisoned};
 
-/// The most threads there are. What comes when all of them wait has to wait, too.
+/// The most threads of a pool. Work that comes while all of them wait is queued.
 const THREADS_MAX: usize = 16;
 
-/// How long a thread stays when there is nothing to do.
+/// How long an idle thread stays.
 const IDLE: Duration = Duration::from_secs(10);
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A pool of threads that come and go as they are needed.
+/// A pool of threads, which are started as they are needed and end when they are idle.
 #[derive(Clone, Default)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -34,12 +34,12 @@ struct Shared {
 struct State {
     queue: VecDeque<Work>,
     threads: usize,
-    /// How many of the threads have nothing to do.
+    /// The number of idle threads.
     idle: usize,
 }
 
 impl Pool {
-    /// Has `work` done, soon and by another thread; by this one where no thread can be had.
+    /// Runs `work` in another thread, or in this one where no thread can be started.
     pub fn run(&self, work: impl FnOnce() + Send + 'static) {
         let mut state = lock(&self.shared.state);
         if state.idle <= state.queue.len() && state.threads < THREADS_MAX {
@@ -61,7 +61,7 @@ impl Pool {
 }
 
 impl Shared {
-    /// Does what there is to do until nothing has come for a while.
+    /// Runs queued work until none has come for a while.
     fn serve(&self) {
         let mut state = lock(&self.state);
         loop {

@@ -1,32 +1,32 @@
-//! What is shown in which colour, and where colour is wanted at all.
+//! The colours of messages and tables, and the option that chooses them.
 //!
-//! Output is written with its colours to a stream of `anstream`, which takes them out again unless
-//! they are wanted there: [`choose`] decides, or else `NO_COLOR` and its like in the environment,
-//! and whether the stream is a terminal.
+//! All output contains colours, and the streams of `anstream` strip them where they are not wanted.
+//! [`choose`] decides that; without it, `NO_COLOR` and similar variables do, and whether the stream is
+//! a terminal.
 
 use std::ffi::OsString;
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 
-/// The name of the program, before what went wrong.
+/// The name of the program before an error.
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
-/// What is wrong with an archive, a member or a mount.
+/// A fault of an archive, a member or a mount.
 pub const FAULT: Style = AnsiColor::Red.on_default();
-/// What is worth knowing, but not wrong.
+/// A note, which is no fault.
 pub const NOTE: Style = AnsiColor::Yellow.on_default();
-/// All is well.
+/// A sound archive or a live mount.
 pub const SOUND: Style = AnsiColor::Green.on_default();
-/// The heading of a table or of a part of the help.
+/// The heading of a table or of a section of the help.
 pub const HEADING: Style = Style::new().bold();
 
-/// Does as the last `--color` of a command line asks. This is not left to the parser, because
-/// colour is also wanted, or not, where it finds something wrong.
+/// Applies the last `--color` of a command line. The parser comes too late for this: its own errors
+/// have colours.
 pub fn choose(arguments: &[OsString]) {
-    asked(arguments).write_global();
+    choice(arguments).write_global();
 }
 
-fn asked(arguments: &[OsString]) -> ColorChoice {
+fn choice(arguments: &[OsString]) -> ColorChoice {
     let mut choice = ColorChoice::Auto;
     let mut options = arguments.iter().take_while(|argument| *argument != "--");
     while let Some(argument) = options.next() {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn the_last_color_before_two_hyphens_counts() {
-        let asked = |line: &str| asked(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let asked = |line: &str| choice(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert_eq!(asked("npzfs list a.npz"), ColorChoice::Auto);
         assert_eq!(asked("npzfs --color=never list"), ColorChoice::Never);
         assert_eq!(asked("npzfs list --color always a"), ColorChoice::Always);

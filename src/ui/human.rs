@@ -1,4 +1,7 @@
-//! Names and numbers for people to read, safe for a terminal and a log.
+//! Names, numbers and errors as text for people, safe for a terminal and a log.
+//!
+//! Names come from archives and paths, and may contain any bytes: escape sequences, line breaks,
+//! characters that reverse the direction of the text.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -7,21 +10,22 @@ use std::path::Path;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Shows bytes as text: UTF-8 as it is, but for control characters, backslashes and bytes that are
-/// no UTF-8, which become escapes.
+/// Displays bytes as UTF-8, with escapes for backslashes, for characters that are unsafe on a terminal
+/// and for bytes that are not UTF-8.
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
-/// The most bytes of a member's name that are shown.
+/// The most bytes of a member's name that messages contain.
 const NAME_SHOWN_MAX: usize = 200;
 
 impl<'a> Escaped<'a> {
-    /// The start of a member's name: the whole may be 64 KiB long, and six times that once escaped.
+    /// Displays the start of a member's name. The whole may be 64 KiB long, and six times that with
+    /// escapes.
     pub fn member(name: &'a [u8]) -> Self {
         Self(&name[..name.len().min(NAME_SHOWN_MAX)])
     }
 
-    /// Shows a path.
+    /// Displays a path.
     pub fn path(path: &'a Path) -> Self {
         Self(path.as_os_str().as_encoded_bytes())
     }
@@ -36,7 +40,9 @@ impl fmt::Display for Escaped<'_> {
                     '\n' => f.write_str("\\n")?,
                     '\t' => f.write_str("\\t")?,
                     '\r' => f.write_str("\\r")?,
-                    _ if is_harmful(character) => write!(f, "{}", character.escape_unicode())?,
+                    _ if is_terminal_unsafe(character) => {
+                        write!(f, "{}", character.escape_unicode())?
+                    }
                     _ => f.write_char(character)?,
                 }
             }
@@ -48,23 +54,23 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Whether a character would control a terminal, turn the direction of what follows, or hide.
-pub fn is_harmful(character: char) -> bool {
-    let turns_or_hides = matches!(
+/// Whether a character controls a terminal, changes the direction of the text, or is invisible.
+pub fn is_terminal_unsafe(character: char) -> bool {
+    let is_directional_or_invisible = matches!(
         character,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
-    turns_or_hides || character.is_control()
+    is_directional_or_invisible || character.is_control()
 }
 
-/// `text` in at most `width` characters of a terminal: if it is wider, what is in its middle is left
-/// out.
+/// Shortens `text` to at most `width` columns of a terminal: if it is wider, an ellipsis replaces its
+/// middle.
 pub fn shortened(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return Cow::Borrowed(text);
     }
     let room = width.saturating_sub(1);
-    // The end of a name often tells more than its start, so it gets the odd character.
+    // The end of a name often says more than its start, so it gets the odd column.
     let (mut start, mut used) = (0, 0);
     for (at, character) in text.char_indices() {
         used += character.width().unwrap_or(0);
@@ -81,7 +87,7 @@ pub fn shortened(text: &str, width: usize) -> Cow<'_, str> {
         if used > room {
             break;
         }
-        // An accent is not parted from its letter.
+        // An accent, of width 0, stays with its letter.
         if width > 0 {
             end = at;
         }
@@ -89,17 +95,16 @@ pub fn shortened(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…{}", &text[..start], &text[end..]))
 }
 
-/// Shows JSON, or a part of a string in it, so that it does a terminal no harm: what people are shown
-/// as escapes is escaped here, too, as JSON does it. What JSON itself forbids in strings it has
-/// escaped already.
+/// Displays JSON, or a part of a string in it, with JSON escapes for characters that are unsafe on a
+/// terminal. Characters that JSON forbids in strings are escaped already.
 #[derive(Debug, Clone, Copy)]
 pub struct TerminalSafeJson<'a>(pub &'a str);
 
 impl fmt::Display for TerminalSafeJson<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
-            // Only between strings, where lines end.
-            if character != '\n' && is_harmful(character) {
+            // A line break can only be between strings.
+            if character != '\n' && is_terminal_unsafe(character) {
                 for unit in character.encode_utf16(&mut [0; 2]) {
                     write!(f, "\\u{unit:04x}")?;
                 }
@@ -111,7 +116,7 @@ impl fmt::Display for TerminalSafeJson<'_> {
     }
 }
 
-/// Shows a length in bytes in the unit that suits it: `1.2 GB`.
+/// Displays a length in bytes with two or three digits and a unit: `1.2 GB`.
 #[derive(Debug, Clone, Copy)]
 pub struct Size(pub u64);
 
@@ -123,7 +128,7 @@ impl fmt::Display for Size {
         }
         let mut size = self.0 as f64 / 1000.0;
         let mut unit = 0;
-        // What would be rounded to 1000 belongs to the next unit.
+        // 999.5 would be rounded to 1000.
         while size >= 999.5 && unit + 1 < UNITS.len() {
             size /= 1000.0;
             unit += 1;
@@ -133,7 +138,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// Shows a path as a shell takes it: in quotes, where it needs any.
+/// Displays a path as a word of a shell, in quotes if it needs them.
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a>(pub &'a Path);
 
@@ -150,7 +155,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Formats an error without the `(os error N)` that the standard library appends.
+/// Formats an I/O error without the `(os error N)` that the standard library appends.
 pub fn error_text(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
@@ -204,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_turn_the_text_around_are_escaped() {
+    fn directional_characters_are_escaped() {
         assert_eq!(Escaped("\u{202e}x".as_bytes()).to_string(), "\\u{202e}x");
     }
 }

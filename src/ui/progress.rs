@@ -1,4 +1,4 @@
-//! How far a long piece of work is, with its rate and the time left, on a terminal.
+//! A progress bar with rate and remaining time, on a terminal.
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
@@ -7,17 +7,17 @@ use crate::ui::human::Escaped;
 const TEMPLATE: &str = "{percent:>3}% [{bar:24}] {decimal_bytes} of {decimal_total_bytes}, \
                         {decimal_bytes_per_sec}, {eta} left: {wide_msg}";
 
-/// A bar on standard error, which is gone when this is dropped. Where standard error is no
-/// terminal, there is none. All threads that do the work may move it.
+/// A progress bar on standard error, which is cleared when this is dropped. It is hidden where
+/// standard error is not a terminal. All threads of the work may advance it.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// A bar for work on `total_bytes` bytes of `what`, such as the name of a file.
+    /// Returns a bar for `total_bytes` bytes of `what`, such as the name of a file.
     pub fn new(total_bytes: u64, what: &[u8]) -> Self {
-        // Hidden by itself where standard error is no terminal.
+        // indicatif hides it where standard error is not a terminal.
         let bar = ProgressBar::new(total_bytes)
             .with_message(Escaped(what).to_string())
             .with_finish(ProgressFinish::AndClear);
@@ -27,19 +27,19 @@ impl Progress {
         Self { bar }
     }
 
-    /// No bar, whatever standard error is.
+    /// Returns a bar that is always hidden.
     pub fn hidden() -> Self {
         Self {
             bar: ProgressBar::hidden(),
         }
     }
 
-    /// Another `bytes` bytes are done.
+    /// Advances the bar by `bytes` bytes.
     pub fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
     }
 
-    /// Takes the bar away, as dropping it does.
+    /// Clears the bar, as dropping it does.
     pub fn finish(self) {}
 }
 
@@ -48,12 +48,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_is_one() {
+    fn the_template_is_valid() {
         assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
     }
 
     #[test]
-    fn all_threads_move_the_bar() {
+    fn all_threads_advance_the_bar() {
         let progress = Progress::new(1000, b"frame.npz");
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -273,7 +273,7 @@ fn options_that_only_whoever_mounts_can_keep_are_refused() {
     ] {
         let said = refused(&["mount", option, archive, "/dev/fd/5"], "5<> /dev/fuse");
         let message = format!(
-            "npzfs: /dev/fd/5: is mounted already: {named} can only be given by whoever mounts\n"
+            "npzfs: /dev/fd/5: is mounted already: {named} has to be given to the program that mounts\n"
         );
         assert_eq!((said.status, said.err), (Some(10), message), "{option}");
     }
