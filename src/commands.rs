@@ -4,17 +4,17 @@
 //! status. A command that goes on after an error, with its next archive, reports the error itself and
 //! returns the worst status.
 
-pub mod completions;
+mod completions;
 pub mod error;
-pub mod list;
-pub mod mount;
-pub mod mount_helper;
-pub mod mounts;
-pub mod repack;
-pub mod run;
+mod list;
+mod mount;
+mod mount_helper;
+mod mounts;
+mod repack;
+mod run;
 pub mod status;
-pub mod umount;
-pub mod verify;
+mod umount;
+mod verify;
 
 use crate::cli::Command;
 use crate::exit_status::ExitStatus;

@@ -1,18 +1,18 @@
 //! A mount from its start to its end: the mount point, the connection to the kernel, the session, the
 //! processes, and unmounting. It knows no command line.
 
-pub(crate) mod attach;
-pub(crate) mod auto_unmount;
-pub(crate) mod connection;
-pub(crate) mod daemon;
-pub(crate) mod error;
-pub(crate) mod fusermount;
-pub(crate) mod guard;
-pub(crate) mod holders;
-pub(crate) mod inherited_fd;
-pub(crate) mod kernel_options;
-pub(crate) mod lifecycle;
-pub(crate) mod mount_point;
-pub(crate) mod probe;
-pub(crate) mod session;
-pub(crate) mod unmount;
+pub mod attach;
+pub mod auto_unmount;
+pub mod connection;
+pub mod daemon;
+pub mod error;
+pub mod fusermount;
+pub mod guard;
+pub mod holders;
+pub mod inherited_fd;
+pub mod kernel_options;
+pub mod lifecycle;
+pub mod mount_point;
+pub mod probe;
+pub mod session;
+pub mod unmount;

@@ -6,7 +6,6 @@ use std::os::unix::fs::FileTypeExt;
 
 /// A kind of file other than a regular one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum FileKind {
     Directory,
     Fifo,

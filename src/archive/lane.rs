@@ -77,7 +77,7 @@ impl Lanes {
     }
 
     /// Returns the counts by name, without those that are zero.
-    pub fn to_json(&self) -> Map<String, Value> {
+    pub fn to_json(self) -> Map<String, Value> {
         [
             ("mapped", self.mapped),
             ("cloned", self.cloned),

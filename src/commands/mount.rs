@@ -3,7 +3,7 @@
 //! In the background the mount is served by a child process. The process that was called waits until
 //! the mount is live, so that a script can use the mount as soon as the command has returned.
 
-pub(crate) mod config;
+pub(super) mod config;
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -4,7 +4,7 @@
 //! several threads write members to their places at the same time. The result appears under its name
 //! only when it is complete.
 
-pub(crate) mod error;
+pub(super) mod error;
 mod input;
 mod job;
 mod layout;

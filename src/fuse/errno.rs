@@ -75,7 +75,7 @@ pub(super) fn of_member(archive: &Archive, ino: Ino, error: &MemberError) -> Err
 }
 
 /// Returns the error number for a failed read, and logs the reason; that an archive has changed is
-/// logged by [`invalidate`](super::invalidate).
+/// logged where it is found.
 pub(super) fn of_read(archive: &Archive, ino: Ino, error: &ReadError) -> Errno {
     if let ReadError::Io(error) = error {
         archive.log_once(ino, &error_text(error));

@@ -6,22 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Vfs;
-use super::inode::Inode;
 use super::subtree::{Subtree, SubtreeKind};
 use crate::archive::Archive;
 use crate::archive::lane::Lanes;
-use crate::tree::Ino;
-
-/// An archive that is open.
-#[derive(Debug)]
-pub struct OpenArchive {
-    /// The archive.
-    pub archive: Arc<Archive>,
-    /// Its root directory, by the inode number in the mount.
-    pub root: Ino,
-    /// Whether its file is in a folder, so that a file that replaces it will be found.
-    pub is_in_folder: bool,
-}
 
 impl Vfs {
     /// Returns whether the root is an archive.
@@ -64,15 +51,11 @@ impl Vfs {
     }
 
     /// Returns the archives that are open.
-    pub fn open_archives(&self) -> Vec<OpenArchive> {
+    fn open_archives(&self) -> Vec<Arc<Archive>> {
         let subtrees = self.subtrees.all();
         let subtrees = subtrees.iter().chain([&self.root]);
         let open = subtrees.filter_map(|subtree| match &subtree.kind {
-            SubtreeKind::Archive(archive) => Some(OpenArchive {
-                archive: archive.slot.if_open()?,
-                root: Inode::root_of(subtree.id).ino(),
-                is_in_folder: subtree.is_in_folder(),
-            }),
+            SubtreeKind::Archive(archive) => archive.slot.if_open(),
             SubtreeKind::Folder(_) | SubtreeKind::Sources(_) => None,
         });
         open.collect()
@@ -83,8 +66,7 @@ impl Vfs {
     pub fn len_and_inodes(&self) -> (u64, u64) {
         self.open_archives()
             .iter()
-            .fold((0, 0), |(len, inodes), open| {
-                let archive = &open.archive;
+            .fold((0, 0), |(len, inodes), archive| {
                 let file_len = if archive.is_nested() {
                     0
                 } else {
@@ -97,11 +79,11 @@ impl Vfs {
     /// Returns the state of the mount as a JSON object.
     pub fn status(&self) -> Map<String, Value> {
         let open = self.open_archives();
-        let is_stale = open.iter().any(|open| open.archive.is_stale());
+        let is_stale = open.iter().any(|archive| archive.is_stale());
         let inflated = self.archives.inflater.usage();
         let mut lanes = Lanes::default();
-        for open in &open {
-            lanes.add(&open.archive.lanes(self.passthrough_enabled()));
+        for archive in &open {
+            lanes.add(&archive.lanes(self.passthrough_enabled()));
         }
         let mut status = Map::new();
         status.insert("members".to_owned(), lanes.members().into());

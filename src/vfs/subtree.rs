@@ -83,18 +83,6 @@ impl Subtree {
         }
     }
 
-    /// Returns whether the subtree is an archive whose file is in a folder.
-    pub(super) fn is_in_folder(&self) -> bool {
-        match &self.kind {
-            SubtreeKind::Archive(archive) => match &archive.origin {
-                Origin::Pinned => false,
-                Origin::File(_) => true,
-                Origin::Member { outer, .. } => outer.is_in_folder(),
-            },
-            SubtreeKind::Folder(_) | SubtreeKind::Sources(_) => false,
-        }
-    }
-
     /// Returns whether this is the subtree `id`, or an archive inside it.
     pub(super) fn is_within(&self, id: u32) -> bool {
         self.id == id
