@@ -154,7 +154,11 @@ fn connect(
         Target::Private(mount_point) => mount_point,
         Target::Connected(device) => {
             let guard = None;
-            return Ok(Some(Connection { device, guard }));
+            return Ok(Some(Connection {
+                device,
+                guard,
+                is_locked: false,
+            }));
         }
     };
     Connection::mount(mount_point, options.auto_unmount, launch, attachment)

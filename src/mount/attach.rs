@@ -10,12 +10,15 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
+use log::debug;
 use nix::errno::Errno;
-use nix::unistd::{getgid, getuid};
+use nix::mount::MsFlags;
+use nix::unistd::{geteuid, getgid, getuid};
 
 use crate::mount::error::{FuseError, MountError};
 use crate::mount::fusermount;
 use crate::mount::kernel_options::{self, KernelOptions};
+use crate::mount::locked;
 use crate::sys::mountinfo::FS_TYPE;
 
 /// The source of a mount and its options.
@@ -29,13 +32,44 @@ pub struct Attachment<'a> {
     pub kernel: &'a KernelOptions,
 }
 
+/// A connection to the kernel, with which something is mounted.
+#[derive(Debug)]
+pub struct Attached {
+    /// The open `/dev/fuse`.
+    pub device: OwnedFd,
+    /// Whether the kernel lets no client open a file for writing: because the mount cannot be made
+    /// writable, or because only a user other than root may use it, who may not write by the modes.
+    pub is_locked: bool,
+}
+
 impl Attachment<'_> {
     /// Mounts at `mount_point`, an absolute path without symbolic links, and returns the connection
     /// to the kernel. No request has been read from it yet.
     ///
     /// # Errors
     /// [`MountError`]; then nothing is mounted.
-    pub fn attach(&self, mount_point: &Path) -> Result<OwnedFd, MountError> {
+    pub fn attach(&self, mount_point: &Path) -> Result<Attached, MountError> {
+        if geteuid().is_root()
+            && let Ok(device) = open_device()
+        {
+            let mount = |at: &Path, flags| self.by_kernel(&device, at, flags);
+            match locked::mount(mount_point, self.kernel.flags, mount) {
+                Ok(()) => {
+                    let device = device.into();
+                    let is_locked = true;
+                    return Ok(Attached { device, is_locked });
+                }
+                // If nothing can be mounted at all, the attempt below has the reason.
+                Err(error) => debug!("the mount cannot be locked read-only: {error}"),
+            }
+        }
+        self.attach_unlocked(mount_point).map(|device| Attached {
+            device,
+            is_locked: !geteuid().is_root() && !self.allow_other,
+        })
+    }
+
+    fn attach_unlocked(&self, mount_point: &Path) -> Result<OwnedFd, MountError> {
         let by_fusermount = || fusermount::mount(&self.fusermount_options(), mount_point);
         let device = match open_device() {
             Ok(device) => device,
@@ -48,14 +82,14 @@ impl Attachment<'_> {
             }
             Err(error) => return Err(FuseError::Device(error).into()),
         };
-        match self.by_kernel(&device, mount_point) {
+        match self.by_kernel(&device, mount_point, self.kernel.flags) {
             Ok(()) => Ok(device.into()),
             Err(Errno::EPERM) if !getuid().is_root() => by_fusermount(),
             Err(error) => Err(FuseError::Mount(error.into()).into()),
         }
     }
 
-    fn by_kernel(&self, device: &File, mount_point: &Path) -> nix::Result<()> {
+    fn by_kernel(&self, device: &File, mount_point: &Path, flags: MsFlags) -> nix::Result<()> {
         let mut data = OsString::from(format!(
             "fd={},rootmode=40000,user_id={},group_id={},default_permissions",
             device.as_raw_fd(),
@@ -67,7 +101,7 @@ impl Attachment<'_> {
             Some(self.source),
             mount_point,
             Some(FS_TYPE),
-            self.kernel.flags,
+            flags,
             Some(data.as_os_str()),
         )
     }

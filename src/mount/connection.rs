@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use crate::mount::attach::Attachment;
+use crate::mount::attach::{Attached, Attachment};
 use crate::mount::auto_unmount::{self, Watched};
 use crate::mount::daemon::Launch;
 use crate::mount::error::{self, MountError, system};
@@ -24,6 +24,8 @@ pub struct Connection {
     pub device: OwnedFd,
     /// This process's own mount; `None` where another program has mounted, and will unmount.
     pub guard: Option<MountGuard>,
+    /// Whether the kernel lets no client open a file for writing, not even after a remount.
+    pub is_locked: bool,
 }
 
 impl Connection {
@@ -49,10 +51,13 @@ impl Connection {
         let spare = File::open("/").and_then(|first| Ok([first, File::open("/")?]));
         let spare = spare.map_err(system("open a descriptor"))?;
         let mut guard = MountGuard::new(mount_point, watcher, spare);
-        let device = attachment.attach(&guard.mount_point.path)?;
+        let Attached { device, is_locked } = attachment.attach(&guard.mount_point.path)?;
         let place = Place::find(&guard.mount_point.path).map_err(error::session)?;
         guard.mounted(place.mount.device).map_err(error::session)?;
-        let guard = Some(guard);
-        Ok(Some(Self { device, guard }))
+        Ok(Some(Self {
+            device,
+            guard: Some(guard),
+            is_locked,
+        }))
     }
 }

@@ -3,18 +3,15 @@
 //! It ends with status 1 whatever went wrong, so only its message says what did.
 
 use std::ffi::OsStr;
-use std::io::{self, IoSliceMut, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-
+use crate::mount::descriptor;
 use crate::mount::error::{FuseError, MountError, MountPointError, UnmountError, system};
-use crate::sys::file;
 use crate::ui::human::Escaped;
 
 const FUSERMOUNT: &str = "fusermount3";
@@ -33,7 +30,7 @@ pub fn mount(options: &OsStr, mount_point: &Path) -> Result<OwnedFd, MountError>
         }
         Err(error) => return Err(cannot_run()(error)),
     };
-    let received = receive_descriptor(&socket);
+    let received = descriptor::receive(&socket);
     drop(socket);
     let mut message = Vec::new();
     if let Some(mut stderr) = child.stderr.take() {
@@ -62,27 +59,6 @@ fn spawn(options: &OsStr, mount_point: &Path, socket: OwnedFd) -> io::Result<Chi
         // A key at the terminal that interrupts npzfs must not interrupt a mount half done.
         .process_group(0)
         .spawn()
-}
-
-fn receive_descriptor(socket: &UnixStream) -> nix::Result<Option<OwnedFd>> {
-    let mut byte = [0];
-    let mut buffers = [IoSliceMut::new(&mut byte)];
-    let mut space = nix::cmsg_space!([RawFd; 1]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = loop {
-        match recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut space), flags) {
-            Err(Errno::EINTR) => {}
-            received => break received?,
-        }
-    };
-    for content in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(descriptors) = content
-            && let [descriptor] = descriptors[..]
-        {
-            return Ok(Some(file::own_received(descriptor)));
-        }
-    }
-    Ok(None)
 }
 
 fn mount_error(mount_point: &Path, reason: String) -> MountError {

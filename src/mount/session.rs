@@ -134,7 +134,7 @@ fn fuse_config(
     Ok(FuseConfig {
         ownership: config.ownership,
         passthrough_allowed: config.passthrough != Passthrough::Disabled,
-        may_be_writable: connection.guard.is_none(),
+        may_be_writable: !connection.is_locked,
         threads: config.threads,
         poll,
         prefetch_enabled,

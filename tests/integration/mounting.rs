@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::fixture::{Archive, Member, pattern};
-use crate::mounted::{Foreground, Mounted, Place, is_root, mounts_below, npzfs, run, wait_until};
+use crate::mounted::{
+    Foreground, Mounted, Place, available, is_root, mounts_below, npzfs, run, wait_until,
+};
 
 fn archive() -> Archive {
     Archive::stored([("x.npy", "some data"), ("d/y.npy", "more")])
@@ -62,6 +65,60 @@ fn a_mount_is_read_only_without_set_user_id_files_devices_and_programs() {
     assert!(
         !changed.contains("noexec") && changed.contains("noatime"),
         "{changed}"
+    );
+}
+
+#[test]
+fn a_mount_cannot_be_made_writable_not_even_by_root() {
+    if !available(is_root(), "root") {
+        return;
+    }
+    let mount = Mounted::new(&archive());
+    let bound = mount.place().join("bound");
+    fs::create_dir(&bound).unwrap();
+    let bind = run(Command::new("mount")
+        .args(["-o", "bind,ro"])
+        .args([&mount.at, &bound]));
+    assert_eq!((bind.status, bind.err.as_str()), (Some(0), ""));
+    let opened = [&mount.at, &bound].map(|at| {
+        // Without -i, mount(8) would ask npzfs.
+        let remount = run(Command::new("mount")
+            .args(["-i", "-o", "remount,rw"])
+            .arg(at));
+        let opened = OpenOptions::new().write(true).open(at.join("x.npy"));
+        (
+            remount.status,
+            opened.map(drop).map_err(|error| error.kind()),
+        )
+    });
+    assert_eq!(run(Command::new("umount").arg(&bound)).status, Some(0));
+    let refused = (Some(32), Err(ErrorKind::ReadOnlyFilesystem));
+    assert_eq!(opened, [refused.clone(), refused]);
+    // And that costs no request.
+    assert_eq!(mount.requests(&["open"]), 0);
+}
+
+#[test]
+fn a_mount_that_can_be_made_writable_lets_no_file_be_written() {
+    let place = Place::new();
+    let archive = archive().write(place.path(), "a.npz");
+    // Without user namespaces the kernel cannot be kept from it.
+    let script = r#"
+        echo 0 > /proc/sys/user/max_user_namespaces &&
+        "$0" mount -q "$1" "$2" && mount -i -o remount,rw "$2" && cat "$2/x.npy" &&
+        if ( : <> "$2/x.npy" ); then echo writable; fi; umount "$2""#;
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--map-root-user", "--mount", "sh", "-c", script]);
+    unshare.arg(npzfs().get_program()).arg(&archive);
+    let said = run(unshare.arg(place.join("mnt")));
+    if !available(!said.err.starts_with("unshare: "), "user namespaces") {
+        return;
+    }
+    assert_eq!((said.status, said.out.as_str()), (Some(0), "some data"));
+    assert!(
+        said.err.ends_with(": Read-only file system\n"),
+        "{}",
+        said.err
     );
 }
 
