@@ -93,7 +93,7 @@ fn a_mount_cannot_be_made_writable_not_even_by_root() {
     });
     assert_eq!(run(Command::new("umount").arg(&bound)).status, Some(0));
     let refused = (Some(32), Err(ErrorKind::ReadOnlyFilesystem));
-    assert_eq!(opened, [refused.clone(), refused]);
+    assert_eq!(opened, [refused, refused]);
     // And that costs no request.
     assert_eq!(mount.requests(&["open"]), 0);
 }
