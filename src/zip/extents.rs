@@ -126,14 +126,26 @@ fn is_same(one: &Member, other: &Member, names: &Names) -> bool {
     let values = |member: &Member| {
         let Extent { len, .. } = member.extent;
         let (method, flags, crc32) = (member.method.0, member.flags, member.crc32);
-        let sizes = (member.size, len, member.local_header_offset);
-        (method, flags, crc32, sizes, member.modified, member.stamp)
+        (
+            method,
+            flags,
+            crc32,
+            member.size,
+            len,
+            member.modified,
+            member.stamp,
+        )
     };
-    values(one) == values(other) && names.bytes(one.name) == names.bytes(other.name)
+    one.local_header_offset == other.local_header_offset
+        && values(one) == values(other)
+        && names.bytes(one.name) == names.bytes(other.name)
 }
 
 /// Removes the members with these numbers, which are in ascending order.
 fn remove(members: &mut Vec<Member>, numbers: &[u32]) {
+    if numbers.is_empty() {
+        return;
+    }
     let mut numbers = numbers.iter().peekable();
     let mut number = 0;
     members.retain(|_| {

@@ -30,8 +30,8 @@ impl fmt::Display for ArchiveQuirk {
             Self::Newline => f.write_str("a newline follows the archive"),
             Self::EntryCountWrapped { declared, actual } => write!(
                 f,
-                "the end record declares {declared} entries instead of {actual}: it counts modulo \
-                 65536, without ZIP64"
+                "the end record declares {declared} of {actual} entries: it counts modulo 65536, \
+                 without ZIP64"
             ),
         }
     }

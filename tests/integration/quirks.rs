@@ -302,8 +302,8 @@ fn a_count_of_entries_may_wrap_at_65_536() {
     let path = place.join("a.npz");
     fs::write(&path, wrapped(1)).unwrap();
     let said = npzfs_in(&place, &["verify", "a.npz"]);
-    let note = "note: a.npz: the end record declares 1 entries instead of 65537: it counts modulo \
-                65536, without ZIP64\n";
+    let note = "note: a.npz: the end record declares 1 of 65537 entries: it counts modulo 65536, \
+                without ZIP64\n";
     assert!(said.out.starts_with(note), "{}", said.out);
     let mount = Mounted::in_place(place, path, [""; 0]);
     assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 65_537);
