@@ -1,5 +1,7 @@
 //! The members of an archive: each central header, checked against its local header.
 
+use std::collections::HashMap;
+
 use super::budget::{self, Lease};
 use super::central_header::{self, CENTRAL_HEADER_LEN, CentralHeader};
 use super::dos_time::DosTimes;
@@ -49,6 +51,19 @@ impl Index {
                 member.problem.get_or_insert(Box::new(problem));
             }
         }
+    }
+
+    /// Returns of each member whether a later one has the same name: NumPy and a mount show only the
+    /// last.
+    pub fn repeated(&self) -> Vec<bool> {
+        let mut last = HashMap::with_capacity(self.members.len());
+        let mut repeated = vec![false; self.members.len()];
+        for (number, member) in self.members.iter().enumerate() {
+            if let Some(earlier) = last.insert(self.names.bytes(member.name), number) {
+                repeated[earlier] = true;
+            }
+        }
+        repeated
     }
 }
 

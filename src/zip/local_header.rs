@@ -21,7 +21,7 @@ pub(super) const HAS_DATA_DESCRIPTOR: u16 = 1 << 3;
 /// Encrypted, strongly encrypted, header masked (APPNOTE 4.4.4, bits 0, 6 and 13).
 pub(super) const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
 /// The name is UTF-8 (APPNOTE 4.4.4, bit 11).
-const UTF8: u16 = 1 << 11;
+pub(super) const UTF8: u16 = 1 << 11;
 
 /// A 32-bit size that is not known yet or does not fit.
 const SATURATED: u64 = u32::MAX as u64;

@@ -1,9 +1,10 @@
 //! One entry of the central directory.
 
 use super::error::MemberError;
+use super::local_header::UTF8;
 use super::method::Method;
 use super::names::Name;
-use super::quirk::MemberQuirks;
+use super::quirk::{MemberQuirk, MemberQuirks};
 use crate::extent::Extent;
 
 /// A member of an archive (APPNOTE 4.3.12): a file, or the entry of a directory.
@@ -40,6 +41,16 @@ pub struct Member {
 }
 
 impl Member {
+    /// Returns whether the name is UTF-8 by the archive's own account. Readers decode any other name as
+    /// code page 437.
+    pub fn has_utf8_name(&self) -> bool {
+        let has_unicode_path = self
+            .quirks
+            .iter()
+            .any(|quirk| quirk == MemberQuirk::UnicodePath);
+        self.flags & UTF8 != 0 || has_unicode_path
+    }
+
     /// Returns the offset of the data in the file; `None` where it is not known, because the local
     /// header is damaged.
     pub fn data_offset(&self) -> Option<u64> {

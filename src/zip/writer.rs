@@ -4,7 +4,7 @@
 use super::central_header::CENTRAL_HEADER;
 use super::eocd::{END_RECORD, ZIP64_END_RECORD, ZIP64_LOCATOR};
 use super::extra_field::{EXTENDED_TIMESTAMP, ZIP64};
-use super::local_header::{LOCAL_HEADER, LOCAL_HEADER_LEN};
+use super::local_header::{LOCAL_HEADER, LOCAL_HEADER_LEN, UTF8};
 use super::member::Stamp;
 use crate::extent::Extent;
 
@@ -16,14 +16,13 @@ const ALIGNMENT_LEN: u64 = 6;
 /// The largest alignment that fits into the field, as a number and as zeros.
 const FIELD_ALIGNMENT_MAX: u64 = 1 << 15;
 
-/// Flag of a UTF-8 name (APPNOTE 4.4.4, bit 11).
-const UTF8: u16 = 1 << 11;
 /// The versions of the format that a reader needs: for directories, and for ZIP64 (APPNOTE 4.4.3.2).
 const PLAIN_VERSION: u16 = 20;
 const ZIP64_VERSION: u16 = 45;
 /// External attributes are Unix modes (APPNOTE 4.4.2).
 const MADE_ON_UNIX: u16 = 3 << 8;
 const FILE_ATTRIBUTES: u32 = 0o100_644 << 16;
+const SYMLINK_ATTRIBUTES: u32 = 0o120_777 << 16;
 /// The mode, and the flag that MS-DOS has for directories.
 const DIRECTORY_ATTRIBUTES: u32 = 0o040_755 << 16 | 0x10;
 
@@ -39,6 +38,10 @@ pub struct Record {
     pub stamp: Stamp,
     /// Time of last modification in seconds since 1970 (UTC), for an extended timestamp.
     pub timestamp: Option<i32>,
+    /// Whether the name is flagged as UTF-8. Without the flag, readers may decode it as code page 437.
+    pub is_utf8: bool,
+    /// Whether the data is the target of a symbolic link.
+    pub is_symlink: bool,
     /// Offset of its local header in the archive.
     offset: u64,
     /// The alignment and the length of the extra field for it, in bytes; 0 where there is none.
@@ -47,13 +50,16 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns a record at offset 0; [`place`](Self::place) moves it.
+    /// Returns a record at offset 0, with the UTF-8 flag if the name needs it;
+    /// [`place`](Self::place) moves it.
     pub fn new(name: Vec<u8>, size: u64, stamp: Stamp, timestamp: Option<i32>) -> Self {
         Self {
+            is_utf8: !name.is_ascii() && std::str::from_utf8(&name).is_ok(),
             name,
             size,
             stamp,
             timestamp,
+            is_symlink: false,
             offset: 0,
             alignment: 0,
             padding_len: 0,
@@ -148,10 +154,10 @@ impl Record {
         self.push_common(bytes, crc32, extra.len());
         let comment_len_disk_and_internal_attributes = [0; 6];
         bytes.extend(comment_len_disk_and_internal_attributes);
-        let attributes = if self.name.ends_with(b"/") {
-            DIRECTORY_ATTRIBUTES
-        } else {
-            FILE_ATTRIBUTES
+        let attributes = match (self.name.ends_with(b"/"), self.is_symlink) {
+            (true, _) => DIRECTORY_ATTRIBUTES,
+            (false, true) => SYMLINK_ATTRIBUTES,
+            (false, false) => FILE_ATTRIBUTES,
         };
         bytes.extend(attributes.to_le_bytes());
         bytes.extend(offset.to_le_bytes());
@@ -161,8 +167,7 @@ impl Record {
 
     /// Appends the fields that both headers have, from the flags to the length of the extra fields.
     fn push_common(&self, bytes: &mut Vec<u8>, crc32: u32, extra_len: usize) {
-        let is_text = !self.name.is_ascii() && std::str::from_utf8(&self.name).is_ok();
-        let flags = if is_text { UTF8 } else { 0 };
+        let flags = if self.is_utf8 { UTF8 } else { 0 };
         let stored = 0u16;
         for field in [flags, stored, self.stamp.time, self.stamp.date] {
             bytes.extend(field.to_le_bytes());

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import re
 import subprocess
 import zipfile
 
@@ -100,6 +101,33 @@ def test_of_repeated_names_the_last_is_kept(repack, tmp_path):
                 np.lib.format.write_array(member, array)
 
     assert_alike(repack(tmp_path / "given.npz"), {"x": ARRAYS["dates"]})
+
+
+def test_keys_are_kept_whatever_they_are(repack, tmp_path):
+    keys = [
+        "/model/kernel",
+        "model/kernel",
+        "../x",
+        "x",
+        "./x",
+        "a//b",
+        "C:\\x",
+        "größe",
+        "k" * 300,
+    ]
+    arrays = {key: np.arange(number) for number, key in enumerate(keys)}
+    np.savez(tmp_path / "given.npz", **arrays)
+    assert_alike(repack(tmp_path / "given.npz"), arrays)
+
+    # Python decodes names without the flag of UTF-8 as code page 437.
+    given = (tmp_path / "given.npz").read_bytes()
+    flag = re.compile(rb"(PK\x03\x04..|PK\x01\x02....)\x00\x08", re.DOTALL)
+    given, count = flag.subn(rb"\1\0\0", given)
+    assert count == 2
+    (tmp_path / "given.npz").write_bytes(given)
+    mojibake = "größe".encode().decode("cp437")
+    arrays = {mojibake if key == "größe" else key: array for key, array in arrays.items()}
+    assert_alike(repack(tmp_path / "given.npz"), arrays)
 
 
 def test_times_and_order_are_kept(repack, tmp_path):

@@ -336,7 +336,7 @@ fn an_archive_over_4_gib_whose_offsets_wrapped_is_refused_as_that() {
 }
 
 /// A Unicode Path field (APPNOTE 4.6.9) that replaces `replaced`.
-fn unicode_path(replaced: &[u8], name: &str) -> Vec<u8> {
+pub fn unicode_path(replaced: &[u8], name: &str) -> Vec<u8> {
     let mut field = vec![0x75, 0x70, name.len() as u8 + 5, 0, 1];
     field.extend(crc32(replaced).to_le_bytes());
     field.extend(name.bytes());

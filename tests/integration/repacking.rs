@@ -21,6 +21,7 @@ use crate::mounted::{
     Mounted, Place, Said, available, installed, is_root, is_running, npzfs, run, send_signal,
     wait_until,
 };
+use crate::quirks::unicode_path;
 
 fn repack(options: &[&str], input: &Path, output: &Path) -> Said {
     run(npzfs().arg("repack").args(options).arg(input).arg(output))
@@ -100,38 +101,143 @@ fn arrays() -> Archive {
     ])
 }
 
+/// Names that a mount changes or hides, and pairs that it would show under one name.
+fn odd_names() -> [&'static [u8]; 14] {
+    [
+        b"/model/kernel.npy",
+        b"model/kernel.npy",
+        b"../x.npy",
+        b"x.npy",
+        b"a//b/./c.npy",
+        b"gr\x94\xe1e.npy",
+        "größe.npy".as_bytes(),
+        br"C:\x.npy",
+        b"a\0b.npy",
+        b"",
+        b"e/",
+        b"./e/",
+        b"..",
+        b".npy",
+    ]
+}
+
 #[test]
-fn the_result_holds_what_a_mount_of_the_input_shows() {
-    let input = Archive::of([
-        Member::stored("x.npy", pattern(100, 1)),
-        Member::stored("e/", b""),
-        Member::stored("./e/", b""),
-        Member::stored("e/", b""),
-        Member::stored("a/b.npy", pattern(5000, 2)),
-        Member::stored("../x.npy", pattern(7, 3)),
-        Member::stored("x.npy", pattern(200, 4)),
-        Member::stored(b"gr\x94\xe1e", pattern(9, 5)),
-        Member::stored("a/c/", b""),
-        Member::stored("", b"hidden"),
-        Member::stored("long".repeat(100), b"long"),
-    ]);
-    let of_input = Mounted::new(&input);
+fn an_archive_keeps_the_names_of_its_members_byte_for_byte() {
+    let long = [vec![b'k'; 60_000], b".npy".to_vec()].concat();
+    let names = odd_names().into_iter().chain([&long[..]]);
+    let mut members: Vec<_> = (0..)
+        .zip(names)
+        .map(|(seed, name)| Member::stored(name, pattern(10 * seed, seed as u32)))
+        .collect();
+    // The flag decides under which key Python finds the same bytes.
+    let flagged = Member::stored("größe 2.npy", "flagged").with(|member| member.flags = 1 << 11);
+    members.push(flagged);
+    let place = Place::new();
+    let input = Archive::of(members).write(place.path(), "in.npz");
+    let output = place.join("out.npz");
+    for options in [&["--verify"][..], &["--no-align", "-f"]] {
+        let said = repack(options, &input, &output);
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        let contents = |path: &Path| {
+            let bytes = fs::read(path).unwrap();
+            let index = index(&bytes[..], bytes.len() as u64, 0).unwrap();
+            let contents = index.members.iter().map(|member| {
+                let Extent { start, len } = member.extent;
+                let data = bytes[start as usize..][..len as usize].to_vec();
+                (index.names.bytes(member.name).to_vec(), member.flags, data)
+            });
+            contents.collect::<Vec<_>>()
+        };
+        assert_eq!(contents(&output), contents(&input));
+    }
+}
+
+#[test]
+fn the_name_of_a_unicode_path_field_is_kept_and_flagged() {
+    let member = Member::stored(b"gr\x94\xe1e.npy", "data").with(|member| {
+        member.extra = unicode_path(b"gr\x94\xe1e.npy", "größe.npy");
+    });
+    let place = Place::new();
+    let input = Archive::of([member]).write(place.path(), "in.npz");
+    let output = place.join("out.npz");
+    assert_eq!(names(&repacked(&[], &input, &output)), ["größe.npy"]);
+    let bytes = fs::read(&output).unwrap();
+    let index = index(&bytes[..], bytes.len() as u64, 0).unwrap();
+    assert_eq!(index.members[0].flags, 1 << 11);
+    assert_eq!(index.members[0].quirks.iter().count(), 0);
+}
+
+#[test]
+fn a_mount_of_the_result_shows_what_one_of_the_input_shows() {
+    let names = odd_names().into_iter().chain([b"x.npy", &[b'k'; 300][..]]);
+    let members = (0..).zip(names);
+    let of_input = Mounted::new(&Archive::stored(
+        members.map(|(seed, name)| (name, pattern(100, seed))),
+    ));
     let place = Place::new();
     let output = place.join("out.npz");
-    let said = repack(&[], &of_input.archive, &output);
-    assert_eq!(said.status, Some(0));
-    assert!(
-        said.err
-            .contains("npzfs: member 'x.npy' is hidden: it comes again later")
-    );
-    // The earlier of two equal names is not there, and does not claim the name.
-    let long = &"long".repeat(100)[..255];
-    assert_eq!(
-        names(&packed(&output)),
-        ["e/", "a/b.npy", "x.npy", "x (1).npy", "größe", "a/c/", long]
-    );
+    assert_eq!(repack(&[], &of_input.archive, &output).status, Some(0));
     let of_output = Mounted::in_place(place, output, [""; 0]);
     assert_eq!(files_below(&of_output.at), files_below(&of_input.at));
+}
+
+#[test]
+fn of_members_with_the_same_name_the_last_is_kept() {
+    let damaged = Member::stored("x.npy", "old").with(|member| member.local.crc32 = Some(1));
+    let archive = Archive::of([
+        damaged,
+        Member::stored("e/", ""),
+        Member::stored("y.npy", "y"),
+        Member::stored("e/", ""),
+        Member::stored("x.npy", "new"),
+        Member::stored("./x.npy", "another"),
+    ]);
+    let place = Place::new();
+    let input = archive.write(place.path(), "in.npz");
+    let output = place.join("out.npz");
+    let said = repack(&["--quiet"], &input, &output);
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let said = repack(&["--force"], &input, &output);
+    assert_eq!(
+        said.err,
+        format!(
+            "npzfs: {}: 2 members left out: a later one has the same name\n",
+            input.display()
+        )
+    );
+    let packed = packed(&output);
+    assert_eq!(names(&packed), ["y.npy", "e/", "x.npy", "./x.npy"]);
+    assert_eq!(packed[2].data, b"new");
+}
+
+#[test]
+fn symbolic_links_and_directories_stay_what_they_are() {
+    let archive = Archive::of([
+        Member::stored("x.npy", "data"),
+        Member::symlink("y.npy", "x.npy"),
+        Member::stored("e/", ""),
+        Member::stored("d/", "data of a directory"),
+        // Nothing of it is needed.
+        Member::stored("damaged/", "").with(|member| member.local.crc32 = Some(1)),
+    ]);
+    let place = Place::new();
+    let input = archive.write(place.path(), "in.npz");
+    let output = place.join("out.npz");
+    repacked(&["--verify"], &input, &output);
+    let bytes = fs::read(&output).unwrap();
+    let index = index(&bytes[..], bytes.len() as u64, 0).unwrap();
+    let found = index.members.iter().map(|member| {
+        let name = index.names.bytes(member.name);
+        (name, member.is_symlink, member.size)
+    });
+    let expected: [(&[u8], _, _); 5] = [
+        (b"x.npy", false, 4),
+        (b"y.npy", true, 5),
+        (b"e/", false, 0),
+        (b"d/", false, 19),
+        (b"damaged/", false, 0),
+    ];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
 }
 
 #[test]

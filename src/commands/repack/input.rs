@@ -1,6 +1,8 @@
-//! The input of a repack: the members of an archive as a mount shows them, or the files of a directory.
+//! The input of a repack: the members of an archive, or the files of a directory.
+//!
+//! Members keep their names byte for byte, even where no file could have them: a name is the key under
+//! which a program finds an array. A directory has only names that files can have.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -9,6 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use log::warn;
+
 use super::error::RepackError;
 use crate::archive::error::OpenErrorKind;
 use crate::archive::file::IndexedFile;
@@ -16,15 +20,15 @@ use crate::archive::file_kind::FileKind;
 use crate::commands::error::Error;
 use crate::extent::Extent;
 use crate::sys;
-use crate::tree::{Ino, Times, Tree};
-use crate::zip::{ArchiveError, Decoder, Method, Record, Stamp};
+use crate::ui::human::Escaped;
+use crate::zip::{Decoder, Index, Member, Method, Record, Stamp};
 
 /// A file or a directory to be packed.
 pub(super) struct Item {
     /// Its headers in the result.
     pub(super) record: Record,
-    /// Its inode in a mount of the input; the root if the input is a directory.
-    ino: Ino,
+    /// The number of the member that has the contents.
+    member: Option<u32>,
 }
 
 /// The source of items.
@@ -41,7 +45,7 @@ pub(super) struct Archive {
     file: Arc<File>,
     /// The state of the file before it was indexed.
     pub(super) metadata: Metadata,
-    tree: Tree,
+    index: Index,
 }
 
 /// The contents of an item.
@@ -60,21 +64,20 @@ impl Input {
     /// Opens `given` and returns its items in the order in which they are packed.
     ///
     /// # Errors
-    /// [`Error::Open`], also for a member that cannot be read; [`RepackError::NoFile`] or [`RepackError::LongName`] for a file that an archive cannot hold.
+    /// [`Error::Open`], also for a member that cannot be read; [`RepackError::NoFile`] or
+    /// [`RepackError::LongName`] for a file that an archive cannot hold.
     pub(super) fn open(given: &Path) -> Result<(Self, Vec<Item>), Error> {
         if fs::metadata(given).is_ok_and(|metadata| metadata.is_dir()) {
             return Ok((Self::Directory(given.to_owned()), files_below(given)?));
         }
         let archive = IndexedFile::open(given)?;
         let given = given.to_owned();
-        let tree = Tree::new(archive.index, Times::from(&archive.metadata))
-            .map_err(|_| OpenErrorKind::Archive(ArchiveError::TooLarge).of(&given))?;
-        let items = shown_members(&given, &tree)?;
+        let items = members(&given, &archive.index)?;
         let archive = Archive {
             given,
             file: Arc::new(archive.file),
             metadata: archive.metadata,
-            tree,
+            index: archive.index,
         };
         Ok((Self::Archive(Box::new(archive)), items))
     }
@@ -85,7 +88,7 @@ impl Input {
     /// Those of opening a file, and of [`Decoder::new`].
     pub(super) fn contents(&self, item: &Item) -> io::Result<Contents<'_>> {
         match self {
-            Self::Archive(archive) => match archive.tree.member(item.ino) {
+            Self::Archive(archive) => match archive.member(item) {
                 Some(member) => {
                     let stored = (Arc::clone(&archive.file), member.extent);
                     Ok(Contents {
@@ -117,15 +120,11 @@ impl Input {
     /// The error for an item whose contents cannot be read.
     pub(super) fn unreadable(&self, item: &Item, error: io::Error) -> RepackError {
         match self {
-            Self::Archive(archive) => {
-                let tree = &archive.tree;
-                let name = tree.member(item.ino).map(|member| tree.name_of(member));
-                RepackError::Contents {
-                    archive: archive.given.clone(),
-                    member: name.unwrap_or_default().to_vec(),
-                    error,
-                }
-            }
+            Self::Archive(archive) => RepackError::Contents {
+                archive: archive.given.clone(),
+                member: item.record.name.clone(),
+                error,
+            },
             Self::Directory(given) => RepackError::Read {
                 path: path_of(given, item),
                 error,
@@ -159,6 +158,12 @@ impl Input {
     }
 }
 
+impl Archive {
+    fn member(&self, item: &Item) -> Option<&Member> {
+        Some(&self.index.members[item.member? as usize])
+    }
+}
+
 impl Contents<'_> {
     fn nothing() -> Self {
         Self {
@@ -186,32 +191,41 @@ fn has_changed(before: &Metadata, now: &Metadata) -> bool {
     state(before) != state(now)
 }
 
-/// The members that a mount of the archive shows, under the names that it gives them.
-fn shown_members(archive: &Path, tree: &Tree) -> Result<Vec<Item>, Error> {
+/// The members of an archive, but for those that a later one of the same name hides.
+fn members(archive: &Path, index: &Index) -> Result<Vec<Item>, Error> {
     let mut items = Vec::new();
-    let mut directories = HashSet::new();
-    for (member, ino) in tree.members() {
-        let Some((ino, name)) = ino.and_then(|ino| Some((ino, tree.path(ino)?))) else {
-            continue;
-        };
-        let is_directory = name.ends_with('/');
-        if is_directory && !directories.insert(ino.0) {
+    let mut hidden = 0u64;
+    let members = index.members.iter().zip(index.repeated());
+    for ((member, is_repeated), number) in members.zip(0..) {
+        let name = index.names.bytes(member.name);
+        if is_repeated {
+            hidden += 1;
             continue;
         }
-        if let Some(problem) = member.problem.as_deref()
-            && !is_directory
-        {
+        // An entry for a directory has nothing that could not be read.
+        let has_contents = member.size > 0 || !name.ends_with(b"/");
+        if let Some(problem) = member.problem.as_deref().filter(|_| has_contents) {
             let error = OpenErrorKind::Unreadable {
-                member: tree.name_of(member).to_vec(),
+                member: name.to_vec(),
                 error: problem.clone(),
                 strict: true,
             };
             return Err(error.of(archive).into());
         }
-        let size = if is_directory { 0 } else { member.size };
         let timestamp = i32::try_from(member.modified).ok();
         let timestamp = timestamp.filter(|_| member.stamp.is_extended);
-        items.push(item(name.into_bytes(), size, member.stamp, timestamp, ino)?);
+        let mut record = Record::new(name.to_vec(), member.size, member.stamp, timestamp);
+        record.is_utf8 = member.has_utf8_name();
+        record.is_symlink = member.is_symlink;
+        items.push(Item {
+            record,
+            member: has_contents.then_some(number),
+        });
+    }
+    if hidden > 0 {
+        let plural = if hidden == 1 { "" } else { "s" };
+        let archive = Escaped::path(archive);
+        warn!("{archive}: {hidden} member{plural} left out: a later one has the same name");
     }
     Ok(items)
 }
@@ -260,25 +274,17 @@ fn files_below(root: &Path) -> Result<Vec<Item>, Error> {
     Ok(items)
 }
 
-fn item_of(name: Vec<u8>, metadata: &Metadata) -> Result<Item, Error> {
+fn item_of(name: Vec<u8>, metadata: &Metadata) -> Result<Item, RepackError> {
+    if name.len() > usize::from(u16::MAX) {
+        return Err(RepackError::LongName { name });
+    }
     let size = if metadata.is_dir() { 0 } else { metadata.len() };
     let modified = metadata.mtime();
     let timestamp = i32::try_from(modified).ok();
-    item(name, size, stamp_of(modified), timestamp, Ino::ROOT)
-}
-
-fn item(
-    name: Vec<u8>,
-    size: u64,
-    stamp: Stamp,
-    timestamp: Option<i32>,
-    ino: Ino,
-) -> Result<Item, Error> {
-    if name.len() > usize::from(u16::MAX) {
-        return Err(RepackError::LongName { name }.into());
-    }
-    let record = Record::new(name, size, stamp, timestamp);
-    Ok(Item { record, ino })
+    Ok(Item {
+        record: Record::new(name, size, stamp_of(modified), timestamp),
+        member: None,
+    })
 }
 
 fn path_of(root: &Path, item: &Item) -> PathBuf {

@@ -1,6 +1,5 @@
 //! All findings of one archive, in the order of its members.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -80,12 +79,8 @@ impl Report {
 
 /// The members that a later one of the same name hides, both from NumPy and in a mount.
 fn repeated(index: &Index) -> impl Iterator<Item = (u32, Note)> {
-    let name = |number: u32| index.names.bytes(index.members[number as usize].name);
-    let mut last = HashMap::with_capacity(index.members.len());
-    let hidden: Vec<u32> = (0..index.members.len() as u32)
-        .filter_map(|number| last.insert(name(number), number))
-        .collect();
-    hidden.into_iter().map(|number| (number, Note::Repeated))
+    let members = (0..).zip(index.repeated());
+    members.filter_map(|(number, is_repeated)| is_repeated.then_some((number, Note::Repeated)))
 }
 
 /// The deviations of members from the format.
