@@ -194,8 +194,10 @@ fn check_against_zip(bytes: &[u8], index: &Index) {
     let Ok(mut theirs) = ZipArchive::new(Cursor::new(bytes)) else {
         return;
     };
-    // Where it rejects the last end record it falls back to an earlier one.
-    let from_directory = &bytes[theirs.central_directory_start() as usize..];
+    // Where it rejects the last end record it falls back to an earlier one, and it may read that of
+    // an empty archive in the comment.
+    let start = theirs.central_directory_start().min(index.members_end);
+    let from_directory = &bytes[start as usize..];
     let ends = from_directory.windows(4).filter(|&it| it == END_RECORD);
     // Of members with the same name it has only the last, and it prefers the name in a Unicode path
     // field.
