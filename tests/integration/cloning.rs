@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fixture::{Archive, Member, pattern};
-use crate::image::{FileSystem, Image};
+use crate::loop_image::{FileSystem, Image};
 use crate::mounted::{Mounted, Place, Said, is_dead, npzfs, run, send_signal, wait_until};
 use crate::users::Home;
 

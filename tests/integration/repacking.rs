@@ -16,7 +16,7 @@ use npzfs::zip::Method;
 use npzfs::zip::index;
 
 use crate::fixture::{Archive, Member, npy, pattern};
-use crate::image::{FileSystem, Image};
+use crate::loop_image::{FileSystem, Image};
 use crate::mounted::{
     Mounted, Place, Said, available, installed, is_root, is_running, npzfs, run, send_signal,
     wait_until,

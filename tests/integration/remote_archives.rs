@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, Member, pattern};
-use crate::image::{FileSystem, Image};
+use crate::loop_image::{FileSystem, Image};
 use crate::mounted::{
     Mounted, Place, installed, is_dead, map, mounts_below, pin, run, send_signal, wait_until,
 };
