@@ -20,9 +20,9 @@ RELEASE = target/release/npzfs
 # The same program for this machine, where RELEASE is for another one.
 HERE = $(RELEASE)
 VENV = target/venv
-BENCH_VENV = target/bench-venv
+BENCH_VENV = target/comparison-venv
 REQUIREMENTS = tests/clients/requirements.txt
-BENCH_REQUIREMENTS = bench/requirements.txt
+BENCH_REQUIREMENTS = comparison/requirements.txt
 WHEEL_VENV = target/wheel-venv
 WHEEL_REQUIREMENTS = packaging/python/requirements.txt
 
@@ -64,7 +64,7 @@ bench: build
 	tests/setup.sh bench
 	$(MAKE) $(BENCH_VENV)/done
 	$(CARGO) bench --locked --bench bench --no-run
-	NPZFS=$(CURDIR)/$(RELEASE) $(BENCH_VENV)/bin/python -m bench
+	NPZFS=$(CURDIR)/$(RELEASE) $(BENCH_VENV)/bin/python -m comparison
 
 # What npzfs itself costs, also beside the crate zip. QUICK=1 for a short run.
 bench-rust:
@@ -72,9 +72,9 @@ bench-rust:
 
 # The benchmark is not run, but it can be, and its report can be written.
 bench-check:
-	python3 -m compileall -q bench
+	python3 -m compileall -q comparison
 	mkdir -p target/bench-check
-	python3 -m bench.report bench/results.json target/bench-check/benchmarks.md
+	python3 -m comparison.report comparison/results.json target/bench-check/benchmarks.md
 
 # FUZZ_RUNS=N for another number of executions. What is found goes to fuzz/target/corpus.
 fuzz:

@@ -1,4 +1,4 @@
-"""Panel 3: many small arrays, each loaded by itself."""
+"""Panel 3: many small arrays, each loaded separately."""
 
 import functools
 import os
@@ -23,8 +23,8 @@ TITLE = "Many small arrays"
 ABOUT = (
     "Arrays of 100x100 numbers, and `np.load` of each: from a native directory, from an "
     "`NpzFile` and from mounts of the archive; the same arrays by `mmnpz`, and from Parquet "
-    "files that hold 50 each. *Listed* means that the directory was listed first, by `os.listdir`, "
-    "and *each looked at* that there was a `stat` of each file besides; that is not in the time."
+    "files of 50 arrays each. *Listed*: the directory was listed first, by `os.listdir`; *each "
+    "stat'ed*: it was listed and each file was passed to `stat` first. The time excludes this."
 )
 
 SHAPE = (100, 100)
@@ -37,7 +37,7 @@ def name_of(number: int) -> str:
 
 
 def make(directory: Path, count: int) -> None:
-    """The same arrays as a directory, an archive, and Parquet files."""
+    """Write the same arrays as a directory, an archive and Parquet files."""
     arrays = np.random.default_rng(1).random((count, *SHAPE))
     for kind in ("npy", "parquet"):
         (directory / kind).mkdir()
@@ -70,7 +70,7 @@ def load_mmnpz(path: Path, order: Sequence[int]) -> None:
 
 
 def load_parquet(path: Path, order: Sequence[int]) -> None:
-    """Batch by batch, as they were written; a batch in memory serves all of its arrays."""
+    """Load batch by batch, as written; one read loads all arrays of a batch."""
     for batch in sorted({number // BATCH for number in order}):
         table = pq.read_table(path / f"{batch:05}.parquet")
         column = table.column("array").combine_chunks()
@@ -91,45 +91,45 @@ def seconds(load: Callable[[Path, Sequence[int]], None], path: Path, order: Sequ
     return time.perf_counter() - start
 
 
-def look_at_all(path: Path) -> None:
+def stat_all(path: Path) -> None:
     with os.scandir(path) as entries:
         for entry in entries:
             entry.stat()
 
 
-FIRST: dict[str, Callable[[Path], object]] = {
+PREPARATIONS: dict[str, Callable[[Path], object]] = {
     cases.LISTED: os.listdir,
-    cases.LOOKED_AT: look_at_all,
+    cases.STATTED: stat_all,
 }
 
 
 def measure(panel: Panel, scale: Scale, directory: Path) -> None:
-    """Load all arrays in each way, and count the system calls that this takes."""
+    """Load all arrays with each contender, and count the system calls that this takes."""
     child.run(MAKING_TIMEOUT_S, make, directory, scale.small_arrays)
     archive = directory / "a.npz"
     cache.fill(archive)
     in_order = list(range(scale.small_arrays))
     shuffled = random.Random(1).sample(in_order, len(in_order))
 
-    def note(case: str, state: str, contender: str, load: Callable, path: Path) -> None:
+    def record(case: str, state: str, contender: str, load: Callable, path: Path) -> None:
         order = shuffled if case == cases.SHUFFLED else in_order
         sample = child.run(scale.timeout_s, seconds, load, path, order)
         panel.add(case, state, contender, cases.TIME, "s", sample)
 
     def from_file(case: str, contender: str) -> None:
         load, file = LOADERS[contender]
-        note(case, cases.CACHED, contender, load, directory / file)
+        record(case, cases.CACHED, contender, load, directory / file)
 
     def from_mount(case: str, contender: str) -> None:
         with filesystems.mounted(contender, archive, timeout_s=scale.timeout_s) as mount:
-            if case in FIRST:
-                child.run(scale.timeout_s, FIRST[case], mount.path)
+            if case in PREPARATIONS:
+                child.run(scale.timeout_s, PREPARATIONS[case], mount.path)
             for state in (cases.MOUNT_COLD, cases.WARM):
-                before = Cost(contender, mount)
-                note(case, state, contender, load_files, mount.path)
-                before.note(panel, case, state)
+                before = Usage(contender, mount)
+                record(case, state, contender, load_files, mount.path)
+                before.record_since(panel, case, state)
 
-    for case in (cases.IN_ORDER, cases.LISTED, cases.LOOKED_AT, cases.SHUFFLED):
+    for case in (cases.ARCHIVE_ORDER, cases.LISTED, cases.STATTED, cases.SHUFFLED):
         contenders = {name: functools.partial(from_file, case, name) for name in LOADERS}
         for name in filesystems.NAMES:
             contenders[name] = functools.partial(from_mount, case, name)
@@ -137,21 +137,21 @@ def measure(panel: Panel, scale: Scale, directory: Path) -> None:
     count_system_calls(panel, scale, directory)
 
 
-class Cost:
-    """What a server has spent, and what npzfs was asked for, up to a moment."""
+class Usage:
+    """The processor time of a server, and the request counters of npzfs, at one moment."""
 
     def __init__(self, contender: str, mount: Mount) -> None:
         self.contender, self.mount = contender, mount
         self.cpu_seconds = mount.cpu_seconds()
         self.stats = mount.stats() if contender == cases.NPZFS else None
 
-    def note(self, panel: Panel, case: str, state: str) -> float:
-        """Note what has come to it since; returns the processor time, in seconds."""
-        now = Cost(self.contender, self.mount)
+    def record_since(self, panel: Panel, case: str, state: str) -> float:
+        """Record what was used since then; returns the processor time, in seconds."""
+        now = Usage(self.contender, self.mount)
         spent = now.cpu_seconds - self.cpu_seconds
         panel.add(case, state, self.contender, cases.CPU, "s", spent)
         if self.stats is not None and now.stats is not None:
-            counts = filesystems.requests(self.stats, now.stats)
+            counts = filesystems.requests_between(self.stats, now.stats)
             ioctls = counts.pop("ioctl", 0)
             panel.add(case, state, self.contender, cases.IOCTLS, "", ioctls)
             panel.add(case, state, self.contender, cases.REQUESTS, "", sum(counts.values()))
@@ -159,21 +159,21 @@ class Cost:
 
 
 def count_system_calls(panel: Panel, scale: Scale, directory: Path) -> None:
-    """Count those of a whole program, less those of the same program that loads nothing."""
+    """Count those of a whole program, minus those of the same program when it loads nothing."""
     count = min(scale.small_arrays, 1000)
 
-    def note(contender: str, loader: str, path: Path) -> None:
+    def record(contender: str, loader: str, path: Path) -> None:
         calls = system_calls(scale, loader, path, count) - system_calls(scale, loader, path, 0)
-        panel.add("a program", cases.CACHED, contender, cases.CALLS, "", calls / count)
+        panel.add("a program", cases.CACHED, contender, cases.SYSTEM_CALLS, "", calls / count)
 
     def from_file(contender: str) -> None:
         load, file = LOADERS[contender]
-        note(contender, load.__name__, directory / file)
+        record(contender, load.__name__, directory / file)
 
     def from_mount() -> None:
         archive = directory / "a.npz"
         with filesystems.mounted("npzfs", archive, timeout_s=scale.timeout_s) as mount:
-            note(cases.NPZFS, load_files.__name__, mount.path)
+            record(cases.NPZFS, load_files.__name__, mount.path)
 
     contenders: dict[str, Callable[[], None]] = {
         name: functools.partial(from_file, name) for name in LOADERS
@@ -183,7 +183,7 @@ def count_system_calls(panel: Panel, scale: Scale, directory: Path) -> None:
 
 def system_calls(scale: Scale, loader: str, path: Path, count: int) -> int:
     program = (
-        f"import sys, pathlib; from bench.loads import {loader}; "
+        f"import sys, pathlib; from comparison.loads import {loader}; "
         f"{loader}(pathlib.Path(sys.argv[1]), range({count}))"
     )
     command = ["strace", "-f", "-c", "-o", "/dev/stdout", sys.executable, "-c", program, path]

@@ -1,6 +1,7 @@
 """The report on a run: docs/benchmarks.md, with its plots.
 
-`python -m bench.report RESULTS DOCUMENT` writes it anew from a file; no package is needed for it.
+`python -m comparison.report RESULTS DOCUMENT` writes it from a file of results, with the standard
+library alone.
 """
 
 from __future__ import annotations
@@ -12,66 +13,73 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import cases
-from .bars import bars
 from .plot import Dot, Row, svg
 from .results import Panel, Results, Series
+from .targets import targets
 
 DOCUMENT = Path("docs/benchmarks.md")
 
-# What is worth a plot; tables have all.
-PLOTTED = (cases.TIME, cases.RATE, cases.MEMORY, cases.ALLOCATED, cases.FAULT_TIME)
+# The quantities with a plot; all quantities have a table.
+PLOTTED = (cases.TIME, cases.RATE, cases.MEMORY, cases.ALLOCATED, cases.TIME_PER_FAULT)
 
 INTRODUCTION = """\
 # Benchmarks
 
-`make bench` takes these figures and writes this report; `make bench QUICK=1` takes minutes, and
+`make bench` runs these benchmarks and writes this report; `make bench QUICK=1` takes minutes, and
 `make bench FULL=1` measures the frames at a hundred million elements. Every sample is in
-[bench/results.json](../bench/results.json).
+[comparison/results.json](../comparison/results.json).
 
-The contenders of a case take turns, round by round, so that whatever else the machine does hits all
-alike; compare figures of one run only. Shown are medians, with the least and the greatest sample
-behind them; the best median of a row is bold. Each measurement is a process of its own. The states:
+The contenders of a case take turns, round by round, so that other load on the machine affects all
+of them alike; compare figures of one run only. The tables show medians, with the smallest and the
+largest sample in parentheses; the best median of a row is bold. Each measurement runs in a process
+of its own. The states:
 
-- *disk-cold*: neither the archive nor the file has a page in the cache, and the mount is fresh;
+- *disk-cold*: no page of the archive or the file is in the page cache, and the mount is fresh;
 - *mount-cold*: the archive is in the page cache, and the mount is fresh;
-- *warm*: the same once more. What has no mount has one figure for both, with all files cached.
+- *warm*: the same measurement repeated on that mount. A contender without a mount has one value for
+  both, with all files in the page cache.
 """
 
 
 def write(results: Results, document: Path) -> None:
-    """Write the document, and beside it the plots in a directory of the same name."""
+    """Write the document, and its plots in the directory of the same name beside it."""
     plots = document.with_suffix("")
     plots.mkdir(parents=True, exist_ok=True)
     for old in plots.glob("*.svg"):
         old.unlink()
-    parts = [INTRODUCTION, described(results), "## Bars\n\n" + bars_table(results)]
+    parts = [INTRODUCTION, describe_run(results), "## Targets\n\n" + targets_table(results)]
     for panel in results.panels:
         parts.append("\n\n".join(section(panel, plots)) + "\n")
     document.write_text("\n".join(parts))
 
 
-def described(results: Results) -> str:
-    lines = [
-        f"This was a run of the kind *{results.scale}*, {results.rounds} rounds, {results.began}."
-    ]
+def describe_run(results: Results) -> str:
+    lines = [f"A *{results.scale}* run of {results.rounds} rounds, {results.began}."]
     if results.scale == "quick":
-        lines[0] += " Its samples are few and its files short: it shows orders, not bars."
+        lines[0] += " Its samples are few and its files short: it shows orders of magnitude."
     lines.append(table(["", ""], [[key, value] for key, value in results.machine.items()]))
     return "\n\n".join(lines) + "\n"
 
 
-def bars_table(results: Results) -> str:
+def targets_table(results: Results) -> str:
     verdicts = {True: "met", False: "**missed**", None: "not measured"}
     words = {">=": "at least", "<=": "at most", "<": "less than", ">": "more than"}
     rows = []
-    for bar in bars(results):
-        measured = "" if bar.measured is None else f"{bar.measured:.3g}"
-        rows.append([bar.what, f"{words[bar.sign]} {bar.limit:g}", measured, verdicts[bar.is_met]])
-    return table(["what", "required", "measured", ""], rows) + "\n"
+    for target in targets(results):
+        measured = "" if target.measured is None else f"{target.measured:.3g}"
+        rows.append(
+            [
+                target.description,
+                f"{words[target.sign]} {target.limit:g}",
+                measured,
+                verdicts[target.is_met],
+            ]
+        )
+    return table(["quantity", "target", "measured", ""], rows) + "\n"
 
 
 def section(panel: Panel, plots: Path) -> Iterator[str]:
-    """What there is to say of a panel, paragraph by paragraph."""
+    """Yields the paragraphs on a panel."""
     yield f"## {panel.title}"
     yield panel.about
     if panel.error:
@@ -84,20 +92,20 @@ def section(panel: Panel, plots: Path) -> Iterator[str]:
             plot.write_text(plot_of(chosen))
             yield f"### {heading}"
             yield f"![{heading}: {panel.title}]({plots.name}/{plot.name})"
-            yield folded(f"{heading} in figures", figures(chosen))
+            yield folded(f"{heading}, table", samples_table(chosen))
         else:
-            yield folded(heading, figures(chosen))
+            yield folded(heading, samples_table(chosen))
     if panel.failures:
         yield "Failed:"
-        yield "\n".join(failed(panel))
+        yield "\n".join(failures(panel))
 
 
-def failed(panel: Panel) -> Iterator[str]:
-    """The errors, each once, with the cases that it came in."""
+def failures(panel: Panel) -> Iterator[str]:
+    """Yields each error once, with the cases in which it occurred."""
     found: dict[tuple[str, str], list[str]] = {}
     for failure in panel.failures:
-        # The mount point is another one each time.
-        error = re.sub(r"/\S*npzfs-bench-\w+/", "", failure.error).replace("`", "'")
+        # The mount point differs each time.
+        error = re.sub(r"/\S*npzfs-comparison-\w+/", "", failure.error).replace("`", "'")
         found.setdefault((failure.contender, error), []).append(failure.case)
     for (contender, error), names in found.items():
         yield f"- {contender} ({'; '.join(names)}): `{error}`"
@@ -108,7 +116,7 @@ def folded(summary: str, content: str) -> str:
 
 
 def by_row(chosen: Sequence[Series]) -> dict[tuple[str, str], list[Series]]:
-    """The contenders of each case and state; those without a mount stand beside each state."""
+    """Group the contenders by case and state; one without a mount is part of both states."""
     rows: dict[tuple[str, str], list[Series]] = {}
     for series in chosen:
         rows.setdefault((series.case, series.state), []).append(series)
@@ -127,19 +135,19 @@ def by_row(chosen: Sequence[Series]) -> dict[tuple[str, str], list[Series]]:
 def plot_of(chosen: Sequence[Series]) -> str:
     rows = by_row(chosen)
     states = {state for _, state in rows}
-    drawn = []
+    drawn_rows = []
     for (case, state), found in rows.items():
         dots = [Dot(it.contender, it.median, min(it.samples), max(it.samples)) for it in found]
-        drawn.append(Row(f"{case}, {state}" if len(states) > 1 else case, dots))
+        drawn_rows.append(Row(f"{case}, {state}" if len(states) > 1 else case, dots))
     unit = chosen[0].unit
-    return svg(drawn, more_is_better(unit), functools.partial(shown, unit=unit))
+    return svg(drawn_rows, more_is_better(unit), functools.partial(format_value, unit=unit))
 
 
 def more_is_better(unit: str) -> bool:
     return unit == "GB/s"
 
 
-def figures(chosen: Sequence[Series]) -> str:
+def samples_table(chosen: Sequence[Series]) -> str:
     contenders = list(dict.fromkeys(series.contender for series in chosen))
     rows = []
     for (case, state), found in by_row(chosen).items():
@@ -152,7 +160,7 @@ def figures(chosen: Sequence[Series]) -> str:
 
 def cell(series: Series, best: float) -> str:
     low, middle, high = (
-        shown(value, series.unit)
+        format_value(value, series.unit)
         for value in (min(series.samples), series.median, max(series.samples))
     )
     if series.median == best:
@@ -171,8 +179,8 @@ SCALES = {
 }
 
 
-def shown(value: float, unit: str) -> str:
-    """A figure with three digits and a unit that suits it."""
+def format_value(value: float, unit: str) -> str:
+    """Format a value with three digits and a suitable unit."""
     for factor, name in SCALES.get(unit, []):
         if value >= factor:
             return f"{digits(value / factor)} {name}"

@@ -1,9 +1,9 @@
-"""The names that the panels and the bars both go by."""
+"""The names of states, contenders, cases and quantities."""
 
 DISK_COLD = "disk-cold"
 MOUNT_COLD = "mount-cold"
 WARM = "warm"
-# Of what has no mount: it counts beside both of the two before.
+# The state of a contender without a mount, which stands for mount-cold and warm alike.
 CACHED = "cached"
 
 NATIVE = "native"
@@ -24,30 +24,30 @@ READ = "sequential read"
 TOUCH = "touching every page"
 FAULTS = "random faults"
 
-IN_ORDER = "archive order"
+ARCHIVE_ORDER = "archive order"
 LISTED = "archive order, listed"
-LOOKED_AT = "archive order, each looked at"
+STATTED = "archive order, each stat'ed"
 SHUFFLED = "shuffled"
 
 TIME = "time"
 RATE = "rate"
 MEMORY = "memory"
 ALLOCATED = "allocated"
-FAULT_TIME = "time a fault"
+TIME_PER_FAULT = "time per fault"
 CPU = "server CPU"
-CPU_A_GIB = "server CPU a GiB"
+CPU_PER_GIB = "server CPU per GiB"
 PRIVATE = "private memory of the server"
-PAGE_CACHE = "page cache, of the length"
+PAGE_CACHE = "page cache / length"
 IOCTLS = "ioctls"
 REQUESTS = "other requests"
-CALLS = "system calls an array"
+SYSTEM_CALLS = "system calls per array"
 
 
 def members(count: int) -> str:
-    """A number of members as part of the name of a case."""
+    """The part of the name of a case that gives the number of members."""
     return f"{count:,} members"
 
 
 def members_in(case: str) -> int:
-    """The number of members that the name of a case ends with."""
+    """The number of members at the end of the name of a case."""
     return int(case.removesuffix(" members").rpartition(" ")[2].replace(",", ""))

@@ -1,4 +1,4 @@
-"""What the figures were taken with."""
+"""The hardware and software of a run."""
 
 import os
 import platform
@@ -13,12 +13,12 @@ PACKAGES = ("numpy", "static-frame", "frame-fixtures", "pandas", "pyarrow", "rat
 VERSION_OPTIONS = {"npzfs": "--version", "fuse-zip": "-V", "archivemount": "-V", "mount-zip": "-V"}
 
 
-def described(directory: Path) -> dict[str, str]:
-    """The machine, its kernel, the disk of `directory` and the versions of all that is compared."""
+def describe(directory: Path) -> dict[str, str]:
+    """The machine, its kernel, the file system of `directory` and the versions of all programs."""
     cpu_info = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*: (.*)", cpu_info)
     memory_kib = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
-    said = {
+    facts = {
         "processor": f"{os.cpu_count()} x {model[1] if model else platform.machine()}",
         "memory": f"{memory_kib / 2**20:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
@@ -28,10 +28,10 @@ def described(directory: Path) -> dict[str, str]:
     }
     for name in filesystems.NAMES:
         if name in VERSION_OPTIONS:
-            said[name] = version(name)
+            facts[name] = version(name)
     for package in PACKAGES:
-        said[package] = metadata.version(package)
-    return said
+        facts[package] = metadata.version(package)
+    return facts
 
 
 def file_system(directory: Path) -> str:
@@ -40,7 +40,7 @@ def file_system(directory: Path) -> str:
 
 
 def version(name: str) -> str:
-    """The number behind its name in what a program says of itself."""
+    """The version that a program prints."""
     found = filesystems.program(filesystems.COMMANDS[name][0])
     if found is None:
         return "not installed"

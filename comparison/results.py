@@ -1,6 +1,6 @@
-"""What was measured: every sample, by panel, and how it goes to disk and back.
+"""All samples of a run, by panel, and their file format.
 
-Of the standard library alone, so that a report can be written anywhere.
+Uses the standard library alone, so that a report can be written anywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 @dataclass
 class Series:
-    """One quantity of one contender, measured in each round."""
+    """The samples of one quantity of one contender, one per round."""
 
     case: str
     state: str
@@ -27,13 +27,13 @@ class Series:
 
     @property
     def median(self) -> float:
-        """The middle of the samples."""
+        """The median of the samples."""
         return statistics.median(self.samples)
 
 
 @dataclass
 class Failure:
-    """A contender that could not do what a case asks."""
+    """An error of a contender in a case."""
 
     case: str
     contender: str
@@ -55,7 +55,7 @@ class Panel:
     def add(
         self, case: str, state: str, contender: str, quantity: str, unit: str, sample: float
     ) -> None:
-        """Note one sample."""
+        """Add one sample."""
         series = self.find(case, state, contender, quantity)
         if series is None:
             series = Series(case, state, contender, quantity, unit)
@@ -63,20 +63,20 @@ class Panel:
         series.samples.append(float(f"{sample:.5g}"))
 
     def find(self, case: str, state: str, contender: str, quantity: str) -> Series | None:
-        """The samples of one quantity, if there are any."""
-        wanted = (case, state, contender, quantity)
+        """The samples of one quantity, if any."""
+        key = (case, state, contender, quantity)
         for series in self.series:
-            if (series.case, series.state, series.contender, series.quantity) == wanted:
+            if (series.case, series.state, series.contender, series.quantity) == key:
                 return series
         return None
 
     def interleave(
         self, rounds: int, case: str, contenders: Mapping[str, Callable[[], None]]
     ) -> None:
-        """Have each contender measured once a round, each time beginning with another.
+        """Measure every contender once per round, in an order that rotates by one each round.
 
-        So whatever else the machine does hits all alike. A contender that fails is noted with its
-        error and not asked again in this case; that of the others goes on.
+        Other load on the machine thus affects all contenders alike. If one fails, its error is
+        recorded, and the case continues without it.
         """
         names = list(contenders)
         for number in range(rounds):
@@ -86,8 +86,8 @@ class Panel:
                     continue
                 try:
                     contenders[name]()
-                except Exception as error:  # whatever it is, the others are still to be measured
-                    self.failures.append(Failure(case, name, brief(error)))
+                except Exception as error:  # the other contenders are still to be measured
+                    self.failures.append(Failure(case, name, summarize(error)))
 
 
 @dataclass
@@ -101,24 +101,24 @@ class Results:
     panels: list[Panel] = field(default_factory=list)
 
     def run(self, panel: Panel, measure: Callable[[Panel], None]) -> None:
-        """Measure one panel; if it fails, with what it has up to then."""
+        """Measure one panel; if it fails, its results so far and the error are kept."""
         self.panels.append(panel)
         start = time.monotonic()
         try:
             measure(panel)
         except Exception as error:  # the other panels are still to be measured
-            panel.error = brief(error)
+            panel.error = summarize(error)
         panel.seconds = round(time.monotonic() - start, 1)
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         made = path.with_suffix(".part")
-        made.write_text(one_line_each(asdict(self)))
+        made.write_text(one_line_per_series(asdict(self)))
         os.replace(made, path)
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Read what `save` wrote."""
+        """Read a file that `save` wrote."""
         stored = json.loads(path.read_text())
         panels = []
         for panel in stored.pop("panels"):
@@ -128,18 +128,18 @@ class Results:
         return cls(**stored, panels=panels)
 
     def panel(self, name: str) -> Panel | None:
-        """The panel of a name, if it was measured."""
+        """The panel of that name, if it was run."""
         return next((panel for panel in self.panels if panel.name == name), None)
 
 
-def brief(error: Exception) -> str:
-    """An error in one line of bounded length."""
+def summarize(error: Exception) -> str:
+    """Format an error as one line of bounded length."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return " ".join(text.split())[:300]
 
 
-def one_line_each(stored: dict) -> str:
-    """JSON with a line for each series, so that two runs can be compared by `diff`."""
+def one_line_per_series(stored: dict) -> str:
+    """Format JSON with one line per series, so that `diff` can compare two runs."""
     panels = stored.pop("panels")
     head = json.dumps(stored, indent=1)[:-2]
     texts = []

@@ -1,4 +1,4 @@
-"""Panel 5: one element by `mmap_mode` of an archive, which NumPy takes and ignores."""
+"""Panel 5: one element with `mmap_mode` of an archive, which NumPy accepts and ignores."""
 
 import functools
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from .scale import Scale
 
 TITLE = 'What `mmap_mode="r"` does for an archive'
 ABOUT = (
-    '`np.load("big.npz", mmap_mode="r")["a"][k]`, against `np.load("mount/a.npy", '
-    'mmap_mode="r")[k]` of the mounted archive, for arrays of several lengths: time and memory.'
-    " The archive is mounted already."
+    '`np.load("big.npz", mmap_mode="r")["a"][k]` against `np.load("mount/a.npy", '
+    'mmap_mode="r")[k]` on the mounted archive, for arrays of several lengths: time and memory. '
+    "The archive is already mounted."
 )
 
 
@@ -26,22 +26,22 @@ def measure(panel: Panel, scale: Scale, directory: Path) -> None:
         cache.fill(archive)
         case = f"{size / 1e6:,g} MB"
 
-        def note(contender: str, load: Callable, path: Path) -> None:
-            found = child.run(scale.timeout_s, first_and_slice, load, path)
-            panel.add(case, cases.MOUNT_COLD, contender, cases.TIME, "s", found["first"])
-            panel.add(case, cases.MOUNT_COLD, contender, cases.ALLOCATED, "B", found["allocated"])
+        def record(contender: str, load: Callable, path: Path) -> None:
+            result = child.run(scale.timeout_s, first_and_slice, load, path)
+            panel.add(case, cases.MOUNT_COLD, contender, cases.TIME, "s", result["first"])
+            panel.add(case, cases.MOUNT_COLD, contender, cases.ALLOCATED, "B", result["allocated"])
 
         def from_mount(contender: str) -> None:
             with filesystems.mounted(contender, archive, timeout_s=scale.timeout_s) as mount:
-                note(contender, from_npy, mount.path / "a.npy")
+                record(contender, from_npy, mount.path / "a.npy")
 
         panel.interleave(
             scale.rounds,
             case,
             {
-                cases.NATIVE: functools.partial(note, cases.NATIVE, from_npy, file),
-                cases.NPZ_FILE: functools.partial(note, cases.NPZ_FILE, from_npz, archive),
-                cases.MMNPZ: functools.partial(note, cases.MMNPZ, from_mmnpz, archive),
+                cases.NATIVE: functools.partial(record, cases.NATIVE, from_npy, file),
+                cases.NPZ_FILE: functools.partial(record, cases.NPZ_FILE, from_npz, archive),
+                cases.MMNPZ: functools.partial(record, cases.MMNPZ, from_mmnpz, archive),
                 cases.NPZFS: functools.partial(from_mount, cases.NPZFS),
             },
         )

@@ -1,4 +1,4 @@
-"""Panel 6, third part: an aligned archive on a file system that can share blocks."""
+"""Panel 6, third part: an aligned archive on a file system with reflinks."""
 
 import contextlib
 import functools
@@ -13,54 +13,54 @@ from .throughput import WAYS
 
 TITLE = "A repacked archive on XFS"
 ABOUT = (
-    "The long member again, from an archive that `npzfs repack` has aligned, on an XFS image of"
-    " its own: the native file, npzfs as root has it there, and npzfs held to its mapped lane."
+    "The same long member, from an archive aligned by `npzfs repack`, on an XFS image: the native "
+    "file, npzfs as root with the cloned lane, and npzfs restricted to its mapped lane."
 )
 
 TOOL_TIMEOUT_S = 120
 MAKING_TIMEOUT_S = 600
-# XFS itself asks for 300 MiB.
+# mkfs.xfs requires 300 MiB.
 IMAGE_BYTES_MIN = 1 << 30
 
 
 class NotRoot(Exception):
-    """Only root may mount an image."""
+    """The user may not mount an image."""
 
 
 @contextlib.contextmanager
 def xfs(directory: Path, size: int) -> Iterator[Path]:
-    """An XFS image, mounted, and taken away at the end."""
+    """Mount an XFS image, and unmount and detach it at the end."""
     if os.geteuid() != 0:
         raise NotRoot("only root may mount an XFS image")
     image, point = directory / "xfs.img", directory / "xfs"
     point.mkdir()
     with open(image, "wb") as file:
         file.truncate(size)
-    done("mkfs.xfs", "-q", image)
-    # Direct, or the image would be cached a second time.
-    device = done("losetup", "--find", "--show", "--direct-io=on", image).strip()
+    run_tool("mkfs.xfs", "-q", image)
+    # Direct I/O, or the image would be cached a second time.
+    device = run_tool("losetup", "--find", "--show", "--direct-io=on", image).strip()
     try:
-        done("mount", "-t", "xfs", device, point)
+        run_tool("mount", "-t", "xfs", device, point)
         try:
             yield point
         finally:
-            if not filesystems.call(["umount", str(point)]):
-                done("umount", "-l", point)
+            if not filesystems.succeeds(["umount", str(point)]):
+                run_tool("umount", "-l", point)
     finally:
-        done("losetup", "--detach", device)
+        run_tool("losetup", "--detach", device)
 
 
-def done(*command: str | Path) -> str:
+def run_tool(*command: str | Path) -> str:
     return filesystems.run(command, TOOL_TIMEOUT_S)
 
 
 def measure(panel: Panel, scale: Scale, directory: Path) -> None:
-    """Read the member in each way, in each state."""
+    """Read the member in each way and each state."""
     image_bytes = max(6 * scale.member_bytes, IMAGE_BYTES_MIN)
     with xfs(directory, image_bytes) as folder:
         packed, file = folder / "packed.npz", folder / "a.npy"
         made, _ = child.run(MAKING_TIMEOUT_S, archives.npz_and_npy, folder, scale.member_bytes)
-        done(filesystems.NPZFS, "repack", "--quiet", made, packed)
+        run_tool(filesystems.NPZFS, "repack", "--quiet", made, packed)
         made.unlink()
         os.sync()
         for case in WAYS:
@@ -79,8 +79,8 @@ def measure_case(panel: Panel, scale: Scale, case: str, packed: Path, file: Path
         for state in (cases.DISK_COLD, cases.CACHED):
             rate(state, cases.NATIVE, file)
 
-    def npzfs(contender: str, choice: str) -> None:
-        options = filesystems.passthrough(choice)
+    def npzfs(contender: str, passthrough: str) -> None:
+        options = filesystems.passthrough_option(passthrough)
         if contender == cases.CLONED and not options:
             raise filesystems.CannotMount("this npzfs has no --passthrough")
         mounted = functools.partial(

@@ -1,4 +1,4 @@
-"""The ways in which a file is read, each timed."""
+"""Timed ways of reading a file."""
 
 import os
 import time
@@ -11,7 +11,7 @@ PAGE_BYTES = 4096
 
 
 def sequential(path: Path) -> float:
-    """Seconds to read a file from end to end."""
+    """Measure the seconds to read a file from end to end."""
     buffer = bytearray(READ_BYTES)
     start = time.perf_counter()
     with open(path, "rb", buffering=0) as file:
@@ -21,24 +21,24 @@ def sequential(path: Path) -> float:
 
 
 def touch(path: Path) -> float:
-    """Seconds to map a file and look at a byte of each page."""
+    """Measure the seconds to map a file and read a byte of each page."""
     start = time.perf_counter()
     np.memmap(path, np.uint8, "r")[::PAGE_BYTES].max()
     return time.perf_counter() - start
 
 
 def faults(path: Path, count: int) -> float:
-    """Seconds to look at a byte of `count` pages of a mapping, in random order."""
+    """Measure the seconds to read a byte of `count` pages of a mapping, in random order."""
     pages = os.path.getsize(path) // PAGE_BYTES
-    places = np.random.default_rng().choice(pages, min(count, pages), replace=False) * PAGE_BYTES
+    offsets = np.random.default_rng().choice(pages, min(count, pages), replace=False) * PAGE_BYTES
     mapping = np.memmap(path, np.uint8, "r")
     start = time.perf_counter()
-    mapping[places].max()
+    mapping[offsets].max()
     return time.perf_counter() - start
 
 
-def together(path: Path, count: int) -> float:
-    """Seconds for `count` processes to read the whole file, all at once."""
+def concurrent(path: Path, count: int) -> float:
+    """Measure the seconds for `count` processes to read the whole file concurrently."""
     readers = []
     blocked, release = os.pipe()
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""Panel 2: what a loaded frame adds to the memory of its process."""
+"""Panel 2: the memory that a loaded frame adds to its process."""
 
 import functools
 import gc
@@ -11,14 +11,13 @@ from .scale import Scale
 
 TITLE = "Memory of a loaded frame"
 ABOUT = (
-    "What `from_npy` and `from_npy_mmap` add to the resident, shared and virtual memory of "
-    "their process, from a native directory and from a mount. Nothing of the data is looked at "
-    "yet."
+    "The resident, shared and virtual memory that `from_npy` and `from_npy_mmap` add to their "
+    "process, from a native directory and from a mount, before any data is accessed."
 )
 
 
-def added(load: Callable[[Path], object], tiny: Path, path: Path) -> dict[str, int]:
-    """The memory that a frame adds, in bytes."""
+def added_memory(load: Callable[[Path], object], tiny: Path, path: Path) -> dict[str, int]:
+    """Measure the memory that a frame adds, in bytes."""
     kept = [load(tiny)]
     gc.collect()
     before = process.statm()
@@ -27,7 +26,7 @@ def added(load: Callable[[Path], object], tiny: Path, path: Path) -> dict[str, i
 
 
 def measure(panel: Panel, scale: Scale, directory: Path) -> None:
-    """Load two frames in each of the four ways."""
+    """Load two frames with each of the four contenders."""
     tiny = directory / "tiny"
     child.run(frames.MAKING_TIMEOUT_S, frames.make, tiny, frames.TINY)
     for shape, values in (("square", "uniform"), ("tall", "mixed")):
@@ -35,20 +34,20 @@ def measure(panel: Panel, scale: Scale, directory: Path) -> None:
         text = frames.fixture(shape, values, scale.memory_elements)
         child.run(frames.MAKING_TIMEOUT_S, frames.make, made, text)
 
-        def note(contender: str, loader: str, path: Path) -> None:
+        def record(contender: str, loader: str, path: Path) -> None:
             load = frames.NPY_LOADERS[loader]
-            sizes = child.run(scale.timeout_s, added, load, tiny / "npy", path)
+            sizes = child.run(scale.timeout_s, added_memory, load, tiny / "npy", path)
             for name, size in sizes.items():
                 case = f"{shape} {values}, {name}"
                 panel.add(case, cases.MOUNT_COLD, contender, cases.MEMORY, "B", size)
 
         def native(loader: str) -> None:
-            note(f"{loader}, native", loader, made / "npy")
+            record(f"{loader}, native", loader, made / "npy")
 
         def over_mount(loader: str) -> None:
             archive = made / "frame.npz"
             with filesystems.mounted("npzfs", archive, timeout_s=scale.timeout_s) as mount:
-                note(f"{loader}, npzfs", loader, mount.path)
+                record(f"{loader}, npzfs", loader, mount.path)
 
         contenders: dict[str, Callable[[], None]] = {}
         for loader in frames.NPY_LOADERS:

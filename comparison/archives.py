@@ -1,4 +1,4 @@
-"""Archives and directories that are measured. Those of NumPy's own making are made by NumPy."""
+"""The archives and directories that are measured."""
 
 import io
 import os
@@ -8,26 +8,26 @@ from pathlib import Path
 
 import numpy as np
 
-DATE = 1 << 5 | 1  # 1980-01-01, as NumPy has it
+DATE = 1 << 5 | 1  # 1980-01-01, which NumPy writes
 
 
 def random_array(len_bytes: int) -> np.ndarray:
-    """Numbers that nothing can compress."""
+    """Return incompressible numbers."""
     return np.random.default_rng(1).random(len_bytes // 8)
 
 
 def npz_and_npy(directory: Path, len_bytes: int) -> tuple[Path, Path]:
-    """One array as an archive and as a file; its member is `a.npy`."""
+    """Write one array as an archive, whose member is `a.npy`, and as a file."""
     array = random_array(len_bytes)
     archive, file = directory / "a.npz", directory / "a.npy"
     np.savez(archive, a=array)
     np.save(file, array)
-    os.sync()  # else it would be written back while something is measured
+    os.sync()  # else writeback would run during the measurements
     return archive, file
 
 
-class Holes(io.FileIO):
-    """A file in which zeros are not written but left out."""
+class SparseFile(io.FileIO):
+    """A file that leaves holes in place of zeros."""
 
     def write(self, data: bytes) -> int:
         if len(data) >= 4096 and not np.frombuffer(data, np.uint8).any():
@@ -37,10 +37,10 @@ class Holes(io.FileIO):
 
 
 def sparse(directory: Path, len_bytes: int) -> tuple[Path, Path]:
-    """One array of zeros as an archive and as a file, neither of which takes any disk."""
+    """Write one array of zeros as an archive and as a file; neither takes up disk space."""
     archive, file = directory / "zeros.npz", directory / "zeros.npy"
     zeros = np.zeros(len_bytes // 8)
-    with Holes(archive, "w+") as writer:
+    with SparseFile(archive, "w+") as writer:
         np.savez(writer, a=zeros)
     with open(file, "wb") as writer:
         header = np.lib.format.header_data_from_array_1_0(zeros)
@@ -49,8 +49,8 @@ def sparse(directory: Path, len_bytes: int) -> tuple[Path, Path]:
     return archive, file
 
 
-def many(path: Path, members: int) -> None:
-    """As `np.savez` writes an archive of `members` arrays of one number, but much quicker."""
+def many_members(path: Path, members: int) -> None:
+    """Write what `np.savez` writes for `members` arrays of one number, but much faster."""
     npy = io.BytesIO()
     np.save(npy, np.zeros(1))
     content = npy.getvalue()

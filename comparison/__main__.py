@@ -1,6 +1,6 @@
-"""Take the figures: `make bench`, with `QUICK=1` for a few minutes, with `FULL=1` for hours.
+"""Run the benchmarks: `make bench`, with `QUICK=1` for a few minutes, with `FULL=1` for hours.
 
-`python -m bench [PANEL...]` takes those of some panels only.
+`python -m comparison [PANEL...]` runs the named panels only.
 """
 
 import datetime
@@ -27,29 +27,29 @@ from . import (
 from .results import Panel, Results
 
 PANELS = (frames, memory, loads, folders, big, lookup, throughput, mounting, cloned)
-RESULTS = Path("bench/results.json")
+RESULTS = Path("comparison/results.json")
 WORK = Path("target")
 
 
-def main(wanted: list[str]) -> int:
-    """Measure, and write what was found after each panel."""
-    # A memory-mapped frame holds one descriptor an array.
+def main(selected: list[str]) -> int:
+    """Run the panels, and save the results after each of them."""
+    # A memory-mapped frame needs one descriptor per array.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # So that all that is mounted is unmounted.
+    # Exit by an exception, so that every mount is unmounted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
-    chosen = scale.chosen()
+    size = scale.from_environment()
     began = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    results = Results(chosen.name, chosen.rounds, began, machine.described(WORK))
+    results = Results(size.name, size.rounds, began, machine.describe(WORK))
     for module in PANELS:
         name = module.__name__.rpartition(".")[2]
-        if wanted and name not in wanted:
+        if selected and name not in selected:
             continue
         panel = Panel(name, module.TITLE, module.ABOUT)
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=WORK) as directory:
+        with tempfile.TemporaryDirectory(prefix="comparison-", dir=WORK) as directory:
             folder = Path(directory).absolute()
-            results.run(panel, lambda panel: module.measure(panel, chosen, folder))
+            results.run(panel, lambda panel: module.measure(panel, size, folder))
         results.save(RESULTS)
         print(f"{name}: {panel.seconds:.0f} s", panel.error or "", flush=True)
     report.write(results, report.DOCUMENT)

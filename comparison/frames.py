@@ -1,4 +1,4 @@
-"""Panel 1: the frames of the StaticFrame article, from each format that they can be kept in."""
+"""Panel 1: the frames of the StaticFrame article, loaded from each storage format."""
 
 import functools
 import gc
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import frame_fixtures as ff
 import pandas as pd
-import pyarrow.feather  # noqa: F401  pandas would import it while it is measured
+import pyarrow.feather  # noqa: F401  else pandas imports it during the measurement
 import pyarrow.parquet  # noqa: F401
 import static_frame as sf
 
@@ -20,10 +20,10 @@ from .scale import Scale
 
 TITLE = "The panel of the StaticFrame article"
 ABOUT = (
-    "Nine frames, each loaded from an `.npz`, from a directory of `.npy` (native, and the same "
-    "`.npz` mounted), memory-mapped from both, and from Parquet and Feather by pandas. Only "
-    "what a loader gives back is waited for: `from_npy_mmap` reads headers, the others all of "
-    "the data."
+    "Nine frames, each loaded from an `.npz`, from a directory of `.npy` files (native, and the "
+    "same `.npz` mounted), memory-mapped from both, and from Parquet and Feather by pandas. The "
+    "time is that until the loader returns: `from_npy_mmap` reads the headers only, the others "
+    "read all data."
 )
 
 SHAPES = {"tall": (100, 1), "square": (1, 1), "wide": (1, 100)}
@@ -34,12 +34,12 @@ VALUES = {
 }
 TINY = "s(4,4)|v(int,bool,float)|i(I,int)|c(I,str)"
 
-# Generous: it is made once, and a wide frame takes pandas long.
+# Each frame is made once, and pandas takes long to write a wide one.
 MAKING_TIMEOUT_S = 1800
 
 
 def fixture(shape: str, values: str, elements: int) -> str:
-    """What frame-fixtures calls a frame; the longer side is 100 times the shorter one."""
+    """The frame-fixtures expression for a frame; its longer side is 100 times the shorter one."""
     rows, columns = SHAPES[shape]
     unit = round((elements / (rows * columns)) ** 0.5)
     return f"s({unit * rows},{unit * columns})|{VALUES[values]}|i(I,int)|c(I,str)"
@@ -47,7 +47,7 @@ def fixture(shape: str, values: str, elements: int) -> str:
 
 def make(directory: Path, text: str) -> int:
     """Write a frame in each format; returns the number of members of its archive."""
-    warnings.simplefilter("ignore")  # pandas thinks little of frames with many blocks
+    warnings.simplefilter("ignore")  # pandas warns of frames with many blocks
     directory.mkdir()
     frame = ff.parse(text)
     frame.to_npz(directory / "frame.npz")
@@ -60,7 +60,7 @@ def make(directory: Path, text: str) -> int:
 
 
 def seconds(load: Callable[[Path], object], tiny: Path, path: Path) -> float:
-    """The time to load a frame, when everything that is loaded only once has been."""
+    """Measure the time to load a frame, after a first load has done all one-time work."""
     kept = [load(tiny)]
     gc.collect()
     start = time.perf_counter()
@@ -78,7 +78,7 @@ FILE_LOADERS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 def measure(panel: Panel, scale: Scale, directory: Path) -> None:
-    """Load each of the nine frames in each way."""
+    """Load each of the nine frames with each contender."""
     tiny = directory / "tiny"
     child.run(MAKING_TIMEOUT_S, make, tiny, TINY)
     for values in VALUES:
@@ -91,24 +91,24 @@ def measure(panel: Panel, scale: Scale, directory: Path) -> None:
 
 
 def measure_frame(panel: Panel, scale: Scale, case: str, made: Path, tiny: Path) -> None:
-    def note(contender: str, state: str, load: Callable, *paths: Path) -> None:
+    def record(contender: str, state: str, load: Callable, *paths: Path) -> None:
         sample = child.run(scale.timeout_s, seconds, load, *paths)
         panel.add(case, state, contender, cases.TIME, "s", sample)
 
     def from_file(contender: str) -> None:
         load, file = FILE_LOADERS[contender]
-        note(contender, cases.CACHED, load, tiny / file, made / file)
+        record(contender, cases.CACHED, load, tiny / file, made / file)
 
     def from_directory(loader: str) -> None:
         load = NPY_LOADERS[loader]
-        note(f"{loader}, native", cases.CACHED, load, tiny / "npy", made / "npy")
+        record(f"{loader}, native", cases.CACHED, load, tiny / "npy", made / "npy")
 
     def from_mount(loader: str) -> None:
         contender = f"{loader}, npzfs"
         archive = made / "frame.npz"
         with filesystems.mounted("npzfs", archive, timeout_s=scale.timeout_s) as mount:
             for state in (cases.MOUNT_COLD, cases.WARM):
-                note(contender, state, NPY_LOADERS[loader], tiny / "npy", mount.path)
+                record(contender, state, NPY_LOADERS[loader], tiny / "npy", mount.path)
 
     contenders = {name: functools.partial(from_file, name) for name in FILE_LOADERS}
     for loader in NPY_LOADERS:

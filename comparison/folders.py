@@ -1,4 +1,4 @@
-"""A folder of archives: one small array each, loaded by one process and by two."""
+"""A folder of archives of one small array each, loaded by one process and by two."""
 
 import concurrent.futures
 import functools
@@ -11,27 +11,27 @@ from pathlib import Path
 import numpy as np
 
 from . import cases, child, filesystems
-from .loads import MAKING_TIMEOUT_S, SHAPE, Cost, name_of
+from .loads import MAKING_TIMEOUT_S, SHAPE, Usage, name_of
 from .results import Panel
 from .scale import Scale
 
 TITLE = "Folders of archives"
 ABOUT = (
-    "As many archives as there are arrays in the panel before, each of one array of 100x100 "
-    "numbers, in one folder: `np.load` of each from native directories, from an `NpzFile` each, "
-    "and from the folder as npzfs mounts it, by one process and shared out among two."
+    "A folder of as many archives as the panel before has arrays, each of one array of 100x100 "
+    "numbers: `np.load` of each array from native directories, from an `NpzFile` per archive, and "
+    "from the folder mounted by npzfs, in one process and divided among two."
 )
 
 
 def make(directory: Path, count: int) -> None:
-    """A folder of archives, and the same arrays as native directories."""
+    """Write a folder of archives, and the same arrays as native directories."""
     (directory / "npz").mkdir()
     first = directory / "npz" / f"{name_of(0)}.npz"
     np.savez(first, x=np.random.default_rng(1).random(SHAPE))
     for number in range(count):
         name = name_of(number)
         if number > 0:
-            # Each has its own inode in the mount, and is opened for itself.
+            # In the mount each has its own inode and is opened separately.
             os.link(first, directory / "npz" / f"{name}.npz")
         (directory / "npy" / f"{name}.npz").mkdir(parents=True)
         np.save(directory / "npy" / f"{name}.npz" / "x.npy", np.zeros(SHAPE))
@@ -56,7 +56,7 @@ def seconds(load: Callable[[Path], None], folder: Path, count: int, processes: i
     paths = [folder / f"{name_of(number)}.npz" for number in range(count)]
     context = multiprocessing.get_context("fork")
     with concurrent.futures.ProcessPoolExecutor(processes, context) as workers:
-        # They are there before the time begins.
+        # Start the workers before the clock.
         list(workers.map(len, [()] * processes))
         start = time.perf_counter()
         shares = [paths[first::processes] for first in range(processes)]
@@ -65,11 +65,11 @@ def seconds(load: Callable[[Path], None], folder: Path, count: int, processes: i
 
 
 def measure(panel: Panel, scale: Scale, directory: Path) -> None:
-    """Load all arrays in each way, with one process and with two."""
+    """Load all arrays with each contender, in one process and in two."""
     count = scale.small_arrays
     child.run(MAKING_TIMEOUT_S, make, directory, count)
 
-    def note(case: str, state: str, contender: str, load: Callable, folder: Path, n: int) -> None:
+    def record(case: str, state: str, contender: str, load: Callable, folder: Path, n: int) -> None:
         sample = child.run(scale.timeout_s, seconds, load, folder, count, n)
         panel.add(case, state, contender, cases.TIME, "s", sample)
 
@@ -77,16 +77,16 @@ def measure(panel: Panel, scale: Scale, directory: Path) -> None:
         folder = directory / "npz"
         with filesystems.mounted(cases.NPZFS, folder, timeout_s=scale.timeout_s) as mount:
             for state in (cases.MOUNT_COLD, cases.WARM):
-                before = Cost(cases.NPZFS, mount)
-                note(case, state, cases.NPZFS, load_file, mount.path, processes)
-                before.note(panel, case, state)
+                before = Usage(cases.NPZFS, mount)
+                record(case, state, cases.NPZFS, load_file, mount.path, processes)
+                before.record_since(panel, case, state)
 
     for processes, case in ((1, "one process"), (2, "two processes")):
         native = functools.partial(
-            note, case, cases.CACHED, cases.NATIVE, load_file, directory / "npy", processes
+            record, case, cases.CACHED, cases.NATIVE, load_file, directory / "npy", processes
         )
         npz_file = functools.partial(
-            note, case, cases.CACHED, cases.NPZ_FILE, load_npz, directory / "npz", processes
+            record, case, cases.CACHED, cases.NPZ_FILE, load_npz, directory / "npz", processes
         )
         panel.interleave(
             scale.rounds,

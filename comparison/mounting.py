@@ -13,9 +13,9 @@ from .scale import Scale
 
 TITLE = "Many members, mounted and listed"
 ABOUT = (
-    "The time until an archive is mounted, and the private memory of the server then; `zipfile`"
-    " of Python and the Rust crate `zip` only index it. Then `ls -l` and `find` over a "
-    "directory of many members; native is a directory of as many files."
+    "The time until an archive is mounted, and the private memory of the server then; Python's "
+    "`zipfile` and the Rust crate `zip` only index it. Then `ls -l` and `find` on a directory of "
+    "many members; native is a directory of as many files."
 )
 
 LISTINGS = {"ls -l": ["ls", "-l"], "find": ["find"]}
@@ -25,14 +25,14 @@ MAKING_TIMEOUT_S = 600
 def index_with_zipfile(path: Path) -> float:
     start = time.perf_counter()
     kept = zipfile.ZipFile(path)
-    taken = time.perf_counter() - start
+    seconds = time.perf_counter() - start
     kept.close()
-    return taken
+    return seconds
 
 
 @functools.cache
 def rust_bench() -> str:
-    """The Rust benchmark, which measures the crate `zip`; built if it must be."""
+    """The path of the Rust benchmark, which measures the crate `zip`; built if necessary."""
     command = [
         "cargo",
         "bench",
@@ -64,10 +64,10 @@ def make_files(path: Path, count: int) -> None:
 
 
 def measure(panel: Panel, scale: Scale, directory: Path) -> None:
-    """Mount archives of each count, then list one of them."""
+    """Mount archives of each number of members, then list a mount."""
     for count in scale.mounted_members:
         archive = directory / f"{count}.npz"
-        child.run(MAKING_TIMEOUT_S, archives.many, archive, count)
+        child.run(MAKING_TIMEOUT_S, archives.many_members, archive, count)
         measure_mounting(panel, scale, cases.members(count), archive)
         archive.unlink()
     measure_listing(panel, scale, directory)
@@ -92,20 +92,20 @@ def measure_mounting(panel: Panel, scale: Scale, case: str, archive: Path) -> No
 def measure_listing(panel: Panel, scale: Scale, directory: Path) -> None:
     count = scale.listed_members
     archive, files = directory / "listed.npz", directory / "files"
-    child.run(MAKING_TIMEOUT_S, archives.many, archive, count)
+    child.run(MAKING_TIMEOUT_S, archives.many_members, archive, count)
     child.run(MAKING_TIMEOUT_S, make_files, files, count)
 
-    def note(name: str, state: str, listing: str, path: Path) -> None:
+    def record(name: str, state: str, listing: str, path: Path) -> None:
         sample = child.run(scale.timeout_s, listing_seconds, LISTINGS[listing], path)
         panel.add(f"{listing}, {cases.members(count)}", state, name, cases.TIME, "s", sample)
 
     def over_mount(listing: str, name: str) -> None:
         with filesystems.mounted(name, archive, timeout_s=scale.timeout_s) as mount:
             for state in (cases.MOUNT_COLD, cases.WARM):
-                note(name, state, listing, mount.path)
+                record(name, state, listing, mount.path)
 
     for listing in LISTINGS:
-        native = functools.partial(note, cases.NATIVE, cases.CACHED, listing, files)
+        native = functools.partial(record, cases.NATIVE, cases.CACHED, listing, files)
         contenders = {cases.NATIVE: native}
         for name in filesystems.NAMES:
             contenders[name] = functools.partial(over_mount, listing, name)

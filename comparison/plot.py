@@ -1,6 +1,6 @@
-"""Plots as SVG: a line for each case, a dot for each contender, on a logarithmic axis.
+"""Plots as SVG: a row per case, a dot per contender, on a logarithmic axis.
 
-The background is transparent, and each colour can be told from both white and black.
+The background is transparent, and every colour is visible on both white and black.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from html import escape
 
 TEXT = "#7d8590"
 GRID = 'stroke="#7d8590" stroke-opacity=".3"'
-# The first word that a contender's name has in it decides.
+# The first of these words that occurs in a contender's name selects the colour.
 COLOURS = {
     "npzfs": "#f0600a",
     "native": "#2f9e44",
@@ -28,7 +28,7 @@ COLOURS = {
     "zipfile": "#1c7ed6",
     "crate": "#2f9e44",
 }
-# Of a pair with the same colour, the one that is only outlined.
+# Of two contenders of the same colour, this one is drawn as an outline.
 OUTLINED = ("from_npy,", "uncompressed", "mapped")
 
 WIDTH, LABEL_WIDTH, BEST_WIDTH = 1000, 290, 240
@@ -38,7 +38,7 @@ LETTER_WIDTH = 7
 
 @dataclass(frozen=True)
 class Dot:
-    """The figure of one contender: the median, and the span of its samples."""
+    """The median of one contender, and the range of its samples."""
 
     contender: str
     median: float
@@ -55,25 +55,25 @@ class Row:
 
 
 def colour(contender: str) -> str:
-    """The colour that a contender has in every plot."""
+    """The colour of a contender, the same in every plot."""
     return next((COLOURS[word] for word in COLOURS if word in contender), TEXT)
 
 
 def svg(rows: Sequence[Row], more_is_better: bool, show: Callable[[float], str]) -> str:
-    """The plot of some cases; `show` writes a figure with its unit."""
-    figures = [value for row in rows for dot in row.dots for value in (dot.low, dot.high)]
-    above_zero = [value for value in figures if value > 0] or [1.0]
-    axis = Axis(min(above_zero), max(above_zero))
+    """Draw a plot; `show` formats a value with its unit."""
+    values = [value for row in rows for dot in row.dots for value in (dot.low, dot.high)]
+    positive = [value for value in values if value > 0] or [1.0]
+    axis = Axis(min(positive), max(positive))
     contenders = list(dict.fromkeys(dot.contender for row in rows for dot in row.dots))
-    legend, top = legend_of(contenders)
+    legend, top = draw_legend(contenders)
     bottom = top + ROW_HEIGHT * len(rows)
-    parts = [legend, axis.drawn(top, bottom, show)]
+    parts = [legend, axis.draw(top, bottom, show)]
     for number, row in enumerate(rows):
         y = top + ROW_HEIGHT * (number + 0.5)
         parts.append(text(LABEL_WIDTH - 10, y + 4, row.label, "end"))
-        # What wins is drawn last, so that nothing hides it.
+        # The best one is drawn last, on top of the others.
         ordered = sorted(row.dots, key=lambda dot: dot.median, reverse=not more_is_better)
-        parts.extend(drawn(dot, axis, y) for dot in ordered)
+        parts.extend(draw(dot, axis, y) for dot in ordered)
         best = ordered[-1]
         label = f"{best.contender}: {show(best.median)}"
         parts.append(text(WIDTH - BEST_WIDTH + 10, y + 4, label, fill=colour(best.contender)))
@@ -98,12 +98,12 @@ class Axis:
         self.high = max(math.log10(high) + 0.05, self.low + 0.3)
 
     def x(self, value: float) -> float:
-        """The place of a value; zero and what is next to it is at the left end."""
+        """The horizontal position of a value; zero is at the left end."""
         share = (math.log10(value) - self.low) / (self.high - self.low) if value > 0 else 0.0
         return LABEL_WIDTH + max(share, 0.0) * (WIDTH - LABEL_WIDTH - BEST_WIDTH)
 
     def ticks(self) -> list[float]:
-        """Powers of ten; where these are few, twice and five times them as well."""
+        """Powers of ten; if these are few, also their doubles and quintuples."""
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
         span = self.high - self.low
         steps = (1, 2, 5) if span < 2.5 else (1,)
@@ -111,8 +111,8 @@ class Axis:
         ticks = [step * 10.0**power for power in decades[::every] for step in steps]
         return [tick for tick in ticks if self.low <= math.log10(tick) <= self.high]
 
-    def drawn(self, top: float, bottom: float, show: Callable[[float], str]) -> str:
-        """Its lines, and what they stand for."""
+    def draw(self, top: float, bottom: float, show: Callable[[float], str]) -> str:
+        """Draw the grid lines and their labels."""
         lines = []
         for tick in self.ticks():
             x = self.x(tick)
@@ -121,8 +121,8 @@ class Axis:
         return "\n".join(lines)
 
 
-def legend_of(contenders: Sequence[str]) -> tuple[str, float]:
-    """The names beside their dots, and where they end."""
+def draw_legend(contenders: Sequence[str]) -> tuple[str, float]:
+    """Draw the names beside their dots; returns the legend and its lower edge."""
     parts, x, y = [], 10.0, 14.0
     for name in contenders:
         width = 30 + LETTER_WIDTH * len(name)
@@ -134,7 +134,7 @@ def legend_of(contenders: Sequence[str]) -> tuple[str, float]:
     return "\n".join(parts), y + LEGEND_HEIGHT
 
 
-def drawn(dot: Dot, axis: Axis, y: float) -> str:
+def draw(dot: Dot, axis: Axis, y: float) -> str:
     line = f"M{axis.x(dot.low):.1f} {y:g}H{axis.x(dot.high):.1f}"
     span = f'<path d="{line}" stroke="{colour(dot.contender)}" stroke-width="2" opacity=".6"/>'
     radius = 6.5 if "npzfs" in dot.contender else 4.5

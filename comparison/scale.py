@@ -1,4 +1,4 @@
-"""How much is measured: `QUICK=1`, the usual run, `FULL=1`."""
+"""The sizes of a quick, a usual and a full run."""
 
 import os
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ class Scale:
 
     name: str
     rounds: int
-    # How long one measurement may take; a contender that takes longer counts as failing.
+    # The time limit of one measurement; a contender that exceeds it has failed.
     timeout_s: float
     frame_elements: int
     memory_elements: int
@@ -67,8 +67,8 @@ FULL = Scale(
 )
 
 
-def chosen() -> Scale:
-    """What the environment asks for."""
+def from_environment() -> Scale:
+    """The scale selected by the variables QUICK and FULL."""
     if os.environ.get("QUICK"):
         return QUICK
     return FULL if os.environ.get("FULL") else USUAL

@@ -1,0 +1,1 @@
+"""Benchmarks of npzfs against the programs and formats that could replace it: `make bench`."""
