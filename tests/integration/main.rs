@@ -23,6 +23,7 @@ mod hostile;
 mod inflating;
 mod install;
 mod invalid_archives;
+mod layers;
 mod listing;
 mod load;
 mod manual;
