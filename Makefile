@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all their set-up themselves.
+# `make demo` and `make test` install what they need.
 
 MAKEFLAGS += --no-print-directory
 
@@ -17,7 +17,7 @@ FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 HELPERS = mount.npzfs mount.fuse.npzfs
 
 RELEASE = target/release/npzfs
-# The same program for this machine, where RELEASE is for another one.
+# The program for this machine, if RELEASE is for another one.
 HERE = $(RELEASE)
 VENV = target/venv
 BENCH_VENV = target/comparison-venv
@@ -36,13 +36,13 @@ all: build
 build:
 	$(CARGO) build --locked --release
 
-# What a user sees: the example frame mounted, listed, loaded, unmounted.
+# Mounts, lists, loads and unmounts the example frame.
 demo: build
 	tests/setup.sh demo
 	$(MAKE) $(VENV)/done
 	NPZFS=$(CURDIR)/$(RELEASE) PYTHON=$(CURDIR)/$(VENV)/bin/python examples/demo.sh
 
-# Everything. With CI=true nothing may be skipped.
+# All tests. With CI=true none may be skipped.
 test:
 	tests/setup.sh test
 	$(MAKE) check unit clients test-python bench-check
@@ -59,24 +59,24 @@ unit:
 clients: build $(VENV)/done
 	NPZFS=$(CURDIR)/$(RELEASE) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/clients
 
-# npzfs beside all that could be taken instead. QUICK=1 for a few minutes, FULL=1 for hours.
+# Compares npzfs with other programs. QUICK=1 for a few minutes, FULL=1 for hours.
 bench: build
 	tests/setup.sh bench
 	$(MAKE) $(BENCH_VENV)/done
 	$(CARGO) bench --locked --bench bench --no-run
 	NPZFS=$(CURDIR)/$(RELEASE) $(BENCH_VENV)/bin/python -m comparison
 
-# What npzfs itself costs, also beside the crate zip. QUICK=1 for a short run.
+# Measures npzfs alone, and the crate zip. QUICK=1 for a short run.
 bench-rust:
 	$(CARGO) bench --locked --bench bench
 
-# The benchmark is not run, but it can be, and its report can be written.
+# Checks that the comparison compiles, and that its report can be written.
 bench-check:
 	python3 -m compileall -q comparison
 	mkdir -p target/bench-check
 	python3 -m comparison.report comparison/results.json target/bench-check/benchmarks.md
 
-# FUZZ_RUNS=N for another number of executions. What is found goes to fuzz/target/corpus.
+# FUZZ_RUNS is the number of executions. Findings go to fuzz/target/corpus.
 fuzz:
 	@$(CARGO) fuzz --version > /dev/null 2>&1 || \
 		{ echo "fuzz: please install it: cargo install --locked cargo-fuzz" >&2; exit 1; }
@@ -86,7 +86,7 @@ fuzz:
 			fuzz/corpus/$$target -- -runs=$(FUZZ_RUNS) -max_len=4096 -print_final_stats=1 || exit 1; \
 	done
 
-# The load test for a minute each way, and many more cases of the model test.
+# Runs each load test for a minute, and the model test with many more cases.
 soak:
 	NPZFS_LOAD_SECONDS=60 NPZFS_MODEL_CASES=3000 \
 		$(CARGO) test --locked --release --test integration -- load model --nocapture
@@ -99,14 +99,14 @@ $(VENV)/done $(BENCH_VENV)/done $(WHEEL_VENV)/done:
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
-# For Python: the program and the module npzfs in one file, in dist/.
+# Builds the Python package, with the program and the module npzfs, in dist/.
 wheel: build $(WHEEL_VENV)/done
 	rm -f dist/npzfs-*.whl
 	packaging/licenses.py > packaging/python/third-party-licenses.txt
 	cd packaging/python && CARGO_TARGET_DIR=$(CURDIR)/target $(CURDIR)/$(WHEEL_VENV)/bin/maturin \
 		build --quiet --locked --release --out $(CURDIR)/dist
 
-# With Python 3.9 and the newest one, as far as they are at hand.
+# Tests the wheel with the oldest and the newest supported Python that are installed.
 test-python: $(WHEEL_VENV)/done
 	packaging/python/test.sh
 
@@ -129,11 +129,11 @@ uninstall:
 		$(DESTDIR)$(BASHDIR)/npzfs $(DESTDIR)$(ZSHDIR)/_npzfs \
 		$(DESTDIR)$(FISHDIR)/npzfs.fish
 
-# Packages of the last commit, in target/packages.
+# Builds packages of the last commit, in target/packages.
 deb rpm arch dist:
 	packaging/build-$@.sh
 
-# They are built twice, installed, used and removed. Needs root.
+# Builds the packages twice, and installs, uses and removes them. Needs root.
 test-packages:
 	tests/setup.sh packages
 	$(MAKE) $(VENV)/done

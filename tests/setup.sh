@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what `make demo`, `make test`, `make test-packages` or `make bench` needs of the system
-# and says what it does. Debian and Ubuntu are known; elsewhere it only says what is missing.
+# Installs the system packages for `make demo`, `make test`, `make test-packages` or `make bench`, and
+# prints what it does. On other systems than Debian and Ubuntu it only prints what is missing.
 
 set -eu
 
@@ -16,7 +16,7 @@ bench) programs="archivemount fincore findmnt fuse-zip fusermount3 losetup mkfs.
     ;;
 esac
 
-# The Debian package that a program comes with.
+# Prints the Debian package of a program.
 package_of() {
     case $1 in
     automount) echo autofs ;;

@@ -10,12 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 NPZFS = os.path.abspath(os.environ["NPZFS"])  # a test may change the working directory
-COMMAND_TIMEOUT_S = 30
-MOUNT_TIMEOUT_S = 50
+# Long, since other work may slow a test down a lot.
+COMMAND_TIMEOUT_S = 120
+MOUNT_TIMEOUT_S = 200
 
 
 def schema(subcommand) -> Draft202012Validator:
-    """What the JSON of a subcommand has to be like."""
+    """Return the JSON schema for the output of a subcommand."""
     path = Path(__file__).parents[2] / "docs" / f"{subcommand}.schema.json"
     schema = json.loads(path.read_text())
     Draft202012Validator.check_schema(schema)
@@ -24,11 +25,10 @@ def schema(subcommand) -> Draft202012Validator:
 
 @pytest.fixture
 def npzfs():
-    """Run one npzfs command to its end."""
+    """Run an npzfs command."""
 
     def run(*arguments) -> subprocess.CompletedProcess:
-        # No pipe for its output: a server that held one open would turn reading it to the
-        # end into waiting for the unmount.
+        # Without pipes: if a server held one open, reading it would last until the unmount.
         return subprocess.run([NPZFS, *arguments], timeout=COMMAND_TIMEOUT_S)
 
     return run
@@ -36,7 +36,7 @@ def npzfs():
 
 @pytest.fixture
 def listed():
-    """The objects that `npzfs list --json` writes, one for each archive."""
+    """Return the objects that `npzfs list --json` writes, one for each archive."""
 
     def listed(*archives) -> list[dict]:
         command = [NPZFS, "list", "--json", *archives]
@@ -52,7 +52,7 @@ def listed():
 
 @pytest.fixture
 def mount(npzfs, tmp_path):
-    """Mount archives below `tmp_path`, and unmount them whatever becomes of the test."""
+    """Mount archives below `tmp_path`, and unmount them at the end, even if the test fails."""
     watched = {}
 
     def mount(archive: Path, *options) -> Path:
@@ -64,7 +64,7 @@ def mount(npzfs, tmp_path):
 
     yield mount
 
-    gc.collect()  # an array that is still mapped keeps its mount busy
+    gc.collect()  # an array that is still mapped uses its mount
     stuck = [path for path in watched if is_mounted(path) and not unmount(npzfs, path)]
     for watchdog in watched.values():
         watchdog.communicate(timeout=COMMAND_TIMEOUT_S)
@@ -79,23 +79,22 @@ def unmount(npzfs, mount_point: Path) -> bool:
 
 
 def watch(mount_point: Path) -> subprocess.Popen:
-    """A process that takes the mount away when its input is closed, be it by the end of pytest.
+    """Start a process that unmounts when its input is closed, for example by the end of pytest.
 
-    It does so by force when that takes too long, for Python cannot time out on a page of a mapped
-    file: the thread that waits for the page holds the interpreter's lock and heeds no signal but
-    SIGKILL. A forced unmount sets it free.
+    After a time limit it aborts the mount. Python itself cannot time out on a page of a mapped
+    file: the thread that waits for it holds the interpreter lock, and only SIGKILL interrupts it.
     """
     script = 'timeout "$1" cat || umount -f "$2"; umount -l "$2" || fusermount3 -uz "$2"'
     return subprocess.Popen(
         ["sh", "-c", script, "watch", str(MOUNT_TIMEOUT_S), mount_point],
         stdin=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # in the usual case there is nothing left to unmount
-        start_new_session=True,  # Ctrl-C ends pytest, whose teardown still needs the watch
+        stderr=subprocess.DEVNULL,  # usually nothing is left to unmount
+        start_new_session=True,  # after Ctrl-C the teardown of pytest still needs it
     )
 
 
 def is_mounted(path: Path) -> bool:
-    """Ask the kernel's table, because a stat of a dead mount may fail or hang."""
+    """Look in the kernel's mount table, since a stat of a dead mount may fail or hang."""
     table = Path("/proc/self/mountinfo").read_bytes().splitlines()
     # The table has spaces as \040; Latin-1 maps the bytes to characters and back.
     mount_points = [line.split()[4].decode("unicode_escape").encode("latin-1") for line in table]

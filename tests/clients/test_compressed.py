@@ -1,4 +1,4 @@
-"""Compressed archives, as the clients write them, load through a mount as from the archive."""
+"""Compressed archives of the clients, loaded through a mount and from the archive."""
 
 import os
 import shutil
@@ -37,8 +37,8 @@ def needs(program):
         pytest.skip(f"needs {program}")
 
 
-def packed_anew(archive, method, level=None):
-    """The same members in an archive beside it, all of them compressed."""
+def repacked(archive, method, level=None):
+    """Write the members of an archive to another one, all of them compressed."""
     packed = archive.with_name("packed.npz")
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(packed, "w", method, True, level) as new:
         for name in old.namelist():
@@ -47,7 +47,7 @@ def packed_anew(archive, method, level=None):
 
 
 @quiet_versions
-def test_every_dtype_shape_and_order_that_savez_compressed_writes(mount, tmp_path):
+def test_every_dtype_shape_and_order_of_savez_compressed(mount, tmp_path):
     arrays = {
         f"{name} {shape} {order}".replace("/", "-"): random_array(dtype, shape, order)
         for name, dtype in [*((dtype.str, dtype) for dtype in DTYPES), *STRUCTURED.items()]
@@ -70,7 +70,7 @@ def test_every_dtype_shape_and_order_that_savez_compressed_writes(mount, tmp_pat
 @every_frame
 def test_a_frame_loads_memory_mapped_from_a_compressed_archive(mount, tmp_path, frame, method):
     frame.to_npz(tmp_path / "frame.npz")
-    mnt = mount(packed_anew(tmp_path / "frame.npz", method))
+    mnt = mount(repacked(tmp_path / "frame.npz", method))
 
     mapped, close = sf.Frame.from_npy_mmap(mnt)
     assert_equals(mapped, frame)
@@ -82,7 +82,7 @@ def test_a_frame_loads_memory_mapped_from_a_compressed_archive(mount, tmp_path, 
 def test_every_level_of_zipfile(mount, tmp_path, level):
     array = np.arange(300_000) // 7
     np.savez(tmp_path / "frame.npz", x=array, random=random_array(np.dtype("<f8"), (9000,)))
-    archive = packed_anew(tmp_path / "frame.npz", zipfile.ZIP_DEFLATED, level)
+    archive = repacked(tmp_path / "frame.npz", zipfile.ZIP_DEFLATED, level)
     mnt = mount(archive)
 
     with zipfile.ZipFile(archive) as opened:
@@ -113,7 +113,7 @@ def test_members_compressed_by_zstd(mount, tmp_path, options):
     content = npy_of(np.arange(300_000.0) // 7) + os.urandom(100_000)
     command = ["zstd", "-q", *options, "-c"]
     data = subprocess.run(command, input=content, stdout=subprocess.PIPE, check=True).stdout
-    # Stored at first; then both headers are told what they hold.
+    # Store the compressed data, and then write the true method, CRC and sizes to both headers.
     with zipfile.ZipFile(tmp_path / "frame.npz", "w") as archive:
         archive.writestr("x.npy", data)
     whole = bytearray((tmp_path / "frame.npz").read_bytes())
@@ -127,17 +127,17 @@ def test_members_compressed_by_zstd(mount, tmp_path, options):
     assert (mnt / "x.npy").read_bytes() == content
 
 
-def test_an_array_stays_whole_while_others_take_its_room(mount, tmp_path):
+def test_a_mapped_array_keeps_its_bytes_under_memory_pressure(mount, tmp_path):
     arrays = {f"x{i}": np.random.default_rng(i).random(100_000) for i in range(20)}
     np.savez_compressed(tmp_path / "frame.npz", **arrays)
     mnt = mount(tmp_path / "frame.npz", "--inflate-limit=2M")
 
-    held = np.load(mnt / "x0.npy", "r")
+    mapped = np.load(mnt / "x0.npy", "r")
     for _ in range(2):
         for name, array in arrays.items():
             assert (np.load(mnt / f"{name}.npy", "r") == array).all()
-    assert (held == arrays["x0"]).all()
+    assert (mapped == arrays["x0"]).all()
     stats = requests(mnt)
     assert stats["inflated_bytes"] <= 2 << 20
-    # The one that is held is inflated once, others again and again.
+    # The mapped one is inflated once, others repeatedly.
     assert len(arrays) < stats["inflations"] < 2 * len(arrays)

@@ -1,4 +1,4 @@
-"""The examples for clusters, run on this machine: each worker mounts the archive by itself."""
+"""The examples for clusters, on this machine: each worker mounts the archive itself."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ EXAMPLES = ROOT / "examples"
 NAME = "__blocks_0__"
 WORKERS = 2
 
-# As many processes as the job has tasks, each with its number.
+# Runs one process per task of the job, with the number of the task.
 SRUN = """#!/bin/sh
 task=0
 while [ $task -lt $SLURM_NTASKS ]; do
@@ -52,7 +52,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def environment(tmp_path):
-    """Variables by which examples find this npzfs. In the end nothing is mounted in `tmp_path`."""
+    """Variables for the examples to find this npzfs. At the end nothing may be mounted."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, program in {"npzfs": NPZFS, "python3": sys.executable}.items():
@@ -78,7 +78,7 @@ def environment(tmp_path):
 
 @pytest.fixture
 def archive(tmp_path):
-    """An array of whole numbers, whose sum is the same in whatever order."""
+    """An array of integers, whose sum does not depend on the order."""
     path = tmp_path / "numbers.npz"
     np.savez(path, numbers=np.arange(100_003.0), other=np.ones(3))
     return path
@@ -89,8 +89,8 @@ def mounts_below(directory):
     return [line.split()[4] for line in lines if line.split()[4].startswith(f"{directory}/")]
 
 
-def said(*command, environment):
-    """What a command writes. It and all it has started are ended when it takes too long."""
+def output(*command, environment):
+    """Run a command and return its output; after a time limit its process group is killed."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -111,18 +111,16 @@ def said(*command, environment):
 
 
 @pytest.mark.parametrize("engine", ["dask", "joblib"])
-def test_workers_of_an_engine_each_mount_the_archive_and_sum_their_blocks(
-    engine, archive, environment
-):
+def test_workers_mount_the_archive_and_sum_their_blocks(engine, archive, environment):
     command = [sys.executable, EXAMPLES / f"{engine}_sum.py", archive, "numbers"]
-    out = said(*command, f"--workers={WORKERS}", environment=environment)
+    out = output(*command, f"--workers={WORKERS}", environment=environment)
     assert float(out) == np.arange(100_003.0).sum()
 
 
 def test_dask_workers_get_arrays_that_outlive_their_mount(archive, environment, tmp_path):
     program = tmp_path / "outliving.py"
     program.write_text(OUTLIVING)
-    out = said(sys.executable, program, archive, environment=environment)
+    out = output(sys.executable, program, archive, environment=environment)
     total, third = np.arange(100_003.0).sum(), np.arange(0, 100_003.0, 3).sum()
     assert [*map(float, out.split())] == [total, total, third, total]
 
@@ -132,9 +130,9 @@ def test_a_slurm_job_sums_blocks_on_each_node(archive, environment, tmp_path):
     srun.write_text(SRUN)
     srun.chmod(0o755)
     environment |= {"SLURM_NTASKS": "3", "SLURM_SUBMIT_DIR": str(ROOT)}
-    # As sbatch does: a copy of the script, which does not know where it came from.
+    # sbatch runs a copy of the script, too.
     copy = shutil.copy(EXAMPLES / "slurm.sh", tmp_path / "slurm_script")
-    out = said("bash", copy, archive, "numbers", environment=environment)
+    out = output("bash", copy, archive, "numbers", environment=environment)
     assert float(out) == np.arange(100_003.0).sum()
 
 
@@ -156,9 +154,9 @@ def test_the_pod_has_what_fuse_needs_and_its_command_runs(environment):
     assert mounts.keys() == volumes.keys()
     assert mounts["fuse"]["mountPath"] == "/dev/fuse"
     assert mounts["data"]["readOnly"] is True
-    # Here the volume is the directory of the examples.
+    # The volume is the directory of the examples in this test.
     data = mounts["data"]["mountPath"]
     command = [word.replace(f"{data}/", f"{EXAMPLES}/") for word in container["command"]]
-    out = said(*command, *container["args"], environment=environment)
+    out = output(*command, *container["args"], environment=environment)
     with np.load(EXAMPLES / "frame.npz") as arrays:
         assert float(out) == pytest.approx(arrays[NAME].sum(), rel=1e-12)

@@ -1,4 +1,4 @@
-"""Folders of archives, and archives in archives, as Python programs use them."""
+"""Folders of archives and archives in archives, used by Python programs."""
 
 import concurrent.futures
 import json
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import static_frame as sf
+from conftest import COMMAND_TIMEOUT_S
 
 ARCHIVES = 10_000
 WRITTEN = 500  # the others are links to these
@@ -23,7 +24,7 @@ def frame(seed):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of ARCHIVES archives, each with another array than those around it."""
+    """A folder of ARCHIVES archives, in which neighbours have different arrays."""
     folder = tmp_path / "folder"
     folder.mkdir()
     for number in range(WRITTEN):
@@ -73,7 +74,7 @@ def test_each_frame_of_a_bus_is_mapped(mount, tmp_path, write, compression):
         assert loaded.equals(expected, compare_name=True, compare_dtype=True, compare_class=True)
         del loaded
         close()
-    # What is stored is mapped right from the archive.
+    # Stored archives are mapped without a copy.
     assert (stats(at)["inflated"] == 0) == (compression == zipfile.ZIP_STORED)
 
 
@@ -91,7 +92,7 @@ def test_spawned_processes_read_a_folder(mount, folder):
 
 
 class Dataset:
-    """What a loader's workers inherit: arrays that were mapped before they were forked."""
+    """The data set that forked workers inherit, with arrays that are already mapped."""
 
     def __init__(self, at):
         self.at = at
@@ -110,8 +111,8 @@ def work(dataset, batches, results):
         results.put([dataset[number] for number in batch])
 
 
-def test_forked_workers_read_a_folder_as_those_of_a_data_loader_do(mount, folder):
-    # As torch.utils.data.DataLoader(dataset, batch_size=8, num_workers=2) does on Linux.
+def test_forked_workers_of_a_data_loader_read_a_folder(mount, folder):
+    # Like torch.utils.data.DataLoader(dataset, batch_size=8, num_workers=2) on Linux.
     dataset = Dataset(mount(folder, "--max-open=128"))
     fork = multiprocessing.get_context("fork")
     batches, results = fork.Queue(), fork.Queue()
@@ -123,12 +124,12 @@ def test_forked_workers_read_a_folder_as_those_of_a_data_loader_do(mount, folder
         starts = range(0, ARCHIVES, 8)
         for start in starts:
             batches.put(order[start : start + 8])
-        seen = [item for _ in starts for item in results.get(timeout=20)]
+        seen = [item for _ in starts for item in results.get(timeout=COMMAND_TIMEOUT_S)]
     finally:
         for _ in workers:
             batches.put(None)
         for worker in workers:
-            worker.join(10)
+            worker.join(COMMAND_TIMEOUT_S)
             worker.kill()
     assert sorted(number for number, _ in seen) == list(range(ARCHIVES))
     assert all(np.array_equal(array, values(number)) for number, array in seen)

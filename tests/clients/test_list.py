@@ -1,4 +1,4 @@
-"""What `npzfs list --json` says of archives, against what NumPy, zipfile and StaticFrame say."""
+"""The output of `npzfs list --json`, compared with NumPy, zipfile and StaticFrame."""
 
 import ast
 import itertools
@@ -53,7 +53,7 @@ def assert_agrees_with_numpy(listed, archive):
 
 @quiet_versions
 @some_dtypes
-def test_arrays_of_every_dtype_shape_and_order_are_what_numpy_says(listed, tmp_path, dtype):
+def test_arrays_of_every_dtype_shape_and_order_agree_with_numpy(listed, tmp_path, dtype):
     cases = itertools.product(SHAPES, "CF")
     archive = tmp_path / "frame.npz"
     np.savez(archive, **{f"{case}": random_array(dtype, *case) for case in cases})
@@ -66,14 +66,14 @@ def test_arrays_of_every_dtype_shape_and_order_are_what_numpy_says(listed, tmp_p
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-def test_every_npy_version_is_told(listed, tmp_path, version):
+def test_every_npy_version_agrees_with_numpy(listed, tmp_path, version):
     array = random_array(np.dtype("<f8"), (5, 3))
     archive = zip_of(tmp_path / "frame.npz", {"x.npy": npy_of(array, version)})
 
     assert_agrees_with_numpy(*listed(archive), archive)
 
 
-def test_an_array_can_be_mapped_at_the_offsets_told(listed, tmp_path):
+def test_an_array_can_be_mapped_at_the_listed_offsets(listed, tmp_path):
     array = random_array(np.dtype("<f8"), (5, 3), "F")
     archive = tmp_path / "frame.npz"
     np.savez(archive, before=np.arange(7), x=array)
@@ -144,7 +144,7 @@ def assert_is_frame(found, frame):
 
 
 @every_frame
-def test_a_frame_is_what_staticframe_stored(listed, tmp_path, frame):
+def test_a_frame_agrees_with_staticframe(listed, tmp_path, frame):
     archive = tmp_path / "frame.npz"
     frame.to_npz(archive)
 

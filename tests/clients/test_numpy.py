@@ -8,11 +8,13 @@ import json
 import mmap
 import multiprocessing
 import os
+import time
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import COMMAND_TIMEOUT_S
 
 DTYPES = [
     np.dtype(dtype)
@@ -46,7 +48,7 @@ quiet_versions = pytest.mark.filterwarnings("ignore:Stored array in format")
 
 
 def random_array(dtype, shape, order="C"):
-    """Any bytes will do, and a NaN with a payload is a good test, but a bool is 0 or 1."""
+    """Return an array of random bytes, NaNs with payloads included; a bool is 0 or 1."""
     count = int(np.prod(shape))
     values = np.random.default_rng(count).integers(0, 256, count * dtype.itemsize, "u1")
     if dtype.kind == "b":
@@ -85,7 +87,7 @@ def npy_of(array, version=None):
 
 @pytest.fixture
 def savez(tmp_path):
-    """Write an archive as NumPy does."""
+    """Write an archive by NumPy."""
 
     def savez(**arrays):
         path = tmp_path / "frame.npz"
@@ -226,7 +228,8 @@ def test_several_processes_read_one_member(mount, savez):
     mnt = mount(savez(x=array))
 
     with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as workers:
-        sums = list(workers.map(sum_of_mapped, [mnt / "x.npy"] * 12, timeout=40))
+        paths = [mnt / "x.npy"] * 12
+        sums = list(workers.map(sum_of_mapped, paths, timeout=COMMAND_TIMEOUT_S))
     assert sums == [int(array.sum())] * 12
 
 
@@ -252,7 +255,7 @@ def test_compressed_members_are_mapped_like_stored_ones(mount, tmp_path, method)
         assert (mapped == array).all()
 
 
-def test_what_savez_compressed_writes_is_mapped(mount, tmp_path):
+def test_an_archive_of_savez_compressed_is_mapped(mount, tmp_path):
     arrays = {"x": np.random.default_rng(1).random((300, 70)), "y": np.arange(5), "z": np.zeros(())}
     np.savez_compressed(tmp_path / "frame.npz", **arrays)
     mnt = mount(tmp_path / "frame.npz")
@@ -261,7 +264,7 @@ def test_what_savez_compressed_writes_is_mapped(mount, tmp_path):
         assert (np.load(mnt / f"{name}.npy", mmap_mode="r") == array).all()
 
 
-def test_an_archive_of_deflated_members_is_refused_if_so_wanted(npzfs, tmp_path):
+def test_deflated_refuse_refuses_an_archive_of_deflated_members(npzfs, tmp_path):
     np.savez_compressed(tmp_path / "frame.npz", x=np.arange(1000), y=np.arange(5))
     (tmp_path / "mnt").mkdir()
 
@@ -270,7 +273,7 @@ def test_an_archive_of_deflated_members_is_refused_if_so_wanted(npzfs, tmp_path)
     assert not os.path.ismount(tmp_path / "mnt")
 
 
-def test_deflated_members_beside_stored_ones_do_not_open_if_so_wanted(mount, tmp_path):
+def test_deflated_refuse_fails_opens_of_deflated_members(mount, tmp_path):
     content = npy_of(np.zeros(1000))
     with zipfile.ZipFile(tmp_path / "frame.npz", "w") as archive:
         archive.writestr("stored.npy", content)
@@ -298,11 +301,11 @@ def test_deflated_members_beside_stored_ones_do_not_open_if_so_wanted(mount, tmp
         (np.zeros((2, 3, 4), "M8[ns]"), "<M8[ns]", "2,3,4", "False"),
     ],
 )
-def test_attributes_tell_what_the_npy_header_says(mount, savez, array, dtype, shape, fortran_order):
+def test_attributes_agree_with_the_npy_header(mount, savez, array, dtype, shape, fortran_order):
     mnt = mount(savez(x=array))
 
-    told = attributes(mnt / "x.npy", "npy.dtype", "npy.shape", "npy.fortran_order", "npy.version")
-    assert told == [dtype, shape, fortran_order, "1.0"]
+    found = attributes(mnt / "x.npy", "npy.dtype", "npy.shape", "npy.fortran_order", "npy.version")
+    assert found == [dtype, shape, fortran_order, "1.0"]
 
 
 @pytest.mark.parametrize("name", ["flat", "nested", "subarray", "titles", "padded", "latin-1 name"])
@@ -313,7 +316,7 @@ def test_the_dtype_attribute_of_a_structured_array_is_its_descr(mount, savez, na
     assert ast.literal_eval(descr) == np.lib.format.dtype_to_descr(STRUCTURED[name])
 
 
-def test_attributes_tell_where_the_archive_holds_a_member(mount, savez):
+def test_attributes_have_the_position_of_a_member(mount, savez):
     archive = savez(x=np.arange(5), **{"a/b": np.arange(1000), "größe": np.zeros((3, 0))})
     mnt = mount(archive)
 
@@ -349,7 +352,7 @@ def test_a_member_without_npy_header_has_no_npy_attributes(mount, tmp_path):
     ids=["shape beyond the data", "negative shape", "parentheses", "no dict", "no shape"],
 )
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
-def test_an_npy_header_that_lies_is_for_numpy_to_refuse(mount, tmp_path, literal, mmap_mode):
+def test_a_false_npy_header_is_refused_by_numpy(mount, tmp_path, literal, mmap_mode):
     length = len(literal).to_bytes(2, "little")
     lying = b"\x93NUMPY\1\0" + length + literal.encode() + bytes(16)
     too_long = b"\x93NUMPY\1\0\xff\xff" + literal.encode()[:100]
@@ -361,7 +364,7 @@ def test_an_npy_header_that_lies_is_for_numpy_to_refuse(mount, tmp_path, literal
     assert np.load(mounted / "good.npy", mmap_mode).tolist() == [0, 1, 2]
 
 
-def test_the_mount_point_tells_its_archive(mount, savez, monkeypatch):
+def test_the_mount_point_has_the_path_of_its_archive(mount, savez, monkeypatch):
     archive = savez(x=np.arange(5))
     monkeypatch.chdir(archive.parent)
     mnt = mount(archive.name)
@@ -373,7 +376,7 @@ def test_the_mount_point_tells_its_archive(mount, savez, monkeypatch):
 
 
 def requests(mnt):
-    """How often the kernel has asked the server, for each kind of request."""
+    """Return the counters of a mount, those of requests by type among them."""
     stats = json.loads(os.getxattr(mnt, "user.npzfs.stats"))
     del stats["lanes"]
     assert all(isinstance(count, int) for count in stats.values())
@@ -396,6 +399,7 @@ def test_second_pass_costs_no_requests(mount, savez):
 
     first = sums()
     assert any(requests(mnt).get(kind) for kind in kinds)
-    # The kernel may drop what it has cached at any time, so that not each pass is free.
-    costs = [cost() for _ in range(10)]
-    assert {} in costs, costs
+    # The kernel may drop its caches at any time, so the pass is repeated until it costs none.
+    deadline = time.monotonic() + COMMAND_TIMEOUT_S
+    while costs := cost():
+        assert time.monotonic() < deadline, costs

@@ -1,4 +1,4 @@
-"""The sessions in the README, run as a reader would, and their output compared."""
+"""The sessions in the README, run and compared with the shown output."""
 
 import os
 import re
@@ -15,7 +15,7 @@ SUBCOMMANDS = ["mount", "umount", "list", "verify", "repack", "run", "mounts"]
 
 
 def sessions():
-    """The commands of the README in order, each with the lines that follow it."""
+    """Return the commands of the README in order, each with the lines that follow it."""
     text = (ROOT / "README.md").read_text()
     commands = []
     for block in re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
@@ -32,9 +32,9 @@ def python_input(lines):
 
 
 def pattern_of(lines):
-    """A regular expression for the output that the README shows, in which `...` is left out."""
+    """Return a regular expression for the shown output, in which `...` matches anything."""
     shown = "\n".join(" ".join(line.split()) for line in lines)
-    # Of a mount not the same each time: the process, the place of the archive, what was read.
+    # The process ID, the path of the archive and the number of bytes read vary.
     shown = re.sub(r" /\S+/examples/frame.npz \d+ live 11 \S+ kB ", " ARCHIVE SERVED ", shown)
     shown = re.escape(shown).replace(r"\.\.\.", "(?s:.*?)")
     archive = re.escape(f"{ROOT}/examples/frame.npz")
@@ -57,7 +57,7 @@ def test_every_make_target_of_the_readme_exists():
     assert targets <= set(phony.split())
 
 
-def test_every_command_of_the_readme_prints_what_is_shown(tmp_path):
+def test_every_command_of_the_readme_prints_the_shown_output(tmp_path):
     for program in ("getfattr", "jq"):
         if shutil.which(program) is None:
             assert os.environ.get("CI") != "true", f"CI needs {program}"
@@ -82,11 +82,13 @@ def test_every_command_of_the_readme_prints_what_is_shown(tmp_path):
                 timeout=COMMAND_TIMEOUT_S,
             )
             assert ran.returncode == 0, ran
-            said = [" ".join(line.split()) for line in ran.stdout.splitlines()]
+            output = [" ".join(line.split()) for line in ran.stdout.splitlines()]
             if command == "npzfs mounts":
-                # There may be others on the machine.
-                said = [line for line in said if line.startswith(("MOUNTPOINT ", str(tmp_path)))]
+                # The machine may have other mounts.
+                output = [
+                    line for line in output if line.startswith(("MOUNTPOINT ", str(tmp_path)))
+                ]
             expected = pattern_of(line for line in lines if not line.startswith(">>> "))
-            assert re.fullmatch(expected, "\n".join(said)), (command, said, expected)
+            assert re.fullmatch(expected, "\n".join(output)), (command, output, expected)
     finally:
         subprocess.run([NPZFS, "umount", "--lazy", tmp_path / "frame"], capture_output=True)

@@ -1,4 +1,4 @@
-"""NumPy, StaticFrame, zipfile and unzip, unchanged, on what npzfs repack writes."""
+"""NumPy, StaticFrame, zipfile and unzip, unchanged, on archives of npzfs repack."""
 
 import datetime
 import os
@@ -10,6 +10,7 @@ import frame_fixtures as ff
 import numpy as np
 import pytest
 import static_frame as sf
+from conftest import COMMAND_TIMEOUT_S
 
 ALIGNMENTS = ["64", "4096", "65536", "2097152"]
 ARRAYS = {
@@ -42,12 +43,12 @@ every_frame = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 
 @pytest.fixture
 def repack(npzfs, tmp_path):
-    """Repack something, have everybody check the result, and return it."""
+    """Repack an archive or a directory, check the result with other programs, and return it."""
 
     def repack(given, *options):
         result = tmp_path / f"result{given.suffix or '.npz'}"
         assert npzfs("repack", "--force", *options, given, result).returncode == 0
-        subprocess.run(["unzip", "-tqq", result], check=True, timeout=30)
+        subprocess.run(["unzip", "-tqq", result], check=True, timeout=COMMAND_TIMEOUT_S)
         with zipfile.ZipFile(result) as archive:
             assert archive.testzip() is None
             assert {info.compress_type for info in archive.infolist()} <= {zipfile.ZIP_STORED}
@@ -57,7 +58,7 @@ def repack(npzfs, tmp_path):
 
 
 def assert_alike(result, expected):
-    """All arrays of an archive are equal to the arrays in a dictionary, bit by bit."""
+    """Check that the arrays of an archive are bit for bit those of a dictionary."""
     with np.load(result) as loaded:
         assert loaded.files == list(expected)
         for name, array in expected.items():
@@ -69,7 +70,7 @@ def assert_alike(result, expected):
 
 @every_alignment
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_every_array_is_what_it_was(repack, mount, tmp_path, save, alignment):
+def test_every_array_is_unchanged(repack, mount, tmp_path, save, alignment):
     save(tmp_path / "given.npz", **ARRAYS)
     result = repack(tmp_path / "given.npz", "--align", alignment, "--verify")
 
@@ -82,7 +83,7 @@ def test_every_array_is_what_it_was(repack, mount, tmp_path, save, alignment):
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_whatever_zipfile_compresses_is_stored(repack, tmp_path, method):
+def test_members_of_every_method_of_zipfile_are_stored(repack, tmp_path, method):
     np.savez(tmp_path / "stored.npz", **ARRAYS)
     with (
         zipfile.ZipFile(tmp_path / "stored.npz") as stored,
@@ -147,7 +148,7 @@ def test_times_and_order_are_kept(repack, tmp_path):
 
 @every_frame
 @every_alignment
-def test_a_frame_is_what_it_was(repack, mount, tmp_path, frame, alignment):
+def test_a_frame_is_unchanged(repack, mount, tmp_path, frame, alignment):
     frame.to_npz(tmp_path / "given.npz")
     result = repack(tmp_path / "given.npz", "--align", alignment)
 

@@ -1,4 +1,4 @@
-"""Programs that `npzfs run` starts."""
+"""Programs started by `npzfs run`."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ import pytest
 import static_frame as sf
 from conftest import COMMAND_TIMEOUT_S, NPZFS
 
-# Opens the frame, says how wide it is and adds up what is in one of its columns.
+# Opens the frame, and prints its number of columns and the sum of one column.
 OPEN = """
 import os, static_frame as sf
 frame, close = sf.Frame.from_npy_mmap(os.environ["NPZFS_MOUNT"])
@@ -23,7 +23,7 @@ USUAL_LIMIT = 1024
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a Python program by `npzfs run`; whatever becomes of it, nothing may be left."""
+    """Run a Python program by `npzfs run`, after which nothing may be left."""
 
     def run(archive, program, *, limit=None):
         def set_limit():
@@ -46,7 +46,7 @@ def run(tmp_path):
     assert list(runtime.iterdir()) == []
 
 
-def test_a_frame_is_mapped_by_a_program_that_knows_only_the_variable(run, tmp_path):
+def test_a_frame_is_mapped_through_the_variable(run, tmp_path):
     frame = ff.parse("s(20,6)|v(int,float)|i(I,int)|c(I,str)")
     frame.to_npz(archive := tmp_path / "frame.npz")
 
@@ -62,13 +62,13 @@ def test_numpy_finds_the_mount_in_an_argument(run, tmp_path):
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "66.0\n", "")
 
 
-def test_a_frame_with_more_blocks_than_the_usual_limit_of_descriptors_is_mapped(run, tmp_path):
+def test_a_frame_with_more_blocks_than_the_usual_limit_is_mapped(run, tmp_path):
     columns = 3 * USUAL_LIMIT
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < columns + 100:
         assert os.environ.get("CI") != "true", "CI needs a hard limit of more open files"
         pytest.skip(f"the hard limit of open files is {hard}")
-    # No two neighbours are of one type, so that each is a block of its own.
+    # Neighbours have different types, so that each column is a block.
     values = (np.full(3, at, dtype=(int, float)[at % 2]) for at in range(columns))
     frame = sf.Frame.from_items(enumerate(values))
     frame.to_npz(archive := tmp_path / "wide.npz")
@@ -77,7 +77,7 @@ def test_a_frame_with_more_blocks_than_the_usual_limit_of_descriptors_is_mapped(
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout == f"{columns} {3 * (columns - 2)}\n"
 
-    # The limit is what it takes: with it lowered again, the same program fails.
+    # With the limit lowered again, the same program fails.
     lower = f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({USUAL_LIMIT}, {hard}))"
     ran = run(archive, lower + OPEN)
     assert ran.returncode == 1

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import static_frame as sf
 
-# The nine frames of StaticFrame's article on serialization, with fewer cells. The widest stays
-# under the usual limit of 1024 descriptors: its memory-mapping loader keeps one for each array.
+# The nine frames of StaticFrame's article on serialization, with fewer cells. The loader with
+# memory mapping keeps a descriptor for each array, so the widest has less than the usual limit.
 SHAPES = {"tall": (800, 50), "square": (200, 200), "wide": (50, 800)}
 VALUES = {"columnar": "int,bool,float", "mixed": "int,int,bool,float,float", "uniform": "float"}
 FRAMES = {
@@ -39,7 +39,7 @@ every_frame = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 
 @pytest.fixture
 def mounted(mount, tmp_path):
-    """Store a frame as StaticFrame does; return the archive and where it is mounted."""
+    """Store a frame by StaticFrame; return the archive and its mount point."""
 
     def mounted(frame):
         archive = tmp_path / "frame.npz"
@@ -77,7 +77,7 @@ def test_a_frame_loads_memory_mapped(mounted, frame):
     if "__values_columns_0__.npy" in os.listdir(mnt) and mapped.columns.depth == 1:
         assert is_mapped(mapped.columns.values)
 
-    del mapped  # closing takes the pages away from under whatever array is left
+    del mapped  # closing unmaps the pages of arrays that are left
     close()
 
 
@@ -105,7 +105,7 @@ def test_the_metadata_is_a_json_file(mounted):
     assert metadata["__types__"] == ["IndexHierarchy", "IndexHierarchy"]
 
 
-def test_attributes_tell_what_a_header_by_staticframe_says(mounted):
+def test_attributes_agree_with_a_header_of_staticframe(mounted):
     _, mnt = mounted(FRAMES["square uniform"])
     block = mnt / "__blocks_0__.npy"
 

@@ -1,4 +1,4 @@
-"""What the clients write is sound for npzfs verify, and one flipped byte in it is found."""
+"""npzfs verify on archives of the clients: they are sound, and a flipped byte is found."""
 
 import io
 import os
@@ -42,7 +42,7 @@ def assert_sound(archive):
 
 
 def assert_damage_is_found(archive):
-    """Flip one byte in the middle of each of some members' data."""
+    """Check that a flipped byte in the middle of the data of some members is found."""
     with zipfile.ZipFile(archive) as opened:
         members = [member for member in opened.infolist() if member.file_size]
     whole = archive.read_bytes()

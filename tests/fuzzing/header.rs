@@ -87,7 +87,7 @@ fn is_plain(text: &str) -> bool {
 
 fn check_against_oracles(bytes: &[u8], text: &str, ours: Option<&NpyHeader>) {
     let ndarray = Header::from_reader(&mut &bytes[..]).ok();
-    // npyz multiplies the lengths without a look at what comes out.
+    // npyz multiplies the lengths without a check for overflow.
     let is_countable = |header: &&Header| has_countable_shape(&header.shape);
     let npyz = ndarray
         .as_ref()

@@ -5,12 +5,12 @@ use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::Command;
 
-use crate::fixture::{Archive, Member, crc32, npy};
-use crate::image::{FileSystem, Image};
+use crate::fixture::{Archive, Member, npy};
+use crate::loop_image::{FileSystem, Image};
 use crate::mounted::{Mounted, names, run};
 
 #[test]
-fn an_array_tells_its_dtype_shape_order_and_version() {
+fn an_array_has_its_dtype_shape_order_and_version() {
     let mount = Mounted::new(&Archive::stored([
         ("x.npy", npy("'<f8'", "(3, 4)", &[0; 96])),
         (
@@ -42,7 +42,7 @@ fn an_array_tells_its_dtype_shape_order_and_version() {
 }
 
 #[test]
-fn a_header_longer_than_one_read_is_found_all_the_same() {
+fn a_header_longer_than_one_read_is_found_too() {
     let fields: Vec<_> = (0..1500)
         .map(|at| format!("('field{at}', '<f8')"))
         .collect();
@@ -55,7 +55,7 @@ fn a_header_longer_than_one_read_is_found_all_the_same() {
 }
 
 #[test]
-fn every_file_tells_where_it_is_in_the_archive() {
+fn every_file_has_its_position_in_the_archive() {
     let mount = Mounted::new(&Archive::of([
         Member::stored("x", "first"),
         Member::stored("/d/./y", "second"),
@@ -71,11 +71,14 @@ fn every_file_tells_where_it_is_in_the_archive() {
         let offset: usize = of(file, "offset").parse().unwrap();
         assert_eq!(&archive[offset..offset + data.len()], data.as_bytes());
         assert_eq!(of(file, "name"), name);
-        assert_eq!(of(file, "crc32"), format!("{:08x}", crc32(data.as_bytes())));
+        assert_eq!(
+            of(file, "crc32"),
+            format!("{:08x}", crc32fast::hash(data.as_bytes()))
+        );
         assert_eq!(of(file, "method"), "stored");
     }
     assert_eq!(of("z", "method"), "deflated");
-    // Where the data of a member without a sound local header is, is not known.
+    // Without a valid local header the offset of the data is unknown.
     let damaged = Member::stored("e", "x").with(|member| member.local.method = Some(8));
     let mount = Mounted::new(&Archive::of([Member::stored("x", "x"), damaged]));
     assert_eq!(mount.attribute("e", "user.npzfs.offset"), None);
@@ -86,7 +89,7 @@ fn every_file_tells_where_it_is_in_the_archive() {
 }
 
 #[test]
-fn an_evil_npy_header_is_a_missing_attribute_and_never_a_failure() {
+fn a_bad_npy_header_is_a_missing_attribute_never_a_failure() {
     let nested = format!("{{'descr': {}", "(".repeat(20_000));
     let mut deep = b"\x93NUMPY\x02\x00".to_vec();
     deep.extend((nested.len() as u32).to_le_bytes());
@@ -122,7 +125,7 @@ fn an_evil_npy_header_is_a_missing_attribute_and_never_a_failure() {
 }
 
 #[test]
-fn a_shape_that_lies_is_told_as_it_is_and_gives_no_more_bytes() {
+fn a_false_shape_is_reported_unchanged_and_adds_no_bytes() {
     let shape = "(18446744073709551615, 9)";
     let data = npy("'<f8'", shape, &[7; 16]);
     let mount = Mounted::new(&Archive::stored([
@@ -141,7 +144,7 @@ fn a_shape_that_lies_is_told_as_it_is_and_gives_no_more_bytes() {
 }
 
 #[test]
-fn the_root_tells_the_archive_and_what_was_asked() {
+fn the_root_has_the_archive_and_the_request_counters() {
     let mount = Mounted::new(&Archive::stored([("x", "data")]));
     assert_eq!(
         mount.attribute("", "user.npzfs.archive").unwrap(),
@@ -150,7 +153,7 @@ fn the_root_tells_the_archive_and_what_was_asked() {
     assert_eq!(mount.stats()["bytes_read"], 0);
     assert_eq!(mount.stats()["members"], 1);
     assert_eq!(mount.stats()["lanes"], serde_json::json!({"mapped": 1}));
-    assert!(mount.stats()["uptime_seconds"].as_u64().unwrap() < 60);
+    assert!(mount.stats()["uptime_seconds"].is_u64());
     assert_eq!(mount.requests(&["read", "lookup"]), 0);
     mount.read("x");
     assert_eq!(mount.stats()["bytes_read"], 4);
@@ -160,7 +163,7 @@ fn the_root_tells_the_archive_and_what_was_asked() {
 }
 
 #[test]
-fn attributes_of_the_mount_alone_are_answered_and_not_listed() {
+fn attributes_of_the_mount_alone_are_readable_but_not_listed() {
     let mount = Mounted::new(&Archive::stored([(
         "x.npy",
         npy("'<f8'", "(2,)", &[0; 16]),
@@ -206,7 +209,7 @@ fn listed_attributes_fit_where_file_systems_have_little_room() {
     members.push(("deep.npy".to_owned(), npy("'<f8'", &deep, &[])));
     members.push((format!("{}.npy", "n".repeat(2000)), npy("'<f8'", "()", &[])));
     let mount = Mounted::new(&Archive::stored(members));
-    // All can be asked for, and what most arrays have is listed.
+    // All attributes are readable, and those of typical arrays are listed.
     for fields in widths {
         let dtype = mount.attribute(&format!("{fields}.npy"), "user.npy.dtype");
         assert_eq!(dtype, Some(wide(fields).0));
@@ -221,8 +224,8 @@ fn listed_attributes_fit_where_file_systems_have_little_room() {
         let mut copy = Command::new("cp");
         copy.args(["--recursive", "--preserve=xattr"])
             .arg(&mount.at);
-        let said = run(copy.arg(image.join("copy")));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        let result = run(copy.arg(image.join("copy")));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
         for file in names(&mount.at) {
             let copied = listed(&image.join("copy").join(&file));
             assert_eq!(copied.len(), listed(&mount.path(&file)).len());
@@ -239,8 +242,8 @@ fn listed_attributes_fit_where_file_systems_have_little_room() {
             image.join("upper").display(),
             image.join("work").display()
         ));
-        let said = run(overlay.arg(&merged));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        let result = run(overlay.arg(&merged));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
         // To open a file for writing copies it, with its attributes.
         let failed: Vec<_> = names(&mount.at)
             .into_iter()
@@ -251,8 +254,8 @@ fn listed_attributes_fit_where_file_systems_have_little_room() {
                     .is_err()
             })
             .collect();
-        let said = run(Command::new("umount").arg(&merged));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        let result = run(Command::new("umount").arg(&merged));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
         assert_eq!(failed, [""; 0]);
     }
 }

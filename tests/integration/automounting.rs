@@ -1,17 +1,18 @@
-//! Mounts that come when somebody looks, and go when nobody does: autofs(5) and systemd.
+//! Automounters: autofs(5) and systemd.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::fixture::{Archive, pattern};
-use crate::mounted::{Place, Said, available, installed, is_running, npzfs, run, wait_until};
+use crate::mounted::{Output, Place, available, installed, is_running, npzfs, run, wait_until};
 use crate::namespace::Namespace;
 
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging");
 
-/// A running automounter with the map that comes with npzfs, and a map of one fixed mount point.
+/// A running automounter with the map in `packaging`, and a map of one fixed mount point.
 struct Automounter {
     daemon: Child,
     indirect: PathBuf,
@@ -75,14 +76,14 @@ impl Automounter {
             place,
         };
         for path in [&automounter.indirect, &automounter.direct] {
-            wait_until("automount watches", || {
+            wait_until("automount starts", || {
                 automounter.fs_types(path) == "autofs"
             });
         }
         Some(automounter)
     }
 
-    /// The types of all that is mounted at a path, the topmost last.
+    /// Returns the types of all mounts at a path, the topmost last.
     fn fs_types(&self, path: &Path) -> String {
         let line = [
             "findmnt",
@@ -99,14 +100,14 @@ impl Automounter {
             .replace('\n', " ")
     }
 
-    /// How often something was mounted at a path so far.
+    /// Returns how often the automounter has mounted at a path so far.
     fn count_of_mounts(&self, path: &Path) -> usize {
         let log = fs::read_to_string(self.place.join("log")).unwrap();
         let mounted = format!("mounted {}", path.display());
         log.lines().filter(|line| *line == mounted).count()
     }
 
-    /// The process behind a mount.
+    /// Returns the process ID of the server of a mount.
     fn server(&self, path: &Path) -> u32 {
         let line = [
             "getfattr",
@@ -115,22 +116,49 @@ impl Automounter {
             "user.npzfs.stats",
             path.to_str().unwrap(),
         ];
-        let said = self.namespace.run(None, &line);
-        let stats: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let result = self.namespace.run(None, &line);
+        let stats: serde_json::Value = serde_json::from_str(&result.out).unwrap();
         stats["pid"].as_u64().unwrap() as u32
     }
 
-    /// Looks into a mount point as any process does.
-    fn look(&self, path: &Path) -> Said {
-        let x = path.join("x");
-        self.namespace
-            .run(None, &["timeout", "20", "cat", x.to_str().unwrap()])
+    /// Returns a command in a process group of its own: autofs does not mount for that of the
+    /// automounter, which was started in the group of the tests.
+    fn command(&self, program: &str) -> Command {
+        let mut command = self.namespace.command(None, program);
+        command.process_group(0);
+        command
+    }
+
+    /// Reads a file below a mount point.
+    fn read(&self, path: &Path) -> Output {
+        run(self.command("cat").arg(path.join("x")))
+    }
+
+    /// Starts a process with a file below a mount point open, so that the mount does not expire.
+    fn start_user(&self, path: &Path) -> User {
+        let mut command = self.command("sh");
+        command.args(["-c", "exec < \"$0\" && echo && exec sleep infinity"]);
+        command.arg(path.join("x")).stdout(Stdio::piped());
+        let mut user = User(command.spawn().expect("sh starts"));
+        let opened = user.0.stdout.take().unwrap().read(&mut [0]);
+        assert_eq!(opened.unwrap(), 1);
+        user
+    }
+}
+
+/// A process that uses a mount until it is dropped.
+struct User(Child);
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 impl Drop for Automounter {
     fn drop(&mut self) {
-        // It unmounts what it has mounted.
+        // SIGTERM makes it unmount everything.
         let pid = nix::unistd::Pid::from_raw(self.daemon.id() as i32);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let status = self.daemon.wait();
@@ -141,7 +169,7 @@ impl Drop for Automounter {
 }
 
 #[test]
-fn an_archive_is_mounted_when_somebody_looks_and_goes_when_nobody_does() {
+fn an_archive_is_mounted_on_access_and_unmounted_when_unused() {
     let Some(automounter) = Automounter::start() else {
         return;
     };
@@ -151,43 +179,46 @@ fn an_archive_is_mounted_when_somebody_looks_and_goes_when_nobody_does() {
         (&automounter.direct, "autofs fuse.npzfs", "autofs"),
     ] {
         for _ in 0..2 {
-            let said = automounter.look(path);
-            assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+            let result = automounter.read(path);
+            assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+            let user = automounter.start_user(path);
             assert_eq!(automounter.fs_types(path), mounted);
-            wait_until("nobody uses it", || automounter.fs_types(path) == idle);
+            drop(user);
+            wait_until("the mount expires", || automounter.fs_types(path) == idle);
         }
     }
 }
 
 #[test]
-fn what_an_automounter_has_unmounted_is_not_mounted_again_by_the_end_of_its_server() {
+fn the_end_of_a_server_does_not_mount_the_archive_again() {
     let Some(automounter) = Automounter::start() else {
         return;
     };
     let by_name = automounter.indirect.join("frame");
-    assert_eq!(automounter.look(&by_name).status, Some(0));
+    let user = automounter.start_user(&by_name);
     let server = automounter.server(&by_name);
+    drop(user);
     wait_until("the end of the server", || !is_running(server));
     assert_eq!(automounter.fs_types(&by_name), "");
     assert_eq!(automounter.count_of_mounts(&by_name), 1);
 }
 
 #[test]
-fn what_is_no_archive_is_not_there() {
+fn a_file_that_is_no_archive_is_not_mounted() {
     let Some(automounter) = Automounter::start() else {
         return;
     };
-    let said = automounter.look(&automounter.indirect.join("nosuch"));
-    assert_eq!(said.status, Some(1));
+    let result = automounter.read(&automounter.indirect.join("nosuch"));
+    assert_eq!(result.status, Some(1));
     assert!(
-        said.err.contains("No such file or directory"),
+        result.err.contains("No such file or directory"),
         "{}",
-        said.err
+        result.err
     );
 }
 
 #[test]
-fn the_units_for_systemd_are_sound() {
+fn the_systemd_units_are_valid() {
     if !installed(&["systemd-analyze", "man", "make"]) {
         return;
     }
@@ -196,7 +227,7 @@ fn the_units_for_systemd_are_sound() {
     let Some(namespace) = Namespace::new(&place, program.get_program().as_ref(), "", &[]) else {
         return;
     };
-    // Each unit as it is installed, with the program and its manual page where the units look.
+    // Install the program and its manual page at the paths in the units.
     let local = place.join("usr/local");
     for (from, to) in [
         (Path::new(program.get_program()), "bin/npzfs"),
@@ -227,32 +258,36 @@ fn the_units_for_systemd_are_sound() {
         let unit = format!("{PACKAGING}/systemd/{name}");
         fs::copy(unit, place.join("units").join(name)).unwrap();
     }
-    let said = verify();
+    let result = verify();
     assert_eq!(
-        (said.status, said.out.as_str(), said.err.as_str()),
+        (result.status, result.out.as_str(), result.err.as_str()),
         (Some(0), "", "")
     );
-    // It would have told of a name that no such unit has, and of a program that is not there.
+    // A wrong name of a unit and a missing program would have been reported.
     let unit = place.join("units/mnt-frame.mount");
     let text = fs::read_to_string(&unit).unwrap();
     fs::write(&unit, text.replace("Where=/mnt/frame", "Where=/mnt/frames")).unwrap();
     fs::remove_file(local.join("bin/npzfs")).unwrap();
-    let said = verify();
-    assert_ne!(said.status, Some(0));
+    let result = verify();
+    assert_ne!(result.status, Some(0));
     assert!(
-        said.err.contains("Where= setting doesn't match unit name"),
+        result
+            .err
+            .contains("Where= setting doesn't match unit name"),
         "{}",
-        said.err
+        result.err
     );
     assert!(
-        said.err.contains("/usr/local/bin/npzfs is not executable"),
+        result
+            .err
+            .contains("/usr/local/bin/npzfs is not executable"),
         "{}",
-        said.err
+        result.err
     );
 }
 
 #[test]
-fn systemd_makes_units_of_the_line_for_fstab_in_the_readme() {
+fn systemd_makes_units_of_the_fstab_line_in_the_readme() {
     let generator = Path::new("/lib/systemd/system-generators/systemd-fstab-generator");
     if !available(generator.exists(), "systemd-fstab-generator") {
         return;
@@ -277,12 +312,12 @@ fn systemd_makes_units_of_the_line_for_fstab_in_the_readme() {
     };
     assert_eq!(value("What="), "/data/frame.npz");
     assert_eq!(value("Type="), "fuse.npzfs");
-    // These go to mount(8), which hands them to npzfs.
+    // systemd passes these to mount(8), which passes them to npzfs.
     let archive = Archive::stored([("x", "data")]).write(place.path(), "frame.npz");
     let mut helper = npzfs();
     helper
         .arg0("mount.fuse.npzfs")
         .args([&archive, place.path()]);
-    let said = run(helper.args(["-f", "-o", value("Options=")]));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(helper.args(["-f", "-o", value("Options=")]));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
 }

@@ -24,11 +24,11 @@ fn read_error(path: &Path) -> Option<i32> {
     fs::read(path).err().and_then(|error| error.raw_os_error())
 }
 
-/// Changes the archive of a mount. What was read in full before stays, for who has it mapped and for
-/// who opens it again; everything else fails.
+/// Changes the archive of a mount. Files that were read in full before stay, mapped or opened again;
+/// other reads fail.
 fn changed_by(change: impl FnOnce(&Path)) {
     let mount = Mounted::new(&archive());
-    // The kernel may drop what is not in use at any time.
+    // The kernel may drop pages that are not locked at any time.
     let array = pin(&File::open(mount.path("read")).unwrap());
     let other = pin(&File::open(mount.path("d/read too")).unwrap());
     change(&mount.archive);
@@ -40,7 +40,7 @@ fn changed_by(change: impl FnOnce(&Path)) {
     assert_eq!(mount.stats()["stale"], true);
     assert!(array[..] == pattern(LEN, 1) && other[..] == pattern(LEN, 2));
     assert!(mount.read("read") == pattern(LEN, 1));
-    // The tree is still there.
+    // Names and attributes are still served.
     let len = fs::metadata(mount.path("unread")).unwrap().len();
     assert_eq!(len, LEN as u64);
     assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 3);
@@ -55,7 +55,7 @@ fn an_array_that_was_read_in_full_survives_a_save_in_place() {
 }
 
 #[test]
-fn what_was_not_read_of_an_archive_changed_in_place_is_not_served_any_more() {
+fn after_a_change_in_place_unread_bytes_are_not_served() {
     changed_by(|archive| {
         let mut file = OpenOptions::new().write(true).open(archive).unwrap();
         file.seek(SeekFrom::Start(100)).unwrap();
@@ -64,7 +64,7 @@ fn what_was_not_read_of_an_archive_changed_in_place_is_not_served_any_more() {
 }
 
 #[test]
-fn what_was_not_read_of_a_truncated_archive_is_not_served_any_more() {
+fn after_a_truncation_unread_bytes_are_not_served() {
     changed_by(|archive| {
         let file = OpenOptions::new().write(true).open(archive).unwrap();
         file.set_len(5000).unwrap();
@@ -72,7 +72,7 @@ fn what_was_not_read_of_a_truncated_archive_is_not_served_any_more() {
 }
 
 #[test]
-fn what_was_not_read_of_an_archive_that_grew_is_not_served_any_more() {
+fn after_an_append_unread_bytes_are_not_served() {
     changed_by(|archive| {
         let mut file = OpenOptions::new().append(true).open(archive).unwrap();
         file.write_all(b"more").unwrap();
@@ -80,7 +80,7 @@ fn what_was_not_read_of_an_archive_that_grew_is_not_served_any_more() {
 }
 
 #[test]
-fn what_was_not_read_of_an_archive_with_another_modification_time_is_not_served_any_more() {
+fn after_a_change_of_the_modification_time_unread_bytes_fail() {
     changed_by(|archive| {
         let file = File::open(archive).unwrap();
         let time = SystemTime::now() + Duration::from_nanos(1_000_000_001);
@@ -89,7 +89,7 @@ fn what_was_not_read_of_an_archive_with_another_modification_time_is_not_served_
 }
 
 #[test]
-fn an_archive_that_is_changed_back_stays_refused_until_it_is_mounted_again() {
+fn an_archive_changed_back_stays_refused_until_remounted() {
     let mount = Mounted::new(&archive());
     let modified = fs::metadata(&mount.archive).unwrap().modified().unwrap();
     let file = OpenOptions::new().write(true).open(&mount.archive).unwrap();
@@ -104,7 +104,7 @@ fn an_archive_that_is_changed_back_stays_refused_until_it_is_mounted_again() {
 }
 
 #[test]
-fn the_log_tells_of_the_change_once() {
+fn a_change_is_logged_once() {
     let place = Place::new();
     let path = archive().write(place.path(), "a.npz");
     let log = place.join("log");
@@ -127,7 +127,7 @@ fn the_log_tells_of_the_change_once() {
 }
 
 #[test]
-fn a_mapped_page_that_is_not_in_memory_when_the_archive_changes_gives_sigbus() {
+fn a_mapped_page_not_in_memory_at_the_change_gives_sigbus() {
     let mount = Mounted::new(&archive());
     let script = "import mmap, sys\n\
                   file = open(sys.argv[1], 'rb')\n\
@@ -155,7 +155,7 @@ fn a_mapped_page_that_is_not_in_memory_when_the_archive_changes_gives_sigbus() {
 }
 
 #[test]
-fn an_archive_that_is_renamed_replaced_deleted_or_given_other_modes_is_still_served() {
+fn rename_replacement_deletion_and_chmod_are_harmless() {
     let mount = Mounted::new(&archive());
     let check = || {
         assert_eq!(mount.stats()["stale"], false);

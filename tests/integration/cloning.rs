@@ -1,4 +1,4 @@
-//! Members that the kernel reads from clones.
+//! Members that the kernel reads from reflinked clones.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use memmap2::Mmap;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -17,21 +16,23 @@ use tempfile::TempDir;
 
 use crate::fixture::{Archive, Member, pattern};
 use crate::loop_image::{FileSystem, Image};
-use crate::mounted::{Mounted, Place, Said, is_dead, npzfs, run, send_signal, wait_until};
+use crate::mounted::{
+    Mounted, Output, Place, TIMEOUT, is_dead, npzfs, run, send_signal, umount, wait_until,
+};
 use crate::users::Home;
 
-/// A member that is long enough by default, and ends within a block.
+/// The length of a member that is long enough for the default limit, and ends within a block.
 const LONG: usize = (300 << 10) + 1001;
 const SHORT: usize = 5000;
 
-/// Lets a test run on each file system that can share blocks.
+/// Runs a test on each file system with reflinks.
 fn on_each(test: impl Fn(&Image)) {
     let images = [FileSystem::Xfs, FileSystem::Btrfs].map(Image::new);
     images.iter().flatten().for_each(test);
 }
 
-/// An archive on `image` that npzfs has packed: `long` members that are cloned, and a short one that
-/// is not.
+/// Writes an archive repacked by npzfs to `image`: `long` members that are cloned, and a short one
+/// that is not.
 fn packed(image: &Image, name: &str, long: u32) -> PathBuf {
     let members = (0..long).map(|at| (format!("{at}.npy"), pattern(LONG + at as usize, at + 1)));
     let short = [("short.npy".to_owned(), pattern(SHORT, 0))];
@@ -41,8 +42,8 @@ fn packed(image: &Image, name: &str, long: u32) -> PathBuf {
 fn repacked(image: &Image, name: &str, archive: &Archive) -> PathBuf {
     let plain = archive.write(image.path(), "plain");
     let packed = image.join(name);
-    let said = run(npzfs().args(["repack", "-q"]).args([&plain, &packed]));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(npzfs().args(["repack", "-q"]).args([&plain, &packed]));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     fs::remove_file(plain).unwrap();
     packed
 }
@@ -74,7 +75,7 @@ fn map(path: &Path) -> Mmap {
 }
 
 #[test]
-fn cloned_members_are_bit_for_bit_those_of_the_archive_beside_mapped_ones() {
+fn cloned_and_mapped_members_have_the_bytes_of_the_archive() {
     on_each(|image| {
         let mount = mount(&packed(image, "a.npz", 4), &[]);
         assert_eq!(lanes(&mount), json!({"cloned": 4, "mapped": 1}));
@@ -87,7 +88,7 @@ fn cloned_members_are_bit_for_bit_those_of_the_archive_beside_mapped_ones() {
                 assert_eq!(len, (LONG + at as usize) as u64);
             }
         }
-        // Nobody asked for a byte.
+        // The kernel has read the clones itself.
         assert_eq!(mount.stats()["bytes_read"], 0);
         assert!(mount.read("short.npy") == pattern(SHORT, 0));
         assert_eq!(mount.stats()["bytes_read"], SHORT);
@@ -97,9 +98,9 @@ fn cloned_members_are_bit_for_bit_those_of_the_archive_beside_mapped_ones() {
 }
 
 #[test]
-fn nothing_of_the_archive_is_seen_behind_the_end_of_a_clone() {
+fn nothing_is_visible_beyond_the_end_of_a_clone() {
     on_each(|image| {
-        // Behind a member comes the next one, and behind the last the central directory.
+        // A member is followed by the next one, and the last one by the central directory.
         let lens = [LONG, (1 << 20) - 1, (1 << 20) + 1, 1 << 20];
         let members = lens.map(|len| (format!("{len}.npy"), vec![0xFF; len]));
         let mount = mount(&repacked(image, "a.npz", &Archive::stored(members)), &[]);
@@ -111,7 +112,7 @@ fn nothing_of_the_archive_is_seen_behind_the_end_of_a_clone() {
             assert_eq!((count, &read[..10]), (10, &[0xFF; 10][..]));
             assert_eq!(file.read_at(&mut read, len as u64).unwrap(), 0);
             let whole_pages = len.next_multiple_of(4096);
-            // SAFETY: a clone that is open never changes, and its last page is there as a whole.
+            // SAFETY: a clone that is open never changes, and its last page can be mapped whole.
             #[allow(unsafe_code)]
             let map = unsafe { memmap2::MmapOptions::new().len(whole_pages).map(&file) }.unwrap();
             assert!(map[..len].iter().all(|&byte| byte == 0xFF));
@@ -122,22 +123,22 @@ fn nothing_of_the_archive_is_seen_behind_the_end_of_a_clone() {
 }
 
 #[test]
-fn a_clone_takes_no_more_room_than_the_block_that_the_member_ends_in() {
+fn a_clone_takes_no_more_than_the_block_that_the_member_ends_in() {
     on_each(|image| {
         let mount = mount(&packed(image, "a.npz", 48), &[]);
         let before = image.used_bytes();
         (0..48).for_each(|at| assert_long(&mount, at));
         assert_eq!(mount.stats()["clones"], 48);
-        // Inodes and trees take some room, too; the members have 14 MiB.
+        // Inodes and trees take some space, too; the members have 14 MiB.
         assert!(image.used_bytes() - before < (48 * 4096) + (1 << 20));
     });
 }
 
 #[test]
-fn members_in_archives_inside_archives_and_in_folders_are_cloned_too() {
+fn members_in_inner_archives_and_in_folders_are_cloned_too() {
     on_each(|image| {
         let inner = packed(image, "inner.npz", 2);
-        // So that the inner archive starts at a page boundary.
+        // The prefix puts the inner archive at a page boundary.
         let member = Member::stored("in.npz", fs::read(&inner).unwrap());
         let mut outer = Archive::of([member]);
         outer.prefix = vec![0; 4096 - 30 - "in.npz".len() - 20];
@@ -147,21 +148,21 @@ fn members_in_archives_inside_archives_and_in_folders_are_cloned_too() {
             (&image.path().to_owned(), &[], "inner.npz"),
         ] {
             let mount = mount(source, options);
-            // Only archives in use count.
+            // Only lanes of archives in use are counted.
             let _open = File::open(mount.path(below).join("0.npy")).unwrap();
             for at in 0..2 {
                 let read = mount.read(format!("{below}/{at}.npy"));
                 assert!(read == pattern(LONG + at as usize, at + 1));
             }
             assert_eq!(mount.stats()["bytes_read"], 0, "{below}");
-            // The inner archive is one, too.
+            // The inner archive is cloned itself, too.
             assert!(lanes(&mount)["cloned"].as_u64() >= Some(2));
         }
     });
 }
 
 #[test]
-fn where_nothing_can_be_cloned_files_are_opened_without_a_request() {
+fn without_cloned_members_opens_cost_no_requests() {
     on_each(|image| {
         let archive = packed(image, "a.npz", 1);
         let opens = |options: &[&str]| {
@@ -176,7 +177,7 @@ fn where_nothing_can_be_cloned_files_are_opened_without_a_request() {
 }
 
 #[test]
-fn where_the_file_system_is_full_members_are_mapped() {
+fn on_a_full_file_system_members_are_mapped() {
     on_each(|image| {
         let mount = mount(&packed(image, "a.npz", 3), &[]);
         assert_long(&mount, 0);
@@ -192,7 +193,7 @@ fn where_the_file_system_is_full_members_are_mapped() {
             (0..3).for_each(|at| assert_long(&mount, at));
         }
         assert_eq!(lanes(&mount), json!({"cloned": 1, "mapped": 3}));
-        // For good: they may be open.
+        // They stay mapped, since they may be open.
         drop(full);
         fs::remove_file(image.join("full")).unwrap();
         assert_long(&mount, 1);
@@ -200,7 +201,7 @@ fn where_the_file_system_is_full_members_are_mapped() {
     });
 }
 
-/// A file system that waits with what is written to it.
+/// A file system on which all writes wait.
 struct Frozen(PathBuf);
 
 impl Frozen {
@@ -218,16 +219,16 @@ impl Drop for Frozen {
 }
 
 #[test]
-fn while_the_file_system_is_frozen_members_are_mapped() {
+fn on_a_frozen_file_system_members_are_mapped() {
     on_each(|image| {
         let archive = packed(image, "a.npz", 3);
         let mounted_before = mount(&archive, &[]);
         let frozen = Frozen::new(image);
         let (thaw, thawed) = mpsc::channel();
         thread::scope(|scope| {
-            // Whatever goes wrong, nobody waits for ever.
+            // If the test fails, nothing waits for ever.
             scope.spawn(move || {
-                let is_in_time = thawed.recv_timeout(Duration::from_secs(20)).is_ok();
+                let is_in_time = thawed.recv_timeout(TIMEOUT).is_ok();
                 drop(frozen);
                 assert!(is_in_time, "an open waits for the thaw");
             });
@@ -246,7 +247,7 @@ fn while_the_file_system_is_frozen_members_are_mapped() {
 }
 
 #[test]
-fn clones_that_are_open_outlive_a_change_of_the_archive_and_no_other_is_opened() {
+fn open_clones_outlive_a_change_and_no_other_is_opened() {
     let changes: [fn(&File); 2] = [
         |archive| archive.write_all_at(&[0; 1 << 20], 10_000).unwrap(),
         |archive| archive.set_len(5000).unwrap(),
@@ -258,7 +259,7 @@ fn clones_that_are_open_outlive_a_change_of_the_archive_and_no_other_is_opened()
             let (file, mapped) = (File::open(&first).unwrap(), map(&first));
             let short = File::open(mount.path("short.npy")).unwrap();
             change(&OpenOptions::new().write(true).open(&mount.archive).unwrap());
-            // One that is known, and one that is not.
+            // The kernel knows one of them, and not the other.
             assert_eq!(open_error(&first), Some(libc::EIO));
             assert_eq!(open_error(&second), Some(libc::EIO));
             let mut read = vec![0; LONG];
@@ -284,13 +285,13 @@ fn a_killed_server_leaves_no_clone() {
         send_signal(mount.server(), Signal::SIGKILL);
         wait_until("the mount is dead", || is_dead(&mount.at));
         assert_eq!(mount.umount().status, Some(0));
-        // What only clones would hold is free again.
+        // Blocks that only a clone could still use are free again.
         let names: Vec<_> = fs::read_dir(image.path()).unwrap().flatten().collect();
         assert_eq!(names.len(), 1);
         let before = image.used_bytes();
         fs::remove_file(&archive).unwrap();
         wait_until("the blocks are free", || {
-            // Btrfs frees what it needs no more with its next transaction.
+            // Btrfs frees blocks with its next transaction.
             before.saturating_sub(image.used_bytes()) >= (8 * LONG) as u64
         });
     });
@@ -304,14 +305,14 @@ fn no_more_clones_are_kept_than_may_be_open() {
             (0..40).for_each(|at| assert_long(&mount, at));
             assert_eq!(mount.stats()["clones"], 16);
         }
-        // Those used last are still there: nothing new is made for them.
+        // No member had to be mapped.
         assert_eq!(lanes(&mount), json!({"cloned": 40, "mapped": 1}));
         assert_eq!(mount.stats()["bytes_read"], 0);
     });
 }
 
 #[test]
-fn more_clones_in_use_than_may_be_open_are_mapped() {
+fn beyond_that_limit_members_are_mapped() {
     on_each(|image| {
         let mount = mount(&packed(image, "a.npz", 40), &["--max-open", "16"]);
         let open = |at| File::open(mount.path(format!("{at}.npy"))).unwrap();
@@ -323,18 +324,23 @@ fn more_clones_in_use_than_may_be_open_are_mapped() {
             assert!(read == pattern(LONG, at + 1));
             assert_long(&mount, at);
         }
-        let asked = mount.stats()["bytes_read"].as_u64().unwrap();
-        assert!(asked >= 24 * LONG as u64);
+        let bytes_read = || mount.stats()["bytes_read"].as_u64().unwrap();
+        assert!(bytes_read() >= 24 * LONG as u64);
         drop(files);
+        // The kernel does not wait for the replies to releases.
+        wait_until("all files are released", || {
+            mount.requests(&["release"]) == mount.requests(&["open"])
+        });
+        let before = bytes_read();
         (0..40).for_each(|at| assert_long(&mount, at));
-        assert_eq!(mount.stats()["bytes_read"], asked);
+        assert_eq!(bytes_read(), before);
     });
 }
 
 #[test]
-fn all_who_open_a_file_at_once_get_the_same_bytes() {
+fn concurrent_opens_of_one_file_get_the_same_bytes() {
     on_each(|image| {
-        // Clones come and go, and some find no room.
+        // Clones are created and dropped all the time, and some opens exceed the limit.
         let mount = mount(&packed(image, "a.npz", 20), &["--max-open", "16"]);
         thread::scope(|scope| {
             for reader in 0..16 {
@@ -384,45 +390,45 @@ fn with_passthrough_off_nothing_is_cloned() {
 }
 
 #[test]
-fn with_passthrough_on_nothing_is_mounted_that_cannot_be_passed_through() {
-    let try_on = |archive: &Path| -> Said {
+fn with_passthrough_on_a_mount_without_it_is_refused() {
+    let try_on = |archive: &Path| -> Output {
         let place = Place::new();
         let at = place.join("mnt");
-        let said = run(npzfs()
+        let result = run(npzfs()
             .args(["mount", "--passthrough=on"])
             .arg(archive)
             .arg(&at));
-        if said.status == Some(0) {
-            assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+        if result.status == Some(0) {
+            assert_eq!(umount(&at).status, Some(0));
         }
-        said
+        result
     };
     on_each(|image| {
         let archive = packed(image, "a.npz", 1);
         assert_eq!(try_on(&archive).status, Some(0));
 
         let short = repacked(image, "b.npz", &Archive::stored([("x", pattern(SHORT, 1))]));
-        let said = try_on(&short);
-        assert_eq!(said.status, Some(exit_status::FUSE.into()));
+        let result = try_on(&short);
+        assert_eq!(result.status, Some(exit_status::FUSE.into()));
         let short = short.display();
         let expected = format!(
             "npzfs: {short}: --passthrough=on: no member is at a page boundary and at least 262 kB \
              long (npzfs repack makes such archives) (auto serves it all the same)\n"
         );
-        assert_eq!(said.err, expected);
+        assert_eq!(result.err, expected);
 
-        // Memory cannot share blocks.
+        // A tmpfs has no reflinks.
         let memory = TempDir::new_in("/dev/shm").unwrap();
-        let there = memory.path().join("a.npz");
-        fs::copy(&archive, &there).unwrap();
-        let said = try_on(&there);
-        let there = there.display();
+        let copy = memory.path().join("a.npz");
+        fs::copy(&archive, &copy).unwrap();
+        let result = try_on(&copy);
+        let copy = copy.display();
         let expected = format!(
-            "npzfs: {there}: --passthrough=on: members cannot be cloned: Operation not supported \
+            "npzfs: {copy}: --passthrough=on: members cannot be cloned: Operation not supported \
              (auto serves it all the same)\n"
         );
         assert_eq!(
-            (said.status, said.err),
+            (result.status, result.err),
             (Some(exit_status::FUSE.into()), expected)
         );
     });
@@ -431,19 +437,19 @@ fn with_passthrough_on_nothing_is_mounted_that_cannot_be_passed_through() {
         mount
             .args(["mount", "--passthrough=on"])
             .args([&home.archive, &home.at]);
-        let said = home.run(&mut mount);
+        let result = home.run(&mut mount);
         let expected = "npzfs: --passthrough=on: the kernel takes no files to read by itself: \
                         Operation not permitted: it takes root and Linux 6.9 (auto serves all \
                         members all the same)\n";
         assert_eq!(
-            (said.status, said.err.as_str()),
+            (result.status, result.err.as_str()),
             (Some(exit_status::FUSE.into()), expected)
         );
     }
 }
 
 #[test]
-fn list_tells_of_each_member_whether_it_would_be_cloned() {
+fn list_shows_which_members_would_be_cloned() {
     on_each(|image| {
         let archive = packed(image, "a.npz", 1);
         let listed = run(npzfs().args(["list", "--json"]).arg(&archive)).out;

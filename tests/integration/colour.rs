@@ -1,4 +1,4 @@
-//! Colour, and where there is none.
+//! Colour on a terminal, and its absence elsewhere.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use anstream::adapter::strip_str;
 use crate::fixture::{Archive, Member, npy};
 use crate::mounted::{Mounted, Place, npzfs, run, run_on_terminal};
 
-/// One array that is sound, and one that cannot be read.
+/// Returns an archive of a sound array and a member that cannot be read.
 fn archive() -> Archive {
     Archive::of([
         Member::stored("漢字.npy", npy("'<f8'", "(1,)", &[0; 8])),
@@ -15,13 +15,13 @@ fn archive() -> Archive {
     ])
 }
 
-/// A command line in a directory with that archive, `a.npz`.
+/// Returns a command in a directory with that archive, `a.npz`.
 fn command(place: &Place, arguments: &[&str]) -> Command {
     archive().write(place.path(), "a.npz");
     let mut command = npzfs();
     command.args(arguments).current_dir(place.path());
     command.env("TERM", "xterm");
-    // Where a program is built and tested, colours are taken to be understood.
+    // With `CI` set, every terminal is assumed to have colours.
     command.env_remove("CI");
     command
 }
@@ -36,9 +36,9 @@ const LINES: [&[&str]; 6] = [
 ];
 
 #[test]
-fn there_is_colour_on_a_terminal_unless_the_environment_is_against_it() {
+fn a_terminal_gets_colour_unless_the_environment_forbids_it() {
     let place = Place::new();
-    // Those that draw a bar never write the same twice.
+    // The output of those that draw a progress bar varies.
     let draws = |line: &&[&str]| ["verify", "repack"].contains(&line[0]);
     for line in LINES.into_iter().filter(|line| !draws(line)) {
         let mut command = command(&place, line);
@@ -55,36 +55,36 @@ fn there_is_colour_on_a_terminal_unless_the_environment_is_against_it() {
 }
 
 #[test]
-fn there_is_no_colour_in_a_pipe_unless_it_is_asked_for() {
+fn a_pipe_gets_no_colour_unless_requested() {
     let place = Place::new();
     for line in LINES {
         let plain = run(&mut command(&place, line));
         assert!(!plain.out.contains('\u{1b}') && !plain.err.contains('\u{1b}'));
-        let asked = ["--color=always", "--color=never"].map(|option| {
+        let chosen = ["--color=always", "--color=never"].map(|option| {
             let mut command = command(&place, line);
-            // What is on the command line counts more than the environment.
+            // The command line takes precedence over the environment.
             command.arg(option).env("NO_COLOR", "1");
             run(&mut command)
         });
-        assert_eq!(asked[1], plain);
-        let both = asked[0].out.clone() + &asked[0].err;
+        assert_eq!(chosen[1], plain);
+        let both = chosen[0].out.clone() + &chosen[0].err;
         assert!(both.contains('\u{1b}'), "{both}");
-        assert_eq!(strip_str(&asked[0].out).to_string(), plain.out);
-        assert_eq!(strip_str(&asked[0].err).to_string(), plain.err);
-        assert_eq!(asked[0].status, plain.status);
+        assert_eq!(strip_str(&chosen[0].out).to_string(), plain.out);
+        assert_eq!(strip_str(&chosen[0].err).to_string(), plain.err);
+        assert_eq!(chosen[0].status, plain.status);
     }
 }
 
 #[test]
-fn what_is_wrong_and_what_is_right_are_told_apart() {
+fn faults_are_red_and_sound_archives_green() {
     let place = Place::new();
-    let said = |line: &[&str]| run(command(&place, line).arg("--color=always"));
-    let listed = said(&["list", "a.npz"]).out;
+    let result = |line: &[&str]| run(command(&place, line).arg("--color=always"));
+    let listed = result(&["list", "a.npz"]).out;
     assert!(listed.starts_with("\u{1b}[1mname\u{1b}[0m "), "{listed}");
     let red = "  \u{1b}[31mnone\u{1b}[0m    \u{1b}[31mcompressed (method 1), and such members are \
                not read\u{1b}[0m\n";
     assert!(listed.contains(red), "{listed}");
-    let verified = said(&["verify", "a.npz"]).out;
+    let verified = result(&["verify", "a.npz"]).out;
     let red =
         "a.npz: member 'z.npy': \u{1b}[31mcompressed (method 1): cannot be checked\u{1b}[0m\n";
     assert!(verified.starts_with(red), "{verified}");
@@ -93,9 +93,9 @@ fn what_is_wrong_and_what_is_right_are_told_apart() {
         "{verified}"
     );
     Archive::stored([("x", "data")]).write(place.path(), "sound.npz");
-    let sound = said(&["verify", "sound.npz"]).out;
+    let sound = result(&["verify", "sound.npz"]).out;
     assert!(sound.ends_with(": \u{1b}[32msound\u{1b}[0m\n"), "{sound}");
-    let missing = said(&["list", "missing.npz"]).err;
+    let missing = result(&["list", "missing.npz"]).err;
     let name = "\u{1b}[1m\u{1b}[31mnpzfs:\u{1b}[0m missing.npz: ";
     assert!(missing.starts_with(name), "{missing:?}");
 }
@@ -104,13 +104,13 @@ fn what_is_wrong_and_what_is_right_are_told_apart() {
 fn the_state_of_a_mount_has_a_colour() {
     let mount = Mounted::new(&archive());
     let mut mounts = npzfs();
-    let said = run(mounts.args(["mounts", "--color=always"]));
+    let result = run(mounts.args(["mounts", "--color=always"]));
     let start = format!("{} ", mount.at.display());
-    let row = said.out.lines().find(|line| line.starts_with(&start));
+    let row = result.out.lines().find(|line| line.starts_with(&start));
     assert!(
         row.unwrap().contains("  \u{1b}[32mlive\u{1b}[0m "),
         "{}",
-        said.out
+        result.out
     );
 }
 
@@ -122,8 +122,8 @@ fn json_and_completions_have_no_colour() {
         &["mounts", "--json"],
         &["completions", "bash"],
     ] {
-        let said = run(command(&place, line).arg("--color=always"));
-        assert!(!said.out.is_empty() && !said.out.contains('\u{1b}'));
+        let result = run(command(&place, line).arg("--color=always"));
+        assert!(!result.out.is_empty() && !result.out.contains('\u{1b}'));
     }
 }
 
@@ -132,11 +132,11 @@ fn colour_does_not_let_escape_sequences_through() {
     let place = Place::new();
     let odd = Archive::of([Member::compressed("\u{1b}[32mfine", 1, 7)]);
     odd.write(place.path(), "\u{1b}[32m.npz");
-    let said = |line: &[&str]| {
+    let result = |line: &[&str]| {
         let mut command = npzfs();
         command.current_dir(place.path()).arg("--color=always");
-        let said = run(command.args(line));
-        said.out + &said.err
+        let result = run(command.args(line));
+        result.out + &result.err
     };
     let name = "\u{1b}[32m.npz";
     for line in [
@@ -147,19 +147,19 @@ fn colour_does_not_let_escape_sequences_through() {
         &["\u{1b}[32m"],
         &["mount", "-o", "\u{1b}[32m", "a", "b"],
     ] {
-        let said = said(line);
-        assert!(!said.contains("\u{1b}[32m"), "{said}");
-        assert!(said.contains("\\u{1b}[32m"), "{said}");
+        let result = result(line);
+        assert!(!result.contains("\u{1b}[32m"), "{result}");
+        assert!(result.contains("\\u{1b}[32m"), "{result}");
     }
 }
 
 #[test]
 fn a_wrong_color_is_a_usage_error() {
-    let said = run(npzfs().args(["list", "--color=alway", "a.npz"]));
-    assert_eq!(said.status, Some(2));
+    let result = run(npzfs().args(["list", "--color=alway", "a.npz"]));
+    assert_eq!(result.status, Some(2));
     assert!(
-        said.err.contains("a similar value exists: 'always'"),
+        result.err.contains("a similar value exists: 'always'"),
         "{}",
-        said.err
+        result.err
     );
 }

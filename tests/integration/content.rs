@@ -1,13 +1,13 @@
-//! What files hold and look like.
+//! The contents and the attributes of files.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use crate::fixture::{Archive, Member, UNSET_DATE, pattern};
-use crate::mounted::{Mounted, Place, npzfs, run};
+use crate::mounted::{Mounted, Place, npzfs, run, umount};
 
-/// Bytes around the sizes at which something changes: pages, readahead, requests.
+/// Returns sizes around those of pages, readahead and requests.
 fn sizes() -> impl Iterator<Item = usize> {
     [
         0,
@@ -39,7 +39,7 @@ fn each_member_is_a_file_of_its_own_bytes() {
 }
 
 #[test]
-fn reads_at_any_offset_give_the_bytes_there() {
+fn reads_at_any_offset_return_the_bytes_there() {
     let data = pattern(300_001, 7);
     let mount = Mounted::new(&Archive::stored([("x", data.clone())]));
     let file = fs::File::open(mount.path("x")).unwrap();
@@ -99,13 +99,13 @@ fn zip64_descriptors_a_prefix_and_a_comment_change_nothing() {
 }
 
 #[test]
-fn a_hundred_thousand_members_are_all_there() {
+fn a_hundred_thousand_members_are_all_present() {
     let members = (0..100_000u32).map(|at| (format!("{at:06}.bin"), at.to_le_bytes()));
     let mount = Mounted::new(&Archive::stored(members));
     assert!(
-        mount.said.contains("100000 members, 400 kB"),
+        mount.message.contains("100000 members, 400 kB"),
         "{}",
-        mount.said
+        mount.message
     );
     let mut names: Vec<_> = fs::read_dir(&mount.at)
         .unwrap()
@@ -124,7 +124,11 @@ fn a_hundred_thousand_members_are_all_there() {
 fn an_archive_without_members_is_an_empty_directory() {
     let mount = Mounted::new(&Archive::default());
     assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 0);
-    assert!(mount.said.contains("0 members, 0 B"), "{}", mount.said);
+    assert!(
+        mount.message.contains("0 members, 0 B"),
+        "{}",
+        mount.message
+    );
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn ids() -> (u32, u32) {
 }
 
 #[test]
-fn times_come_from_the_timestamp_then_the_dos_time_then_the_archive() {
+fn times_are_the_timestamp_else_the_dos_time_else_the_archives() {
     let timestamp = |seconds: i32| {
         let mut extra = vec![0x55, 0x54, 5, 0, 1];
         extra.extend(seconds.to_le_bytes());
@@ -217,7 +221,7 @@ fn times_come_from_the_timestamp_then_the_dos_time_then_the_archive() {
         .args([&mount.archive, &at]);
     assert_eq!(run(&mut command).status, Some(0));
     let dos = fs::metadata(at.join("dos")).unwrap().mtime();
-    assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+    assert_eq!(umount(&at).status, Some(0));
     assert_eq!(dos, 1_626_773_696, "2021-07-20 09:34:56 UTC");
 }
 
@@ -242,14 +246,14 @@ fn the_time_of_change_is_that_of_the_archive() {
         assert_eq!(changed(&mount.path(name)), old, "{name}");
     }
     assert_eq!(mount.umount().status, Some(0));
-    // Another archive with members of the same sizes and dates, renamed over the old one: a backup
-    // program that goes by times has to see it.
+    // Rename another archive with members of the same sizes and dates over it. A backup program that
+    // compares times has to notice that.
     let new = version("new").write(mount.place(), "new.npz");
     fs::rename(new, &mount.archive).unwrap();
-    let said = run(npzfs()
+    let result = run(npzfs()
         .args(["mount", "-r"])
         .args([&mount.archive, &mount.at]));
-    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_eq!(result.status, Some(0), "{}", result.err);
     let new = changed(&mount.archive);
     assert_ne!(old, new);
     for name in names {
@@ -281,7 +285,7 @@ fn inodes_times_and_order_are_the_same_at_every_mount() {
 }
 
 #[test]
-fn statfs_tells_the_size_of_the_archive_and_that_it_is_full() {
+fn statfs_shows_the_archives_size_and_no_free_space() {
     let mount = Mounted::new(&Archive::stored([("d/x", pattern(1 << 20, 1))]));
     let stat = nix::sys::statvfs::statvfs(&mount.at).unwrap();
     let len = fs::metadata(&mount.archive).unwrap().len();

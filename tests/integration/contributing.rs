@@ -1,4 +1,4 @@
-//! The pages for people: what they link to is there, and the map of the code is complete.
+//! The pages for people: their links, and the map of the code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,20 +6,19 @@ use std::path::{Path, PathBuf};
 
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
 
-/// What is at the top of the tree and belongs to it: nothing hidden that others bring along, and
-/// nothing that is made.
+/// Returns the entries at the top of the tree, without hidden and generated ones.
 fn entries_of_the_tree() -> Vec<PathBuf> {
     let ignored = fs::read_to_string(Path::new(TOP).join(".gitignore")).unwrap();
-    let made: Vec<_> = ignored.lines().map(|line| line.trim_matches('/')).collect();
+    let generated: Vec<_> = ignored.lines().map(|line| line.trim_matches('/')).collect();
     let entries = fs::read_dir(TOP).unwrap().map(|entry| entry.unwrap());
     let entries = entries.filter(|entry| {
         let name = entry.file_name().into_string().unwrap();
-        name == ".ci" || !name.starts_with('.') && !made.contains(&&*name)
+        name == ".ci" || !name.starts_with('.') && !generated.contains(&&*name)
     });
     entries.map(|entry| entry.path()).collect()
 }
 
-/// All pages at a place or below it.
+/// Collects the pages at a path or below it.
 fn pages(at: &Path, found: &mut Vec<PathBuf>) {
     if at.is_dir() {
         if at.file_name().is_some_and(|name| name != "target") {
@@ -32,18 +31,18 @@ fn pages(at: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The text of a page without blocks of code, and without what is code within a line.
+/// Returns the text of a page without blocks of code and inline code.
 fn prose(page: &Path) -> String {
     let text = fs::read_to_string(page).unwrap();
     let outside = text.split("\n```").step_by(2);
-    // What follows the end of a block is its line's rest.
+    // A part starts with the rest of the line that ends a block.
     let lines = outside.flat_map(str::lines);
     lines
         .map(|line| line.split('`').step_by(2).collect::<String>() + "\n")
         .collect()
 }
 
-/// Where the links of a page lead.
+/// Returns the targets of the links of a page.
 fn links(page: &Path) -> Vec<String> {
     let prose = prose(page).replace('\n', " ");
     let after = prose.split("](").skip(1);
@@ -51,7 +50,7 @@ fn links(page: &Path) -> Vec<String> {
     targets.map(str::to_owned).collect()
 }
 
-/// The anchors that hosting pages make of the headings of a page.
+/// Returns the anchors that hosting sites generate for the headings of a page.
 fn anchors(page: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(page).unwrap();
     let headings = text.lines().filter(|line| line.starts_with('#'));
@@ -92,7 +91,7 @@ fn every_link_leads_somewhere() {
     assert!(all.len() >= 9 && count >= 40, "{} and {count}", all.len());
 }
 
-/// What a page has between backquotes.
+/// Returns the inline code of a page.
 fn named(page: &str) -> BTreeSet<&str> {
     page.split('`').skip(1).step_by(2).collect()
 }

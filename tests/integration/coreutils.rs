@@ -1,19 +1,19 @@
-//! The programs that people look at files with.
+//! Common programs that read files.
 
 use std::fs;
 use std::process::Command;
 
 use crate::fixture::{Archive, npy, pattern};
-use crate::mounted::{Mounted, Said, installed, run};
+use crate::mounted::{Mounted, Output, installed, run};
 
 /// Runs a shell command in the mount; `$ORIGINAL` is a directory with the same files.
-fn shell(mount: &Mounted, script: &str) -> Said {
+fn shell(mount: &Mounted, script: &str) -> Output {
     let mut command = Command::new("sh");
     command.args(["-ec", script]).current_dir(&mount.at);
     run(command.env("ORIGINAL", mount.place().join("original")))
 }
 
-/// A mount, and its files in a native directory beside it.
+/// Returns a mount, with the same files in a native directory beside it.
 fn mount_and_original() -> Mounted {
     let members = [
         ("x.npy", npy("'<f8'", "(1000, 100)", &pattern(800_000, 1))),
@@ -37,9 +37,9 @@ fn mount_and_original() -> Mounted {
 }
 
 fn quiet_success(mount: &Mounted, script: &str) {
-    let said = shell(mount, script);
+    let result = shell(mount, script);
     assert_eq!(
-        (said.status, said.out.as_str(), said.err.as_str()),
+        (result.status, result.out.as_str(), result.err.as_str()),
         (Some(0), "", "")
     );
 }
@@ -105,7 +105,7 @@ fn dd_tail_and_xxd_agree_at_odd_offsets() {
 }
 
 #[test]
-fn stat_du_and_jq_read_what_they_need() {
+fn stat_du_and_jq_agree_with_the_original() {
     if !installed(&["jq"]) {
         return;
     }
@@ -135,8 +135,8 @@ fn getfattr_shows_the_attributes() {
         return;
     }
     let mount = mount_and_original();
-    let said = shell(&mount, "getfattr --only-values -n user.npy.shape x.npy");
-    assert_eq!(said.out, "1000,100");
+    let result = shell(&mount, "getfattr --only-values -n user.npy.shape x.npy");
+    assert_eq!(result.out, "1000,100");
     let dump = shell(&mount, "getfattr -d d/e/y.npy").out;
     assert!(dump.contains("user.npy.dtype=\"|u1\"\n"), "{dump}");
     assert!(dump.contains("user.npzfs.name=\"d/e/y.npy\"\n"), "{dump}");

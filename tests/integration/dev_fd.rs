@@ -1,4 +1,4 @@
-//! Connections to the kernel that somebody else has mounted, and hands over as descriptors.
+//! Connections that the caller has mounted and passes as descriptors.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, pattern};
 use crate::mounted::{
-    Place, Said, available, is_dead, is_root, is_running, mounts_below, npzfs, run, send_signal,
-    wait_until,
+    Output, Place, available, has_exited, is_dead, is_root, is_running, mounts_below, npzfs, run,
+    send_signal, wait_until,
 };
 use crate::users::Home;
 
-/// Mounts as container runtimes do, and leaves the shell as npzfs. The descriptor stays in this
-/// process and those that come of it: no process of another test must hold it.
+/// Mounts as container runtimes do, and becomes npzfs. A shell opens the descriptor, since children of
+/// other tests could inherit one of the test process.
 const SCRIPT: &str = r#"
     exec 5<> /dev/fuse
     mount -i -t fuse.npzfs -o "fd=5,rootmode=40000,user_id=0,group_id=0$1" me "$2" || exit 99
@@ -44,7 +44,7 @@ impl Caller {
         })
     }
 
-    /// Mounts with more `options` of the kernel, and runs npzfs.
+    /// Returns a command that mounts with additional kernel `options` and runs npzfs.
     fn command(&self, options: &str, arguments: &[&str]) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", SCRIPT, "sh", options]).arg(&self.at);
@@ -55,17 +55,17 @@ impl Caller {
 
     fn serve(&self, options: &str) {
         let archive = self.archive.to_str().unwrap();
-        let said = run(&mut self.command(options, &["mount", archive, "/dev/fd/5"]));
+        let result = run(&mut self.command(options, &["mount", archive, "/dev/fd/5"]));
         let line = format!("serving {archive} on /dev/fd/5: 2 members, 66 kB\n");
         assert_eq!(
-            (said.status, said.out, said.err),
+            (result.status, result.out, result.err),
             (Some(0), line, "".into())
         );
     }
 
     fn umount(&self) {
-        let said = run(Command::new("umount").arg(&self.at));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        let result = run(Command::new("umount").arg(&self.at));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     }
 
     fn server(&self) -> u32 {
@@ -80,14 +80,14 @@ impl Caller {
     }
 }
 
-fn refused(arguments: &[&str], redirection: &str) -> Said {
+fn refused(arguments: &[&str], redirection: &str) -> Output {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("exec \"$0\" \"$@\" {redirection}")]);
     run(shell.arg(npzfs().get_program()).args(arguments))
 }
 
 #[test]
-fn what_was_mounted_already_is_served_until_it_is_unmounted() {
+fn an_existing_mount_is_served_until_it_is_unmounted() {
     let Some(caller) = Caller::new() else { return };
     caller.serve("");
     caller.reads();
@@ -101,7 +101,7 @@ fn what_was_mounted_already_is_served_until_it_is_unmounted() {
 }
 
 #[test]
-fn in_the_foreground_it_is_served_by_the_process_that_was_called() {
+fn in_the_foreground_the_called_process_serves() {
     let Some(caller) = Caller::new() else { return };
     let archive = caller.archive.to_str().unwrap();
     let mut command = caller.command(",ro", &["mount", "-f", archive, "/dev/fd/5"]);
@@ -130,13 +130,13 @@ fn npzfs_umount_ends_it_too() {
     let Some(caller) = Caller::new() else { return };
     caller.serve("");
     let server = caller.server();
-    let said = run(npzfs().arg("umount").arg(&caller.at));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    assert!(!is_running(server));
+    let result = run(npzfs().arg("umount").arg(&caller.at));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    assert!(has_exited(server));
 }
 
 #[test]
-fn nothing_can_be_written_even_if_it_was_mounted_for_writing() {
+fn writes_fail_even_if_the_mount_allows_them() {
     let Some(caller) = Caller::new() else { return };
     caller.serve("");
     let line = &mounts_below(&caller.at)[0];
@@ -172,7 +172,7 @@ fn nothing_can_be_written_even_if_it_was_mounted_for_writing() {
 }
 
 #[test]
-fn whoever_mounts_says_who_may_look_inside() {
+fn the_mounter_decides_who_has_access() {
     let Some(home) = Home::new() else { return };
     let Some(mut caller) = Caller::new() else {
         return;
@@ -183,7 +183,7 @@ fn whoever_mounts_says_who_may_look_inside() {
         let mut command = caller.command(",allow_other", &["mount", "-q", archive, "/dev/fd/5"]);
         assert_eq!(
             run(&mut command),
-            Said {
+            Output {
                 status: Some(0),
                 out: "".into(),
                 err: "".into()
@@ -197,7 +197,7 @@ fn whoever_mounts_says_who_may_look_inside() {
 }
 
 #[test]
-fn an_ordinary_user_serves_what_it_has_mounted_in_a_namespace_of_its_own() {
+fn an_ordinary_user_serves_a_mount_of_its_user_namespace() {
     let Some(home) = Home::new() else { return };
     let mut unshare = Command::new("unshare");
     let tried = home.run(unshare.args(["--map-root-user", "--mount", "true"]));
@@ -224,9 +224,9 @@ fn an_ordinary_user_serves_what_it_has_mounted_in_a_namespace_of_its_own() {
         SCRIPT,
     ]);
     command.args([&home.program, &home.at, &home.archive]);
-    let said = home.run(&mut command);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    let (sum, stat) = said.out.split_once('\n').unwrap();
+    let result = home.run(&mut command);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    let (sum, stat) = result.out.split_once('\n').unwrap();
     let expected = home.place.join("expected");
     fs::write(&expected, [1, 2, 3]).unwrap();
     let expected = run(Command::new("cksum").arg(expected)).out;
@@ -235,7 +235,7 @@ fn an_ordinary_user_serves_what_it_has_mounted_in_a_namespace_of_its_own() {
 }
 
 #[test]
-fn a_descriptor_that_is_no_connection_is_refused_with_the_reason() {
+fn a_descriptor_that_is_no_connection_is_refused() {
     let Some(caller) = Caller::new() else { return };
     let archive = caller.archive.to_str().unwrap();
     let arguments = ["mount", archive, "/dev/fd/5"];
@@ -248,10 +248,10 @@ fn a_descriptor_that_is_no_connection_is_refused_with_the_reason() {
             "nothing was mounted with this descriptor: mount with the option fd= first",
         ),
     ] {
-        let said = refused(&arguments, redirection);
+        let result = refused(&arguments, redirection);
         let message = format!("npzfs: /dev/fd/5: {reason}\n");
         assert_eq!(
-            (said.status, said.err),
+            (result.status, result.err),
             (Some(10), message),
             "{redirection}"
         );
@@ -259,7 +259,7 @@ fn a_descriptor_that_is_no_connection_is_refused_with_the_reason() {
 }
 
 #[test]
-fn options_that_only_whoever_mounts_can_keep_are_refused() {
+fn options_that_only_the_mounter_can_honour_are_refused() {
     let Some(caller) = Caller::new() else { return };
     let archive = caller.archive.to_str().unwrap();
     for (option, named) in [
@@ -271,13 +271,13 @@ fn options_that_only_whoever_mounts_can_keep_are_refused() {
         ("-oexec", "the options behind -o"),
         ("-omax_read=4096", "the options behind -o"),
     ] {
-        let said = refused(&["mount", option, archive, "/dev/fd/5"], "5<> /dev/fuse");
+        let result = refused(&["mount", option, archive, "/dev/fd/5"], "5<> /dev/fuse");
         let message = format!(
             "npzfs: /dev/fd/5: is mounted already: {named} has to be given to the program that mounts\n"
         );
-        assert_eq!((said.status, said.err), (Some(10), message), "{option}");
+        assert_eq!((result.status, result.err), (Some(10), message), "{option}");
     }
-    // What is in force anyway may be said, as runtimes do.
+    // Options that are in effect anyway may be repeated, as runtimes do.
     let arguments = [
         "mount",
         "-q",
@@ -285,8 +285,8 @@ fn options_that_only_whoever_mounts_can_keep_are_refused() {
         archive,
         "/dev/fd/5",
     ];
-    let said = run(&mut caller.command("", &arguments));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(&mut caller.command("", &arguments));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     caller.reads();
     caller.umount();
 }

@@ -1,5 +1,4 @@
-//! Disks that fail or stall: the archive is on a file system of the test's own, which does so when
-//! it is told to.
+//! Disks that fail or stall: the archive is on a file system of the test, which controls the faults.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,16 +16,16 @@ use fuser::{
 
 use nix::sys::signal::Signal;
 
-use crate::fixture::{Archive, pattern};
-use crate::mounted::{Mounted, Place, is_dead, pin, send_signal, wait_until};
+use crate::fixture::{Archive, Member, local_record, pattern};
+use crate::mounted::{Mounted, Place, TIMEOUT, is_dead, pin, send_signal, wait_until};
 
-/// What happens to reads of one part of the file.
+/// The effect on reads of one part of the file.
 #[derive(Clone, Default)]
 enum Fault {
     #[default]
     None,
     Fails,
-    /// Until the fault is another one.
+    /// Reads wait until the fault is another one.
     Stalls,
 }
 
@@ -35,7 +34,7 @@ struct Disk {
     part: Range<u64>,
     fault: Mutex<Fault>,
     fault_changed: Condvar,
-    /// Whether a read has come to the part with the fault.
+    /// Whether there was a read of the part with the fault.
     hit: AtomicBool,
 }
 
@@ -128,9 +127,9 @@ impl Filesystem for FaultyFs {
 
 const LEN: usize = 4 << 20;
 
-/// A mount of an archive whose member `bad` is on the part of the disk with the fault.
+/// A mount of an archive whose member `bad` is in the part with the fault.
 struct Faulty {
-    // Ends first.
+    // Dropped first.
     mount: Mounted,
     disk: Arc<Disk>,
     _lower: Lower,
@@ -144,7 +143,7 @@ struct Lower {
 
 impl Drop for Lower {
     fn drop(&mut self) {
-        // By hand: fuser may take what is mounted there next for its own.
+        // Not by fuser, which might unmount a later mount at the same place.
         let unmounted = std::process::Command::new("fusermount3")
             .arg("-u")
             .arg(&self.at)
@@ -159,18 +158,13 @@ impl Drop for Lower {
 
 impl Faulty {
     fn new(fault: Fault) -> Self {
-        let archive = Archive::stored([
-            ("good", pattern(LEN, 1)),
-            ("bad", pattern(LEN, 2)),
-            ("other", pattern(LEN, 3)),
-        ]);
-        let bytes = archive.bytes();
-        let start = bytes
-            .windows(64)
-            .position(|part| part == &pattern(64, 2)[..])
-            .unwrap() as u64;
+        let good = Member::stored("good", pattern(LEN, 1));
+        let bad = Member::stored("bad", pattern(LEN, 2));
+        let start = (local_record(&good).len() + local_record(&bad).len() - LEN) as u64;
+        let other = Member::stored("other", pattern(LEN, 3));
+        let bytes = Archive::of([good, bad, other]).bytes();
         let disk = Arc::new(Disk {
-            // Away from the ends, whose pages the neighbours share and readahead reaches.
+            // Not at its ends, whose pages are shared with the neighbours, and are read ahead.
             part: start + (1 << 20)..start + (3 << 20),
             bytes,
             fault: Mutex::new(fault),
@@ -188,10 +182,10 @@ impl Faulty {
             at: at.clone(),
             _place: place,
         };
-        // Whatever goes wrong, nothing stalls for ever.
+        // If the test fails, nothing stalls for ever.
         let watched = disk.clone();
         thread::spawn(move || {
-            thread::sleep(Duration::from_secs(20));
+            thread::sleep(TIMEOUT);
             watched.set(Fault::Fails);
         });
         let mount = Mounted::in_place(Place::new(), at.join("a.npz"), [""; 0]);
@@ -225,7 +219,7 @@ fn a_disk_that_fails_gives_eio_and_recovers_when_the_disk_does() {
 }
 
 #[test]
-fn a_disk_that_stalls_one_read_holds_up_nobody_else() {
+fn a_disk_that_stalls_one_read_delays_no_other_request() {
     let faulty = Faulty::new(Fault::Stalls);
     let mount = &faulty.mount;
     let stalled: Vec<_> = (0..8)
@@ -235,13 +229,14 @@ fn a_disk_that_stalls_one_read_holds_up_nobody_else() {
         })
         .collect();
     wait_until("a stalled read", || faulty.disk.hit.load(Ordering::Relaxed));
-    // As many as there are threads that answer requests, and more.
+    // More than there are worker threads.
     let attributes: Vec<_> = (0..8)
         .map(|_| {
             let path = mount.path("bad");
             thread::spawn(move || xattr::get(path, "user.npy.dtype"))
         })
         .collect();
+    // Time for the requests to arrive.
     thread::sleep(Duration::from_millis(100));
     assert!(mount.read("good") == pattern(LEN, 1));
     assert!(mount.read("other") == pattern(LEN, 3));
@@ -263,7 +258,7 @@ fn a_disk_that_stalls_one_read_holds_up_nobody_else() {
 }
 
 #[test]
-fn an_archive_whose_file_system_is_gone_is_not_served_any_more() {
+fn an_archive_whose_file_system_is_gone_is_no_longer_served() {
     let archive = Archive::stored([("x", pattern(LEN, 1)), ("y", pattern(LEN, 2))]);
     let lower = Mounted::new(&Archive::stored([("a.npz", archive.bytes())]));
     let place = Place::new();

@@ -1,17 +1,17 @@
-//! Archives, built byte by byte, so that each can be wrong in just the way that a test wants.
+//! Archives that are built byte by byte, so that a test can break any part of them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// One member, and everything that its two headers say of it.
+/// A member, with all fields of its two headers.
 #[derive(Clone)]
 pub struct Member {
     pub name: Vec<u8>,
-    /// The bytes in the archive.
+    /// The bytes in the archive, compressed if there is a method.
     pub data: Vec<u8>,
     pub method: u16,
     pub flags: u16,
-    /// Uncompressed length.
+    /// The uncompressed length.
     pub size: u64,
     pub crc32: u32,
     pub dos_date: u16,
@@ -19,30 +19,30 @@ pub struct Member {
     pub external_attributes: u32,
     /// Extra fields of the central header.
     pub extra: Vec<u8>,
-    /// Sizes go into ZIP64 fields, as `np.savez` does for the local header.
+    /// The local header has its sizes in a ZIP64 field, as `np.savez` writes it.
     pub zip64: bool,
-    /// Sizes and CRC come behind the data, in a data descriptor.
+    /// Sizes and CRC follow the data, in a data descriptor.
     pub descriptor: bool,
-    /// The data descriptor has no signature, which it need not have.
+    /// The data descriptor has no signature, which is optional.
     pub bare_descriptor: bool,
-    /// The bytes of the data descriptor in place of the right ones.
+    /// The bytes of the data descriptor, if not the right ones.
     pub odd_descriptor: Option<Vec<u8>>,
-    /// What both headers say in place of the length of the data.
+    /// The compressed length in both headers, if not the length of the data.
     pub claimed_len: Option<u64>,
-    /// What the local header says in place of the central one.
-    pub local: LocalLies,
-    /// What the central header says in place of the truth.
+    /// The fields of the local header that differ from the central one.
+    pub local: LocalFields,
+    /// The offset in the central header, if not the true one.
     pub local_header_offset: Option<u64>,
     pub disk: u16,
-    /// The central directory does not know of the member.
+    /// The member has no central header.
     pub unlisted: bool,
-    /// The central directory lists the member a second time, at its end.
+    /// The central directory has a second header of the member at its end.
     pub listed_twice: bool,
 }
 
-/// Where the local header differs from the central one.
+/// The fields of a local header that differ from the central one.
 #[derive(Clone, Default)]
-pub struct LocalLies {
+pub struct LocalFields {
     pub name: Option<Vec<u8>>,
     pub method: Option<u16>,
     pub flags: Option<u16>,
@@ -52,11 +52,11 @@ pub struct LocalLies {
     pub signature: Option<[u8; 4]>,
 }
 
-/// 1980-01-01 as MS-DOS has it: what `np.savez` writes.
+/// 1980-01-01 as a DOS date, which `np.savez` writes.
 pub const UNSET_DATE: u16 = 1 << 5 | 1;
 
 impl Member {
-    /// A stored member, as `np.savez` writes it.
+    /// Returns a stored member as `np.savez` writes it.
     pub fn stored(name: impl AsRef<[u8]>, data: impl Into<Vec<u8>>) -> Self {
         let data = data.into();
         Self {
@@ -64,7 +64,7 @@ impl Member {
             method: 0,
             flags: 0,
             size: data.len() as u64,
-            crc32: crc32(&data),
+            crc32: crc32fast::hash(&data),
             data,
             dos_date: UNSET_DATE,
             dos_time: 0,
@@ -75,7 +75,7 @@ impl Member {
             bare_descriptor: false,
             odd_descriptor: None,
             claimed_len: None,
-            local: LocalLies::default(),
+            local: LocalFields::default(),
             local_header_offset: None,
             disk: 0,
             unlisted: false,
@@ -83,7 +83,7 @@ impl Member {
         }
     }
 
-    /// A symbolic link, as Info-ZIP and Python's `zipfile` write it on Unix.
+    /// Returns a symbolic link, as Info-ZIP and Python's `zipfile` write it on Unix.
     pub fn symlink(name: impl AsRef<[u8]>, target: &str) -> Self {
         Self {
             external_attributes: 0o120_777 << 16,
@@ -91,7 +91,7 @@ impl Member {
         }
     }
 
-    /// A member that claims to be compressed by `method` from `size` bytes.
+    /// Returns a member whose headers claim `method` and `size`, but whose data is not compressed.
     pub fn compressed(name: &str, method: u16, size: u64) -> Self {
         Self {
             method,
@@ -100,12 +100,12 @@ impl Member {
         }
     }
 
-    /// A member that is compressed by `method`.
+    /// Returns a member that is compressed by `method`.
     pub fn packed(name: impl AsRef<[u8]>, method: u16, contents: &[u8]) -> Self {
         Self::of_compressed(name, method, compress(method, contents), contents)
     }
 
-    /// A member whose `data` is `contents` compressed by `method`.
+    /// Returns a member whose `data` is `contents` compressed by `method`.
     pub fn of_compressed(
         name: impl AsRef<[u8]>,
         method: u16,
@@ -131,13 +131,13 @@ impl Member {
     }
 }
 
-/// A whole archive.
+/// An archive.
 #[derive(Clone, Default)]
 pub struct Archive {
     pub prefix: Vec<u8>,
     pub members: Vec<Member>,
     pub comment: Vec<u8>,
-    /// Write ZIP64 end records although nothing needs them.
+    /// Write ZIP64 end records even if no number needs them.
     pub zip64_end: bool,
 }
 
@@ -149,7 +149,7 @@ impl Archive {
         }
     }
 
-    /// An archive of stored members.
+    /// Returns an archive of stored members.
     pub fn stored<N: AsRef<[u8]>, D: Into<Vec<u8>>>(
         members: impl IntoIterator<Item = (N, D)>,
     ) -> Self {
@@ -199,8 +199,8 @@ impl Archive {
         out
     }
 
-    /// What ends an archive whose central directory of `entries` headers starts at `start` and is
-    /// `len` bytes long.
+    /// Writes the end records of an archive whose central directory of `entries` headers starts at
+    /// `start` and is `len` bytes long.
     pub fn end_records(&self, out: &mut Vec<u8>, entries: u64, start: u64, len: u64) {
         let zip64 = self.zip64_end || entries >= 0xFFFF || start + len >= 0xFFFF_FFFF;
         if zip64 {
@@ -237,7 +237,7 @@ impl Archive {
     }
 }
 
-/// The local header of a member and its data.
+/// Returns the local header of a member and its data.
 pub fn local_record(member: &Member) -> Vec<u8> {
     let mut out = Vec::new();
     local_header(&mut out, member);
@@ -246,8 +246,8 @@ pub fn local_record(member: &Member) -> Vec<u8> {
 }
 
 fn local_header(out: &mut Vec<u8>, member: &Member) {
-    let lies = &member.local;
-    let name = lies.name.as_ref().unwrap_or(&member.name);
+    let local = &member.local;
+    let name = local.name.as_ref().unwrap_or(&member.name);
     let flags = member.flags | u16::from(member.descriptor) << 3;
     let mut extra = Vec::new();
     let (mut compressed, mut size) = (member.compressed_len() as u32, member.size as u32);
@@ -262,22 +262,22 @@ fn local_header(out: &mut Vec<u8>, member: &Member) {
         (compressed, size) = (0, 0);
     }
     let crc = if member.descriptor { 0 } else { member.crc32 };
-    out.extend(lies.signature.unwrap_or(*b"PK\x03\x04"));
+    out.extend(local.signature.unwrap_or(*b"PK\x03\x04"));
     out.extend([45, 0]);
-    out.extend(lies.flags.unwrap_or(flags).to_le_bytes());
-    out.extend(lies.method.unwrap_or(member.method).to_le_bytes());
+    out.extend(local.flags.unwrap_or(flags).to_le_bytes());
+    out.extend(local.method.unwrap_or(member.method).to_le_bytes());
     out.extend(member.dos_time.to_le_bytes());
     out.extend(member.dos_date.to_le_bytes());
-    out.extend(lies.crc32.unwrap_or(crc).to_le_bytes());
-    out.extend(lies.compressed_len.unwrap_or(compressed).to_le_bytes());
-    out.extend(lies.size.unwrap_or(size).to_le_bytes());
+    out.extend(local.crc32.unwrap_or(crc).to_le_bytes());
+    out.extend(local.compressed_len.unwrap_or(compressed).to_le_bytes());
+    out.extend(local.size.unwrap_or(size).to_le_bytes());
     out.extend((name.len() as u16).to_le_bytes());
     out.extend((extra.len() as u16).to_le_bytes());
     out.extend(name);
     out.extend(extra);
 }
 
-/// The central header of a member whose local header is at `offset`.
+/// Returns the central header of a member whose local header is at `offset`.
 pub fn central_record(member: &Member, offset: u64) -> Vec<u8> {
     let mut out = Vec::new();
     central_header(&mut out, member, offset);
@@ -322,21 +322,7 @@ fn central_header(out: &mut Vec<u8>, member: &Member, offset: u64) {
     out.extend(extra);
 }
 
-/// CRC-32 as ZIP has it (APPNOTE 4.4.7).
-pub fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| {
-        if crc & 1 == 1 {
-            crc >> 1 ^ 0xEDB8_8320
-        } else {
-            crc >> 1
-        }
-    };
-    !bytes
-        .iter()
-        .fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
-}
-
-/// Deflated, bzip2, LZMA and Zstandard (APPNOTE 4.4.5).
+/// The methods deflate, bzip2, LZMA and Zstandard (APPNOTE 4.4.5).
 pub const METHODS: [u16; 4] = [8, 12, 14, 93];
 
 /// Compresses `contents` by one of the [`METHODS`].
@@ -370,7 +356,7 @@ pub fn compress(method: u16, contents: &[u8]) -> Vec<u8> {
     compressed.expect("contents are compressed")
 }
 
-/// An `.npy` file of version 1.0, its header padded as NumPy pads it.
+/// Returns an `.npy` file of version 1.0, with a header padded as NumPy pads it.
 pub fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let literal = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}");
     npy_of(1, &literal, data)
@@ -390,20 +376,20 @@ pub fn npy_of(version: u8, literal: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that are different everywhere, so that a wrong offset shows.
+/// Returns pseudorandom bytes (xorshift), among which a wrong offset shows.
 pub fn pattern(len: usize, seed: u32) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
-    std::iter::repeat_with(|| {
+    let mut state = u64::from(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = vec![0; len];
+    for chunk in bytes.chunks_mut(8) {
         state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as u8
-    })
-    .take(len)
-    .collect()
+        state ^= state >> 7;
+        state ^= state << 17;
+        chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
+    }
+    bytes
 }
 
-/// `bytes` with up to four of them changed, which ones and how the `seed` decides.
+/// Returns `bytes` with up to four of them changed; `seed` decides which ones and how.
 pub fn damaged(bytes: &[u8], seed: u32) -> Vec<u8> {
     let mut damaged = bytes.to_vec();
     for noise in pattern(8, seed + 1).chunks(2) {

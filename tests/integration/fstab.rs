@@ -1,11 +1,11 @@
-//! npzfs as the helper of mount(8), by the command line and by fstab.
+//! npzfs as the helper of mount(8), called with arguments and for lines of fstab.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use crate::fixture::{Archive, pattern};
-use crate::mounted::{Said, npzfs, run, wait_until};
+use crate::mounted::{Output, npzfs, run, wait_until};
 use crate::namespace::Namespace;
 use crate::users::Home;
 
@@ -16,7 +16,8 @@ struct Machine {
 }
 
 impl Machine {
-    /// `options` are those of a line of fstab for the archive at `mnt` in the user's directory.
+    /// Returns a machine whose fstab has a line with `options` for the archive, at `mnt` in the user's
+    /// directory.
     fn new(options: &str) -> Option<Self> {
         let archive = Archive::stored([("x", pattern(1 << 16, 1)), ("y", vec![1, 2, 3])]);
         let home = Home::of(&archive)?;
@@ -29,11 +30,11 @@ impl Machine {
         Some(Self { namespace, home })
     }
 
-    fn run(&self, line: &[&str]) -> Said {
+    fn run(&self, line: &[&str]) -> Output {
         self.namespace.run(None, line)
     }
 
-    fn run_as_user(&self, line: &[&str]) -> Said {
+    fn run_as_user(&self, line: &[&str]) -> Output {
         self.namespace.run(Some(&self.home.user), line)
     }
 
@@ -58,18 +59,18 @@ impl Machine {
     }
 }
 
-/// Nothing went wrong, and nothing was said of what went well.
-fn silent(said: &Said) {
+/// Checks that a command succeeded without output.
+fn silent(result: &Output) {
     assert_eq!(
-        (said.status, said.out.as_str(), said.err.as_str()),
+        (result.status, result.out.as_str(), result.err.as_str()),
         (Some(0), "", "")
     );
 }
 
-fn failed(said: &Said, status: i32, message: &str) {
-    let first = said.err.lines().next().unwrap_or_default();
-    assert_eq!((said.status, first), (Some(status), message));
-    assert_eq!(said.out, "");
+fn failed(result: &Output, status: i32, message: &str) {
+    let first = result.err.lines().next().unwrap_or_default();
+    assert_eq!((result.status, first), (Some(status), message));
+    assert_eq!(result.out, "");
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn mount_and_umount_know_both_types() {
 }
 
 #[test]
-fn a_mount_point_that_is_missing_is_made_for_mount_too() {
+fn a_missing_mount_point_is_created_for_mount_too() {
     let Some(machine) = Machine::new("noauto") else {
         return;
     };
@@ -101,7 +102,7 @@ fn a_mount_point_that_is_missing_is_made_for_mount_too() {
     silent(&machine.run(&["mount", machine.at()]));
     assert_eq!(machine.found("FSTYPE"), "fuse.npzfs");
     silent(&machine.run(&["umount", machine.at()]));
-    wait_until("it is removed again", || !machine.home.at.exists());
+    wait_until("the mount point is removed", || !machine.home.at.exists());
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn a_line_of_fstab_is_mounted_with_its_options() {
 }
 
 #[test]
-fn options_that_others_honour_do_no_harm() {
+fn options_of_other_programs_do_no_harm() {
     let line = "defaults,rw,suid,dev,owner,group,silent,mand,iversion,lazytime,nosymfollow";
     let Some(machine) = Machine::new(line) else {
         return;
@@ -147,7 +148,7 @@ fn options_that_others_honour_do_no_harm() {
 }
 
 #[test]
-fn all_lines_are_mounted_that_are_not_yet() {
+fn mount_a_mounts_every_line_once() {
     let Some(machine) = Machine::new("defaults") else {
         return;
     };
@@ -159,7 +160,7 @@ fn all_lines_are_mounted_that_are_not_yet() {
 }
 
 #[test]
-fn an_ordinary_user_mounts_and_unmounts_what_fstab_lets_it() {
+fn an_ordinary_user_mounts_and_unmounts_as_fstab_allows() {
     let Some(machine) = Machine::new("noauto,user") else {
         return;
     };
@@ -168,7 +169,7 @@ fn an_ordinary_user_mounts_and_unmounts_what_fstab_lets_it() {
     assert!(machine.has_option(&format!("user_id={user}")));
     assert!(machine.has_option("noexec"));
     assert_eq!(machine.run_as_user(&["cat", &machine.x()]).status, Some(0));
-    // Not even root may look inside.
+    // Not even root has access.
     assert_eq!(machine.run(&["ls", machine.at()]).status, Some(2));
     silent(&machine.run_as_user(&["umount", machine.at()]));
     assert_eq!(machine.found("FSTYPE"), "");
@@ -179,19 +180,19 @@ fn an_ordinary_user_mounts_and_unmounts_what_fstab_lets_it() {
 }
 
 #[test]
-fn an_ordinary_user_cannot_unmount_what_root_has_mounted() {
+fn an_ordinary_user_cannot_unmount_a_mount_of_root() {
     let Some(machine) = Machine::new("noauto,user") else {
         return;
     };
     silent(&machine.run(&["mount", machine.at()]));
-    let said = machine.run_as_user(&["umount", machine.at()]);
-    assert_eq!(said.status, Some(32), "{}", said.err);
+    let result = machine.run_as_user(&["umount", machine.at()]);
+    assert_eq!(result.status, Some(32), "{}", result.err);
     assert_eq!(machine.found("FSTYPE"), "fuse.npzfs");
     silent(&machine.run(&["umount", machine.at()]));
 }
 
 #[test]
-fn an_ordinary_user_needs_a_mount_point_to_write_to() {
+fn an_ordinary_user_needs_a_writable_mount_point() {
     let Some(machine) = Machine::new("noauto,user") else {
         return;
     };
@@ -233,7 +234,7 @@ fn with_f_everything_is_checked_and_nothing_mounted() {
 }
 
 #[test]
-fn with_s_options_that_are_not_known_are_left_out() {
+fn with_s_unknown_options_are_ignored() {
     let Some(machine) = Machine::new("noauto,nosuch=1,gid=7") else {
         return;
     };
@@ -246,28 +247,28 @@ fn with_s_options_that_are_not_known_are_left_out() {
 }
 
 #[test]
-fn with_v_mount_says_what_was_mounted_and_with_n_nothing_changes() {
+fn with_v_the_mount_is_reported_and_n_has_no_effect() {
     let Some(machine) = Machine::new("noauto") else {
         return;
     };
-    let said = machine.run(&["mount", "-n", "-v", machine.at()]);
+    let result = machine.run(&["mount", "-n", "-v", machine.at()]);
     let (archive, at) = (machine.archive(), machine.at());
     assert_eq!(
-        said.out.lines().next(),
+        result.out.lines().next(),
         Some(&*format!(
             "mounted {archive} at {at}: 2 members, 66 kB; unmount with: npzfs umount {at}"
         ))
     );
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     silent(&machine.run(&["umount", at]));
 }
 
 #[test]
-fn another_namespace_is_mounted_in_and_left_alone_otherwise() {
+fn with_n_only_the_given_namespace_is_mounted_in() {
     let Some(machine) = Machine::new("noauto") else {
         return;
     };
-    // From outside, where nothing is to be mounted.
+    // Called from outside, where nothing may be mounted.
     let helper = machine.home.place.join("sbin/mount.npzfs");
     let namespace = machine.namespace.path();
     let mount = |namespace: &Path| {
@@ -284,7 +285,7 @@ fn another_namespace_is_mounted_in_and_left_alone_otherwise() {
 }
 
 #[test]
-fn a_missing_archive_is_a_failure_unless_fstab_says_nofail() {
+fn a_missing_archive_is_a_failure_unless_nofail_is_set() {
     let Some(machine) = Machine::new("noauto") else {
         return;
     };
@@ -311,27 +312,27 @@ fn failures_have_the_exit_statuses_of_mount() {
         return;
     };
     let at = machine.at();
-    let as_it_is = |options: &str, at: &str| {
+    let mount = |options: &str, at: &str| {
         machine.run(&["mount", "-t", "npzfs", "-o", options, machine.archive(), at])
     };
     let message = "npzfs: 'remount' is refused: unmount, and mount anew with other options";
-    failed(&as_it_is("remount", at), 1, message);
+    failed(&mount("remount", at), 1, message);
     let message = "npzfs: invalid value 'x' for '--uid <UID>': invalid digit found in string";
-    failed(&as_it_is("uid=x", at), 1, message);
+    failed(&mount("uid=x", at), 1, message);
     let file = machine.home.place.join("fstab");
     let file = file.to_str().unwrap();
     let message = format!("npzfs: {file}: mount point is not a directory");
-    failed(&as_it_is("ro", file), 32, &message);
+    failed(&mount("ro", file), 32, &message);
     let message = "npzfs: /no/such: cannot log there: No such file or directory";
-    failed(&as_it_is("log=/no/such", at), 32, message);
-    silent(&as_it_is("ro", at));
-    // The second one on top of it.
-    assert_eq!(as_it_is("ro", at).status, Some(32));
+    failed(&mount("log=/no/such", at), 32, message);
+    silent(&mount("ro", at));
+    // A second mount on top of it.
+    assert_eq!(mount("ro", at).status, Some(32));
     silent(&machine.run(&["umount", at]));
 }
 
 #[test]
-fn the_helper_tells_its_own_usage() {
+fn the_helper_prints_its_own_usage() {
     let Some(machine) = Machine::new("noauto") else {
         return;
     };
@@ -343,7 +344,7 @@ fn the_helper_tells_its_own_usage() {
     let wrong = run(Command::new(&helper).arg("a.npz"));
     assert_eq!(wrong.status, Some(1));
     assert!(wrong.err.contains(usage), "{}", wrong.err);
-    // By any other name it is npzfs.
+    // Under any other name it is npzfs.
     let version = run(npzfs().arg("--version")).out;
     assert!(version.starts_with("npzfs "), "{version}");
 }

@@ -1,23 +1,20 @@
-//! Archives that are made to take all the memory, all the time or all the disk that there is.
+//! Archives that are crafted to exhaust memory, time or disk space.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::fixture::{Archive, Member, central_record, local_record, pattern};
-use crate::mounted::{Mounted, Place, Said, npzfs, run};
+use crate::mounted::{Mounted, Output, Place, npzfs, run};
 
 const MILLION: u32 = 1_000_000;
-/// What the server may take of memory, in bytes.
+/// The limit for the memory of the server, in bytes.
 const MEMORY_MAX: u64 = 512 << 20;
-/// How long it may take to mount or refuse an archive: on a busy machine, and not optimised.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How much may be written to the log, in bytes.
+/// The limit for the length of the log, in bytes.
 const LOG_MAX: u64 = 4 << 20;
 
-/// The central directory of an archive, and what is in front of it.
+/// The headers of an archive.
 struct Headers {
     members: Vec<u8>,
     directory: Vec<u8>,
@@ -25,7 +22,7 @@ struct Headers {
 }
 
 impl Headers {
-    /// Of an archive that has one good member.
+    /// Returns the headers of an archive with one good member.
     fn new() -> Self {
         let good = Member::stored("good", "data");
         Self {
@@ -35,8 +32,8 @@ impl Headers {
         }
     }
 
-    /// Adds the central headers of `count` members that are all `member`, but that the first six
-    /// digits of the name of each are its number.
+    /// Adds the central headers of `count` members that are copies of `member`, with a number in place
+    /// of the six zeros in its name.
     fn add_numbered(&mut self, member: &Member, offset: usize, count: u32) {
         let header = central_record(member, offset as u64);
         let digits = 46
@@ -70,31 +67,28 @@ impl Headers {
     }
 }
 
-/// Runs `npzfs mount` with no more memory than it may take, and no more time. The log goes to `log`
-/// in `place`.
-fn try_mount(place: &Place, archive: &Path) -> Said {
+/// Runs `npzfs mount` with limited memory, and with the log in `place`. It has seconds to end, or more
+/// in a debug build on a busy machine: [`run`] limits the time.
+fn try_mount(place: &Place, archive: &Path) -> Output {
     let script = format!(
         "ulimit -d {} && exec \"$0\" mount --log \"$1\" \"$2\" \"$3\"",
         MEMORY_MAX >> 10
     );
-    let begin = Instant::now();
     let mut command = Command::new("sh");
     command.args(["-c", &script]).arg(npzfs().get_program());
-    let said = run(command.args([&place.join("log"), archive, &place.join("mnt")]));
-    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
-    said
+    run(command.args([&place.join("log"), archive, &place.join("mnt")]))
 }
 
 /// Mounts an archive, and reads its good member.
 fn mount(place: Place, archive: PathBuf) -> Mounted {
-    let said = try_mount(&place, &archive);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    let mount = Mounted::adopt(place, archive, said.out);
+    let result = try_mount(&place, &archive);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    let mount = Mounted::adopt(place, archive, result.out);
     assert_eq!(mount.read("good"), b"data");
     mount
 }
 
-/// Nothing that was asked of a mount has made it big, nor its log.
+/// Checks that neither the server nor its log have become big.
 fn assert_small(mount: &Mounted) {
     let status = fs::read_to_string(format!("/proc/{}/status", mount.server())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -106,11 +100,11 @@ fn assert_small(mount: &Mounted) {
 }
 
 fn refused(place: &Place, archive: &Path) -> (Option<i32>, String) {
-    let said = try_mount(place, archive);
-    assert_eq!(said.out, "");
+    let result = try_mount(place, archive);
+    assert_eq!(result.out, "");
     assert!(!place.join("mnt").exists());
     let prefix = format!("npzfs: {}: ", archive.display());
-    (said.status, said.err.replace(&prefix, ""))
+    (result.status, result.err.replace(&prefix, ""))
 }
 
 const TOO_LARGE: &str = "more than npzfs can index, which is 1048576 members with 128 MiB of \
@@ -125,7 +119,7 @@ fn a_million_members_with_one_local_header_are_all_refused() {
     let mut headers = Headers::new();
     let offset = headers.members.len();
     let member = Member::stored("000000", "x");
-    // Its extra field is as long as one can be, so that the header is long to look at.
+    // Its extra field has the maximum length, so that reading the header takes long.
     let mut record = local_record(&member);
     let len = record.len() - 1 - 20 + 0xFFFF;
     record[28..30].fill(0xFF);
@@ -135,8 +129,8 @@ fn a_million_members_with_one_local_header_are_all_refused() {
     let place = Place::new();
     let path = headers.write(&place);
     let mount = mount(place, path);
-    let told = "1000001 members (1000000 cannot be read), 4 B";
-    assert!(mount.said.contains(told), "{}", mount.said);
+    let totals = "1000001 members (1000000 cannot be read), 4 B";
+    assert!(mount.message.contains(totals), "{}", mount.message);
     for name in ["000000", "000001", "999999"] {
         assert_eq!(open_error(&mount, name), Some(libc::EIO), "{name}");
     }
@@ -144,7 +138,7 @@ fn a_million_members_with_one_local_header_are_all_refused() {
 }
 
 #[test]
-fn the_log_tells_of_a_thousand_members_why_they_cannot_be_read() {
+fn the_log_has_reasons_for_a_thousand_unreadable_members() {
     let mut headers = Headers::new();
     headers.add_numbered(&Member::stored("000000", "x"), 1 << 30, 2000);
     let place = Place::new();
@@ -161,16 +155,16 @@ fn the_log_tells_of_a_thousand_members_why_they_cannot_be_read() {
 }
 
 #[test]
-fn a_million_odd_names_fill_neither_the_memory_nor_the_log() {
+fn a_million_odd_names_fill_neither_memory_nor_log() {
     let mut headers = Headers::new();
     let member = Member::stored(b"/\x1b\xff000000\n", "x");
     headers.add_numbered(&member, 1 << 30, MILLION);
     let place = Place::new();
     let path = headers.write(&place);
     let mount = mount(place, path);
-    let told = "1000001 members (1000000 cannot be read), 4 B";
-    assert!(mount.said.contains(told), "{}", mount.said);
-    // Not UTF-8, and so code page 437.
+    let totals = "1000001 members (1000000 cannot be read), 4 B";
+    assert!(mount.message.contains(totals), "{}", mount.message);
+    // The name is not UTF-8, so it is code page 437.
     assert_eq!(open_error(&mount, "\u{1b}\u{a0}999999\n"), Some(libc::EIO));
     assert_small(&mount);
     assert_eq!(mount.umount().status, Some(0));
@@ -181,27 +175,31 @@ fn a_million_odd_names_fill_neither_the_memory_nor_the_log() {
 }
 
 #[test]
-fn a_name_that_comes_a_million_times_is_one_file() {
+fn a_name_that_occurs_a_million_times_is_one_file() {
     let mut headers = Headers::new();
     let member = Member::stored("000000", "last");
     let offset = headers.members.len();
     headers.members.extend(local_record(&member));
-    let elsewhere = Member::stored("000000", "x").with(|member| member.disk = 1);
-    let header = central_record(&elsewhere, 0);
+    let on_another_disk = Member::stored("000000", "x").with(|member| member.disk = 1);
+    let header = central_record(&on_another_disk, 0);
     headers.directory.extend(header.repeat(MILLION as usize));
     headers.entries += u64::from(MILLION);
     headers.add_numbered(&member, offset, 1);
     let place = Place::new();
     let path = headers.write(&place);
     let mount = mount(place, path);
-    assert!(mount.said.contains(": 2 members, 8 B;"), "{}", mount.said);
+    assert!(
+        mount.message.contains(": 2 members, 8 B;"),
+        "{}",
+        mount.message
+    );
     assert_eq!(mount.read("000000"), b"last");
     assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 2);
     assert_small(&mount);
 }
 
 #[test]
-fn names_of_32_000_directories_each_end_at_a_million_directories() {
+fn deep_names_end_at_a_million_directories() {
     let mut headers = Headers::new();
     let name = format!("000000{}x", "/d".repeat(32_000) + "/");
     headers.add_numbered(&Member::stored(&name, "x"), 1 << 30, 400);
@@ -209,11 +207,11 @@ fn names_of_32_000_directories_each_end_at_a_million_directories() {
     let path = headers.write(&place);
     let mount = mount(place, path);
     // 32 of them fit.
-    let told = "33 members (32 cannot be read), 4 B";
-    assert!(mount.said.contains(told), "{}", mount.said);
+    let totals = "33 members (32 cannot be read), 4 B";
+    assert!(mount.message.contains(totals), "{}", mount.message);
     let inodes = nix::sys::statvfs::statvfs(&mount.at).unwrap().files() as u64;
     assert!((1 << 20..(1 << 20) + 100).contains(&inodes), "{inodes}");
-    // Nearly as deep as a path may be for the kernel.
+    // Nearly the maximum length of a path.
     assert!(fs::metadata(mount.path(&name[..4000])).unwrap().is_dir());
     let log = fs::read_to_string(mount.place().join("log")).unwrap();
     let hidden = "is hidden: there are too many directories";
@@ -240,7 +238,7 @@ fn names_that_would_fill_the_memory_are_refused() {
     }
     file.write_all_at(&end, count * len).unwrap();
     assert_eq!(refused(&place, &path), (Some(22), TOO_LARGE.into()));
-    // Names that become longer by being shown as text: each byte is one of three here.
+    // Names that become longer as text: each byte becomes three here.
     let component = [vec![b'/'], vec![0xB0; 77]].concat();
     let name = ["000000".into(), component.repeat(840)].concat();
     let mut headers = Headers::new();
@@ -257,7 +255,7 @@ fn names_that_would_fill_the_memory_are_refused() {
 }
 
 #[test]
-fn a_sparse_file_of_200_gib_with_numbers_that_lie_is_refused() {
+fn a_sparse_file_of_200_gib_with_false_numbers_is_refused() {
     let place = Place::new();
     let path = place.join("a.npz");
     let file = File::create(&path).unwrap();
@@ -293,7 +291,7 @@ fn a_sparse_file_of_200_gib_with_numbers_that_lie_is_refused() {
 }
 
 #[test]
-fn a_sparse_file_of_200_gib_that_is_sound_is_served() {
+fn a_valid_sparse_file_of_200_gib_is_served() {
     let members = [
         Member::stored("good", "data"),
         Member::stored("far", "away"),
@@ -316,8 +314,8 @@ fn a_sparse_file_of_200_gib_that_is_sound_is_served() {
     assert_small(&mount);
 }
 
-/// A zip bomb: each member holds the local headers and the data of all those that come after it.
-/// A decompressor that believes it writes the last data once for each member.
+/// Returns the headers of a zip bomb: each member contains the local headers and the data of all
+/// later ones. A naive decompressor writes the last data once per member.
 fn quoted_overlap(method: u16, claimed_size: Option<u64>) -> Headers {
     let mut headers = Headers::new();
     let kernel = pattern(10_000, 5);
@@ -328,7 +326,7 @@ fn quoted_overlap(method: u16, claimed_size: Option<u64>) -> Headers {
             member.size = claimed_size.unwrap_or(len as u64);
         })
     };
-    // From the last to the first, since each one tells the length of those after it.
+    // From the last to the first, since each header has the length of those after it.
     let mut records: Vec<Vec<u8>> = Vec::new();
     let mut len = kernel.len();
     for number in (0..1000).rev() {
@@ -353,7 +351,7 @@ fn quoted_overlap(method: u16, claimed_size: Option<u64>) -> Headers {
 
 #[test]
 fn the_members_of_a_zip_bomb_are_refused() {
-    // Files that quote one another, as they are and with the sizes of a bomb of petabytes.
+    // Members that contain each other, with true sizes and with sizes of petabytes.
     let mut bombs: Vec<_> = [
         (0, None),
         (8, Some(4 << 30)),
@@ -362,7 +360,7 @@ fn the_members_of_a_zip_bomb_are_refused() {
     ]
     .map(|(method, size)| quoted_overlap(method, size))
     .into();
-    // And files that are all one and the same.
+    // Members that all have the same data.
     for (method, size) in [(0, 1000), (8, 1 << 47)] {
         let member = Member::stored("000000", vec![7; 1000]).with(|member| {
             member.method = method;
@@ -378,8 +376,8 @@ fn the_members_of_a_zip_bomb_are_refused() {
         let place = Place::new();
         let path = bomb.write(&place);
         let mount = mount(place, path);
-        let told = "1001 members (1000 cannot be read), 4 B";
-        assert!(mount.said.contains(told), "{}", mount.said);
+        let totals = "1001 members (1000 cannot be read), 4 B";
+        assert!(mount.message.contains(totals), "{}", mount.message);
         for number in 0..1000 {
             let name = format!("{number:06}");
             assert_eq!(open_error(&mount, &name), Some(libc::EIO), "{name}");
@@ -400,9 +398,9 @@ fn archives_with_large_indexes_are_not_all_kept_open() {
     for number in 0..8 {
         fs::hard_link(&archive, data.join(format!("{number}.npz"))).unwrap();
     }
-    let said = try_mount(&place, &data);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    let mount = Mounted::adopt(place, data, said.out);
+    let result = try_mount(&place, &data);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    let mount = Mounted::adopt(place, data, result.out);
     let readers: Vec<_> = (0..8)
         .map(|number| {
             let good = mount.path(format!("{number}.npz/good"));
@@ -417,8 +415,8 @@ fn archives_with_large_indexes_are_not_all_kept_open() {
 }
 
 #[test]
-fn decoders_that_look_far_back_take_turns() {
-    // A zstd frame that wants a window of 128 MiB, for a member as long as that.
+fn decoders_with_large_windows_run_one_after_another() {
+    // A zstd frame with a window of 128 MiB, for a member of that length.
     let frame = [&b"\x28\xb5\x2f\xfd\x00\x88"[..], b"\x03\0\x80x"].concat();
     let archive = Archive::of(
         (0..8)
@@ -446,7 +444,7 @@ fn decoders_that_look_far_back_take_turns() {
 }
 
 #[test]
-fn a_name_of_64_kib_is_not_shown_whole_in_messages() {
+fn a_name_of_64_kib_is_shortened_in_messages() {
     let name = "\u{1b}".repeat(65_535);
     let bad = Member::stored(&name, "x").with(|member| member.size = 9);
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! Compressed members: inflated once, checked whole, and kept within limits.
+//! Compressed members: inflated once, checked as a whole, and kept within limits.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -12,7 +12,8 @@ use npzfs::exit_status;
 
 use crate::fixture::{Archive, METHODS, Member, compress, pattern};
 use crate::mounted::{
-    Mounted, Place, available, is_dead, is_root, map, npzfs, pin, run, send_signal, wait_until,
+    Mounted, Place, available, is_dead, is_root, map, npzfs, pin, run, send_signal, umount,
+    wait_until,
 };
 use crate::users::Home;
 
@@ -26,12 +27,20 @@ fn contents(name: &str, len: usize) -> Vec<u8> {
     pattern(len, name.bytes().map(u32::from).sum())
 }
 
-/// A member that takes a second or so to inflate: one compressed block again and again.
-fn slow(name: &str) -> (Member, Vec<u8>) {
-    let (block, count) = (pattern(256 << 10, 9), 48);
+/// Returns a member that takes long to inflate, and its contents: the same compressed block `count`
+/// times.
+fn slow(name: &str, count: usize) -> (Member, Vec<u8>) {
+    let block = pattern(256 << 10, 9);
     let contents = block.repeat(count);
     let data = compress(12, &block).repeat(count);
     (Member::of_compressed(name, 12, data, &contents), contents)
+}
+
+/// Runs an attempt to do something during an inflation, with slower members until it has not come too
+/// late.
+fn during_an_inflation(mut attempt: impl FnMut(usize) -> bool) {
+    let counts = [32, 128, 512];
+    assert!(counts.into_iter().any(&mut attempt));
 }
 
 fn count(mount: &Mounted, name: &str) -> u64 {
@@ -42,7 +51,7 @@ fn open_error(path: &Path) -> Option<i32> {
     File::open(path).unwrap_err().raw_os_error()
 }
 
-/// What the descriptors of a server are that are open for files without a name.
+/// Returns the link texts of a server's descriptors of unnamed files.
 fn nameless_files(server: u32) -> Vec<String> {
     let descriptors = fs::read_dir(format!("/proc/{server}/fd")).expect("the server runs");
     let mut links: Vec<_> = descriptors
@@ -51,12 +60,12 @@ fn nameless_files(server: u32) -> Vec<String> {
         .filter(|link| link.ends_with(" (deleted)"))
         .collect();
     links.sort();
-    // Those on a disk first.
+    // Put those on a disk first.
     links.sort_by_key(|link| link.starts_with("/memfd:"));
     links
 }
 
-/// What the log says, without times and levels and the archive.
+/// Returns the lines of the log without times, levels and the archive.
 fn log_lines(log: &Path, archive: &Path) -> Vec<String> {
     let text = fs::read_to_string(log).expect("a log");
     let archive = format!("{}: ", archive.display());
@@ -66,16 +75,16 @@ fn log_lines(log: &Path, archive: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A file system of the test's own, for contents that find no room in memory.
+/// A file system of the test's own, for contents that do not fit into memory.
 struct Disk {
     at: PathBuf,
     mounts: Vec<PathBuf>,
-    // Goes last.
+    // Dropped last.
     _place: Place,
 }
 
 impl Disk {
-    /// A tmpfs of `size` bytes.
+    /// Mounts a tmpfs of `size` bytes.
     fn tmpfs(size: usize) -> Self {
         let place = Place::new();
         let mut disk = Self {
@@ -88,7 +97,7 @@ impl Disk {
         disk
     }
 
-    /// A file system whose files the kernel does not let be passed through, where it has overlayfs.
+    /// Mounts a file system without passthrough, if the kernel has overlayfs.
     fn overlay() -> Option<Self> {
         let mut disk = Self::tmpfs(64 * MIB);
         for name in ["lower", "upper", "work"] {
@@ -105,20 +114,20 @@ impl Disk {
     fn mount(&mut self, at: &Path, kind: &str, options: &str) -> bool {
         fs::create_dir(at).expect("directory is made");
         let mut mount = Command::new("mount");
-        let said = run(mount.args(["-t", kind, "-o", options, "none"]).arg(at));
-        if said.status == Some(0) {
+        let result = run(mount.args(["-t", kind, "-o", options, "none"]).arg(at));
+        if result.status == Some(0) {
             self.mounts.push(at.to_owned());
         }
-        said.status == Some(0)
+        result.status == Some(0)
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         for at in self.mounts.iter().rev() {
-            let said = run(Command::new("umount").arg(at));
+            let result = run(Command::new("umount").arg(at));
             if !thread::panicking() {
-                assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+                assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
             }
         }
     }
@@ -162,7 +171,7 @@ fn members_of_every_method_are_read_bit_for_bit() {
 }
 
 #[test]
-fn what_has_another_crc_or_size_is_not_served_even_in_part_and_the_log_says_so_once() {
+fn a_wrong_crc_or_size_is_never_served_and_logged_once() {
     let good = || deflated("x", MIB);
     let bad = [
         ("crc", good().with(|member| member.crc32 ^= 1)),
@@ -196,11 +205,11 @@ fn what_has_another_crc_or_size_is_not_served_even_in_part_and_the_log_says_so_o
     let noise = lines.pop().unwrap();
     let damaged = "member 'noise': compressed data is damaged: ";
     assert!(noise.starts_with(damaged), "{noise}");
-    let told = crc ^ 1;
+    let declared = crc ^ 1;
     assert_eq!(
         lines,
         [
-            format!("member 'crc': CRC-32 of the data is {crc:08x} instead of {told:08x}"),
+            format!("member 'crc': CRC-32 of the data is {crc:08x} instead of {declared:08x}"),
             "member 'short': 1048576 bytes of data instead of 1048577".to_owned(),
             "member 'long': more than 1048575 bytes of data".to_owned(),
             "member 'much': more than 1 bytes of data".to_owned(),
@@ -227,56 +236,68 @@ fn thirty_two_readers_of_one_cold_member_inflate_it_once() {
 }
 
 #[test]
-fn others_are_served_while_a_large_member_is_inflated() {
-    let (slow, slow_contents) = slow("slow");
-    let mut members = vec![slow, Member::stored("stored", contents("stored", MIB))];
-    members.extend((0..20).map(|at| deflated(&at.to_string(), 5000)));
-    let mount = Mounted::new(&Archive::of(members));
-    let warm = File::open(mount.path("0")).unwrap();
-    thread::scope(|scope| {
-        let reader = scope.spawn(|| mount.read("slow"));
-        wait_until("the inflation", || count(&mount, "inflations") == 2);
-        for at in 1..20 {
-            let name = at.to_string();
-            assert!(mount.read(&name) == contents(&name, 5000));
-        }
-        let mut buffer = [0; 100];
-        warm.read_exact_at(&mut buffer, 4000).unwrap();
-        assert_eq!(buffer, contents("0", 5000)[4000..4100]);
-        assert!(mount.read("stored") == contents("stored", MIB));
-        assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 22);
-        assert!(!reader.is_finished());
-        assert!(reader.join().unwrap() == slow_contents);
+fn other_files_are_served_while_a_large_member_is_inflated() {
+    during_an_inflation(|slowness| {
+        let (slow, slow_contents) = slow("slow", slowness);
+        let mut members = vec![slow, Member::stored("stored", contents("stored", MIB))];
+        members.extend((0..20).map(|at| deflated(&at.to_string(), 5000)));
+        let mount = Mounted::new(&Archive::of(members));
+        let warm = File::open(mount.path("0")).unwrap();
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| File::open(mount.path("slow")).unwrap());
+            wait_until("the inflation", || count(&mount, "inflations") == 2);
+            for at in 1..20 {
+                let name = at.to_string();
+                assert!(mount.read(&name) == contents(&name, 5000));
+            }
+            let mut buffer = [0; 100];
+            warm.read_exact_at(&mut buffer, 4000).unwrap();
+            assert_eq!(buffer, contents("0", 5000)[4000..4100]);
+            assert!(mount.read("stored") == contents("stored", MIB));
+            assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 22);
+            let was_in_time = !reader.is_finished();
+            let file = reader.join().unwrap();
+            assert!(map(&file)[..] == slow_contents);
+            was_in_time
+        })
     });
 }
 
 #[test]
 fn a_reader_that_is_killed_leaves_nothing() {
-    let (slow, slow_contents) = slow("slow");
-    let archive = Archive::of([slow, deflated("x", 5 * MIB)]);
-    let mount = Mounted::with_options(&archive, ["--inflate-limit=16M"]);
-    let mut reader = Command::new("cat");
-    reader.arg(mount.path("slow")).stdout(Stdio::null());
-    let mut readers = [reader.spawn().unwrap(), reader.spawn().unwrap()];
-    wait_until("the inflation", || count(&mount, "inflations") == 1);
-    wait_until("the other one", || mount.requests(&["open"]) == 2);
-    for reader in &mut readers {
-        send_signal(reader.id(), Signal::SIGKILL);
-    }
-    for reader in &mut readers {
-        assert_eq!(reader.wait().unwrap().code(), None);
-    }
-    wait_until("the release", || mount.requests(&["release"]) == 2);
-    assert_eq!(count(&mount, "inflations"), 1);
-    assert_eq!(count(&mount, "inflated_bytes"), slow_contents.len() as u64);
-    // Nobody has it open, so it makes room.
-    assert!(mount.read("x") == contents("x", 5 * MIB));
-    assert_eq!(count(&mount, "inflated_bytes"), 5 * MIB as u64);
-    assert_eq!(nameless_files(mount.server()).len(), 1);
+    during_an_inflation(|slowness| {
+        let (slow, slow_contents) = slow("slow", slowness);
+        let archive = Archive::of([slow, deflated("x", 5 * MIB)]);
+        let limit = format!("--inflate-limit={}", slow_contents.len() + MIB);
+        let mount = Mounted::with_options(&archive, [limit]);
+        let mut reader = Command::new("tail");
+        reader
+            .arg("-f")
+            .arg(mount.path("slow"))
+            .stdout(Stdio::null());
+        let mut readers = [reader.spawn().unwrap(), reader.spawn().unwrap()];
+        wait_until("the inflation", || count(&mount, "inflations") == 1);
+        wait_until("the other open", || mount.requests(&["open"]) == 2);
+        let was_in_time = count(&mount, "inflated") == 0;
+        for reader in &mut readers {
+            send_signal(reader.id(), Signal::SIGKILL);
+        }
+        for reader in &mut readers {
+            assert_eq!(reader.wait().unwrap().code(), None);
+        }
+        wait_until("the releases", || mount.requests(&["release"]) == 2);
+        assert_eq!(count(&mount, "inflations"), 1);
+        assert_eq!(count(&mount, "inflated_bytes"), slow_contents.len() as u64);
+        // It is not open any more, so it is dropped for the next one.
+        assert!(mount.read("x") == contents("x", 5 * MIB));
+        assert_eq!(count(&mount, "inflated_bytes"), 5 * MIB as u64);
+        assert_eq!(nameless_files(mount.server()).len(), 1);
+        was_in_time
+    });
 }
 
 #[test]
-fn memory_is_used_first_and_then_the_cache_directory() {
+fn memory_is_used_first_then_the_cache_directory() {
     let place = Place::new();
     let cache = place.join("cache");
     fs::create_dir(&cache).unwrap();
@@ -305,7 +326,7 @@ fn memory_is_used_first_and_then_the_cache_directory() {
 }
 
 #[test]
-fn what_nobody_has_open_and_was_opened_longest_ago_is_dropped_first() {
+fn the_least_recently_opened_unused_contents_go_first() {
     let names = ["a", "b", "c", "d"];
     let archive = Archive::of(names.map(|name| deflated(name, MIB)));
     let mount = Mounted::with_options(&archive, ["--inflate-limit=3M"]);
@@ -313,7 +334,9 @@ fn what_nobody_has_open_and_was_opened_longest_ago_is_dropped_first() {
         for name in names {
             let before = mount.requests(&["release"]);
             assert!(mount.read(name) == contents(name, MIB), "{name}");
-            wait_until("its release", || mount.requests(&["release"]) > before);
+            wait_until("the file is released", || {
+                mount.requests(&["release"]) > before
+            });
         }
         count(&mount, "inflations")
     };
@@ -322,7 +345,7 @@ fn what_nobody_has_open_and_was_opened_longest_ago_is_dropped_first() {
     // Of a, b and c, c was opened longest ago.
     assert_eq!(read(&["d"]), 4);
     assert_eq!(read(&["a", "b", "d"]), 4);
-    // And now b was, but for it being open.
+    // Now b was, but it is open.
     assert_eq!(read(&["a", "d", "c"]), 5);
     assert_eq!(read(&["b", "d", "c"]), 5);
     assert_eq!(read(&["a"]), 6);
@@ -331,7 +354,7 @@ fn what_nobody_has_open_and_was_opened_longest_ago_is_dropped_first() {
 }
 
 #[test]
-fn what_is_open_or_mapped_keeps_its_bytes_when_room_runs_short() {
+fn open_and_mapped_contents_keep_their_bytes_when_room_is_short() {
     let names = ["mapped", "open", "c", "d", "e"];
     let archive = Archive::of(names.map(|name| deflated(name, MIB)));
     let mount = Mounted::with_options(&archive, ["--inflate-limit=2M"]);
@@ -347,12 +370,12 @@ fn what_is_open_or_mapped_keeps_its_bytes_when_room_runs_short() {
     open.read_exact_at(&mut buffer, 0).unwrap();
     assert!(buffer == contents("open", MIB));
     assert!(mount.read("mapped") == contents("mapped", MIB));
-    // Each other one went to the disk, where there is room for all.
+    // The others went to the disk, where there is room for all.
     assert_eq!(count(&mount, "inflations"), 5);
 }
 
 #[test]
-fn without_room_a_file_does_not_open_until_there_is_some() {
+fn without_room_an_open_fails_until_there_is_some() {
     if !available(is_root(), "root") {
         return;
     }
@@ -384,12 +407,16 @@ fn without_room_a_file_does_not_open_until_there_is_some() {
     };
     fs::write(disk.at.join("ballast"), vec![1; MIB]).unwrap();
     is_short(&["a", "b", "c"], "d");
-    // Nobody has the others open any more.
-    wait_until("releases", || {
-        mount.requests(&["release"]) + 3 == mount.requests(&["open"])
-    });
+    // The three opens that failed have no release.
+    let wait_until_released = || {
+        wait_until("all files are released", || {
+            mount.requests(&["release"]) + 3 == mount.requests(&["open"])
+        });
+    };
+    wait_until_released();
     assert!(mount.read("d") == contents("d", MIB));
-    // It is told again, since it went well meanwhile.
+    wait_until_released();
+    // After a success the failure is logged again.
     is_short(&["a", "b", "c"], "d");
     fs::remove_file(disk.at.join("ballast")).unwrap();
     for name in names {
@@ -419,7 +446,7 @@ fn a_size_beyond_all_room_is_refused_at_once() {
     let mount = Mounted::in_place(place, archive, options);
     assert!(mount.read("x") == contents("x", MIB));
     assert_eq!(open_error(&mount.path("bomb")), Some(libc::EIO));
-    // Nothing was dropped in vain.
+    // Nothing was dropped for it.
     assert_eq!(count(&mount, "inflated"), 1);
     assert_eq!(
         log_lines(&log, &mount.archive),
@@ -432,7 +459,7 @@ fn a_size_beyond_all_room_is_refused_at_once() {
 }
 
 #[test]
-fn a_cache_directory_that_cannot_be_used_is_an_error() {
+fn an_unusable_cache_directory_is_an_error() {
     let place = Place::new();
     let archive = Archive::of([deflated("x", 100)]).write(place.path(), "a.npz");
     let at = place.join("mnt");
@@ -443,21 +470,21 @@ fn a_cache_directory_that_cannot_be_used_is_an_error() {
         let directory = place.join(directory);
         let mut mount = npzfs();
         mount.arg("mount").arg("--cache-dir").arg(&directory);
-        let said = run(mount.args([&archive, &at]));
+        let result = run(mount.args([&archive, &at]));
         let shown = directory.to_str().unwrap().replace('\n', "\\n");
         let message = format!("npzfs: {shown}: cannot inflate there: {why}\n");
-        assert_eq!((said.status, said.err), (Some(1), message));
+        assert_eq!((result.status, result.err), (Some(1), message));
         assert!(!at.exists());
     }
-    // One that is named from where npzfs is started stays where it is.
+    // A relative path is resolved in the directory where npzfs was started.
     fs::create_dir(place.join("cache")).unwrap();
     let mut mount = npzfs();
     mount.current_dir(place.path());
     mount.args(["mount", "--cache-dir=cache", "--inflate-limit=0"]);
-    let said = run(mount.args([&archive, &at]));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(mount.args([&archive, &at]));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     let cache = place.join("cache");
-    let mount = Mounted::adopt(place, archive, said.out);
+    let mount = Mounted::adopt(place, archive, result.out);
     assert!(mount.read("x") == contents("x", 100));
     let files = nameless_files(mount.server());
     assert!(files[0].starts_with(cache.to_str().unwrap()), "{files:?}");
@@ -481,7 +508,7 @@ fn a_killed_server_leaves_no_file_in_the_cache_directory() {
     assert!(used() >= 2 * MIB as u64);
     assert_eq!(fs::read_dir(&disk.at).unwrap().count(), 0);
     send_signal(mount.server(), Signal::SIGKILL);
-    wait_until("the end", || is_dead(&mount.at));
+    wait_until("the mount is dead", || is_dead(&mount.at));
     drop(open);
     assert_eq!(mount.umount().status, Some(0));
     wait_until("the disk is empty", || used() == 0);
@@ -490,7 +517,7 @@ fn a_killed_server_leaves_no_file_in_the_cache_directory() {
 }
 
 #[test]
-fn roots_kernel_reads_inflated_files_without_asking() {
+fn roots_kernel_reads_inflated_files_without_requests() {
     if !available(is_root(), "root") {
         return;
     }
@@ -507,7 +534,7 @@ fn roots_kernel_reads_inflated_files_without_asking() {
 }
 
 #[test]
-fn an_ordinary_users_kernel_asks_once() {
+fn an_ordinary_users_kernel_sends_each_read_once() {
     let archive = Archive::of(["a", "b"].map(|name| deflated(name, MIB)));
     let Some(home) = Home::of(&archive) else {
         return;
@@ -522,11 +549,11 @@ fn an_ordinary_users_kernel_asks_once() {
         };
         assert!(is_same());
         assert!(home.stats()["read"].as_u64() >= Some(1));
-        // Not the first time already where the kernel has dropped what it had cached.
+        // The kernel may drop its cache at any time.
         wait_until("a pass without reads", || {
-            let asked = home.stats()["read"].clone();
+            let before = home.stats()["read"].clone();
             assert!(is_same());
-            home.stats()["read"] == asked
+            home.stats()["read"] == before
         });
     }
     assert_eq!(home.stats()["inflations"], 2);
@@ -534,18 +561,18 @@ fn an_ordinary_users_kernel_asks_once() {
 }
 
 #[test]
-fn a_file_that_is_open_can_be_opened_again_whether_or_not_the_kernel_has_to_ask() {
+fn a_file_that_is_open_can_be_opened_again_in_either_way() {
     if !available(is_root(), "root") {
         return;
     }
     let Some(disk) = Disk::overlay() else { return };
-    let names = ["passed", "asked", "later"];
+    let names = ["passthrough", "server", "later"];
     let archive = Archive::of(names.map(|name| deflated(name, MIB)));
     let cache_dir = format!("--cache-dir={}", disk.at.display());
     let mount = Mounted::with_options(&archive, ["--inflate-limit=1M", &cache_dir]);
     let mut open = Vec::new();
     for _ in 0..3 {
-        for name in ["passed", "asked"] {
+        for name in ["passthrough", "server"] {
             let file = File::open(mount.path(name)).unwrap();
             let mapped = pin(&file);
             assert!(mapped[..] == contents(name, MIB), "{name}");
@@ -555,21 +582,26 @@ fn a_file_that_is_open_can_be_opened_again_whether_or_not_the_kernel_has_to_ask(
             open.push((file, mapped));
         }
     }
-    // Of one of the two the kernel asks, and it keeps what it is told.
-    assert_eq!(count(&mount, "bytes_read"), MIB as u64);
-    // And what one file cannot have is no matter for the others.
+    // The kernel has read one of the two from the server, once. Some pages that were read ahead it may
+    // have dropped before they were locked.
+    let bytes_read = count(&mount, "bytes_read");
+    assert!(
+        (MIB as u64..2 * MIB as u64).contains(&bytes_read),
+        "{bytes_read}"
+    );
+    // Another file is read by passthrough again.
     drop(open);
-    wait_until("releases", || {
+    wait_until("all files are released", || {
         mount.requests(&["release"]) == mount.requests(&["open"])
     });
     assert!(mount.read("later") == contents("later", MIB));
-    assert_eq!(count(&mount, "bytes_read"), MIB as u64);
+    assert_eq!(count(&mount, "bytes_read"), bytes_read);
     drop(mount);
     drop(disk);
 }
 
 #[test]
-fn what_was_inflated_is_not_served_to_those_who_come_after_the_archive_has_changed() {
+fn inflated_contents_are_not_opened_after_a_change() {
     let place = Place::new();
     let archive = Archive::of(["a", "b"].map(|name| deflated(name, MIB)));
     let archive = archive.write(place.path(), "a.npz");
@@ -584,7 +616,9 @@ fn what_was_inflated_is_not_served_to_those_who_come_after_the_archive_has_chang
         assert_eq!(open_error(&mount.path(name)), Some(libc::EIO));
     }
     assert_eq!(mount.stats()["stale"], true);
-    wait_until("the log", || log_lines(&log, &mount.archive).len() >= 2);
+    wait_until("both lines are logged", || {
+        log_lines(&log, &mount.archive).len() >= 2
+    });
     let mut lines = log_lines(&log, &mount.archive);
     lines.sort();
     assert_eq!(
@@ -609,20 +643,20 @@ fn with_passthrough_on_the_cache_directory_must_allow_it() {
         let mut mount = npzfs();
         mount.arg("mount").args(["--passthrough", passthrough]);
         mount.arg("--cache-dir").arg(cache).arg(&archive).arg(&at);
-        let said = run(&mut mount);
-        if said.status == Some(0) {
-            assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+        let result = run(&mut mount);
+        if result.status == Some(0) {
+            assert_eq!(umount(&at).status, Some(0));
         }
-        said
+        result
     };
-    let said = mount(&disk.at, "on");
+    let result = mount(&disk.at, "on");
     let expected = format!(
         "npzfs: --passthrough=on: the kernel takes no files in {}: its file system is on top of \
          another one: choose another --cache-dir (auto serves all members all the same)\n",
         disk.at.display()
     );
     let status = Some(exit_status::FUSE.into());
-    assert_eq!((said.status, said.err), (status, expected));
+    assert_eq!((result.status, result.err), (status, expected));
     assert_eq!(mount(place.path(), "on").status, Some(0));
     assert_eq!(mount(&disk.at, "auto").status, Some(0));
     drop(disk);

@@ -1,4 +1,4 @@
-//! What `make install` puts where, and that shells make sense of it.
+//! `make install`, and the completion scripts.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,9 +8,9 @@ use std::process::Command;
 use clap::CommandFactory;
 use npzfs::cli::Cli;
 
-use crate::mounted::{Place, Said, installed, npzfs, run};
+use crate::mounted::{Output, Place, installed, npzfs, run};
 
-/// What is installed below PREFIX, by name.
+/// The files that are installed below PREFIX, sorted.
 const FILES: [&str; 9] = [
     "bin/npzfs",
     "sbin/mount.fuse.npzfs",
@@ -23,19 +23,19 @@ const FILES: [&str; 9] = [
     "share/zsh/site-functions/_npzfs",
 ];
 
-/// Has make do something with the program that is tested, in place of one that it builds.
-fn make(target: &str, destination: &Path) -> Said {
+/// Runs make for a target with the tested program, without a build.
+fn make(target: &str, destination: &Path) -> Output {
     let mut make = Command::new("make");
     make.args(["-C", env!("CARGO_MANIFEST_DIR"), target])
         .args(["CARGO=true", "PREFIX=/usr"])
         .arg(concat!("RELEASE=", env!("CARGO_BIN_EXE_npzfs")))
         .arg(format!("DESTDIR={}", destination.display()));
-    // The options of a make that runs this test are not for this one.
+    // Not the options of a make that runs this test.
     make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
     run(&mut make)
 }
 
-/// All files below a directory.
+/// Returns all files below a directory.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap();
     let mut files: Vec<_> = entries
@@ -50,17 +50,17 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn install_puts_everything_in_its_place_and_uninstall_removes_it() {
+fn install_writes_every_file_and_uninstall_removes_them() {
     if !installed(&["make"]) {
         return;
     }
     let place = Place::new();
-    let said = make("install", place.path());
-    assert_eq!(said.status, Some(0), "{}", said.err);
+    let result = make("install", place.path());
+    assert_eq!(result.status, Some(0), "{}", result.err);
     let installed = FILES.map(|file| place.join("usr").join(file));
     assert_eq!(files(place.path()), installed);
     for (link, file) in [(1, 0), (2, 0), (6, 5), (7, 5)] {
-        // In a package they are not yet where they will be.
+        // A package is built below another directory than it is installed in.
         assert!(fs::read_link(&installed[link]).unwrap().is_relative());
         let target = fs::canonicalize(&installed[link]).unwrap();
         assert_eq!(target, fs::canonicalize(&installed[file]).unwrap());
@@ -78,17 +78,17 @@ fn install_puts_everything_in_its_place_and_uninstall_removes_it() {
         assert_eq!((script.status, script.err.as_str()), (Some(0), ""));
         assert_eq!(fs::read_to_string(&installed[at]).unwrap(), script.out);
     }
-    let said = make("uninstall", place.path());
-    assert_eq!(said.status, Some(0), "{}", said.err);
+    let result = make("uninstall", place.path());
+    assert_eq!(result.status, Some(0), "{}", result.err);
     assert_eq!(files(place.path()), [""; 0].map(PathBuf::from));
 }
 
 #[test]
-fn the_links_are_where_mount_looks_for_them() {
+fn the_links_are_where_mount_searches_helpers() {
     if !installed(&["make"]) {
         return;
     }
-    // What make would do, with directories of no consequence.
+    // Print the commands only, since these are directories of the system.
     for (prefix, directory) in [
         ("/usr/local", "/usr/sbin"),
         ("/usr", "/usr/sbin"),
@@ -97,13 +97,13 @@ fn the_links_are_where_mount_looks_for_them() {
         let mut make = Command::new("make");
         make.args(["-n", "-C", env!("CARGO_MANIFEST_DIR"), "uninstall"]);
         make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
-        let said = run(make.arg(format!("PREFIX={prefix}")));
+        let result = run(make.arg(format!("PREFIX={prefix}")));
         let link = format!(" {directory}/mount.npzfs ");
-        assert!(said.out.contains(&link), "{}", said.out);
+        assert!(result.out.contains(&link), "{}", result.out);
     }
 }
 
-/// What bash offers for the last of these words.
+/// Returns the completions of bash for the last word.
 fn completed_by_bash(words: &[&str]) -> Vec<String> {
     let script = r#"
         source <("$0" completions bash) || exit
@@ -113,9 +113,9 @@ fn completed_by_bash(words: &[&str]) -> Vec<String> {
     let mut bash = Command::new("bash");
     bash.args(["--norc", "-c", script])
         .arg(npzfs().get_program());
-    let said = run(bash.args(words));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    said.out.lines().map(str::to_owned).collect()
+    let result = run(bash.args(words));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    result.out.lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -143,11 +143,11 @@ fn bash_knows_every_subcommand_and_every_option() {
 }
 
 #[test]
-fn bash_looks_for_files_where_an_archive_is_wanted() {
+fn bash_completes_file_names_for_archives() {
     if !installed(&["bash"]) {
         return;
     }
-    // Nothing is offered, upon which readline looks for files.
+    // Without completions readline completes file names.
     for subcommand in ["mount", "run"] {
         assert_eq!(completed_by_bash(&["npzfs", subcommand, "fra"]), [""]);
     }
@@ -156,8 +156,8 @@ fn bash_looks_for_files_where_an_archive_is_wanted() {
 }
 
 #[test]
-fn other_shells_take_their_scripts() {
-    // Neither has to be installed: they are not what npzfs is for.
+fn other_shells_accept_their_scripts() {
+    // Not even CI needs these shells.
     let path = std::env::var_os("PATH").unwrap_or_default();
     for (shell, check) in [("zsh", "-n"), ("fish", "--no-execute")] {
         let written = run(npzfs().args(["completions", shell])).out;
@@ -166,8 +166,12 @@ fn other_shells_take_their_scripts() {
             let place = Place::new();
             let script = place.join("script");
             fs::write(&script, written).unwrap();
-            let said = run(Command::new(shell).arg(check).arg(&script));
-            assert_eq!((said.status, said.err.as_str()), (Some(0), ""), "{shell}");
+            let result = run(Command::new(shell).arg(check).arg(&script));
+            assert_eq!(
+                (result.status, result.err.as_str()),
+                (Some(0), ""),
+                "{shell}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Archives that are not mounted, and the exit status for each.
+//! Archives that are refused, and the exit status for each.
 
 use std::fs;
 use std::path::Path;
@@ -7,18 +7,18 @@ use std::process::Command;
 use crate::fixture::{Archive, Member, damaged, local_record, pattern};
 use crate::mounted::{Mounted, Place, npzfs, run};
 
-/// The exit status, and what is said of the archive.
+/// Mounts an archive, which must fail; returns the exit status and the message without its start.
 fn refused(place: &Place, archive: &Path) -> (i32, String) {
     let at = place.join("mnt");
-    let said = run(npzfs().arg("mount").args([archive, &at]));
+    let result = run(npzfs().arg("mount").args([archive, &at]));
     assert!(!at.exists(), "the mount point is left");
-    assert_eq!(said.out, "");
+    assert_eq!(result.out, "");
     let prefix = format!("npzfs: {}: ", archive.display());
-    let reason = said
+    let reason = result
         .err
         .strip_prefix(&prefix)
         .expect("the archive is named");
-    (said.status.unwrap(), reason.to_owned())
+    (result.status.unwrap(), reason.to_owned())
 }
 
 fn refused_bytes(bytes: &[u8]) -> (i32, String) {
@@ -29,7 +29,7 @@ fn refused_bytes(bytes: &[u8]) -> (i32, String) {
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_at_once() {
+fn anything_but_a_regular_file_is_refused_at_once() {
     let place = Place::new();
     let missing = place.join("missing.npz");
     assert_eq!(
@@ -49,7 +49,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
 }
 
 #[test]
-fn what_is_no_archive_is_told_from_a_damaged_one() {
+fn other_files_are_distinguished_from_damaged_archives() {
     for bytes in [&b""[..], b"x", b"\x93NUMPY\x01\x00", &[0; 100_000]] {
         assert_eq!(refused_bytes(bytes), (21, "not a ZIP archive\n".into()));
     }
@@ -70,7 +70,7 @@ fn an_archive_truncated_anywhere_is_refused() {
         let (status, reason) = refused_bytes(&whole[..len]);
         assert_eq!(status, 22, "{len}: {reason}");
     }
-    // One with every structure that there is, at the ends of them and beside.
+    // An archive with every structure, truncated at their boundaries and beside these.
     let described = Member::stored("y", "more").with(|member| member.descriptor = true);
     let mut archive = Archive::of([Member::stored("x", "data"), described]);
     archive.zip64_end = true;
@@ -87,7 +87,7 @@ fn an_archive_truncated_anywhere_is_refused() {
 }
 
 #[test]
-fn several_end_records_that_end_the_file_are_refused() {
+fn several_end_records_at_the_end_of_the_file_are_refused() {
     let mut archive = Archive::stored([("x", "data")]);
     archive.comment = Archive::stored([("y", "more")]).bytes();
     let bytes = archive.bytes();
@@ -102,14 +102,14 @@ fn several_end_records_that_end_the_file_are_refused() {
             )
         )
     );
-    // What follows the last end record is not passed over.
+    // Bytes after the last end record are not ignored.
     let appended = [archive.bytes(), b"junk".to_vec()].concat();
     let (status, reason) = refused_bytes(&appended);
     assert_eq!(status, 22);
     assert!(reason.contains("something was appended"), "{reason}");
 }
 
-/// An archive in whose last bytes, which are an end record, `number` stands at `at`.
+/// Returns an archive with `number` at offset `at` of its end record.
 fn with_end_record(archive: &Archive, at: usize, number: &[u8]) -> Vec<u8> {
     let mut bytes = archive.bytes();
     let at = bytes.len() - 22 + at;
@@ -118,7 +118,7 @@ fn with_end_record(archive: &Archive, at: usize, number: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_central_directory_that_is_not_where_the_end_records_say_is_refused() {
+fn a_misplaced_central_directory_is_refused() {
     let archive = Archive::stored([("x", "data")]);
     let len = archive.bytes().len() as u32;
     // Past the end of the file, and reaching before its start.
@@ -166,7 +166,7 @@ fn a_central_directory_that_is_not_where_the_end_records_say_is_refused() {
 }
 
 #[test]
-fn zip64_end_records_that_lie_are_refused() {
+fn contradicting_zip64_end_records_are_refused() {
     let mut archive = Archive::stored([("x", "data")]);
     archive.zip64_end = true;
     let len = archive.bytes().len();
@@ -214,7 +214,7 @@ fn zip64_end_records_that_lie_are_refused() {
 fn one_part_of_a_split_archive_is_refused() {
     let mut archive = Archive::stored([("x", "data")]);
     let split = "one part of a split archive: join the parts first (zip -s 0)\n";
-    // This disk, the one of the central directory, and how many of its entries are on this one.
+    // This disk, the disk of the central directory, and the number of its entries on this disk.
     for (at, number) in [(4, 1u16), (6, 1), (8, 0)] {
         let bytes = with_end_record(&archive, at, &number.to_le_bytes());
         assert_eq!(refused_bytes(&bytes), (22, split.into()), "{at}");
@@ -227,7 +227,7 @@ fn one_part_of_a_split_archive_is_refused() {
 }
 
 #[test]
-fn a_truncated_outer_archive_is_not_mounted_as_the_one_it_holds() {
+fn a_truncated_outer_archive_is_not_taken_for_its_inner_one() {
     let inner = Archive::stored([("secret", "data")]).bytes();
     let outer = Member::stored("inner.npz", inner);
     let (status, reason) = refused_bytes(&local_record(&outer));
@@ -239,7 +239,7 @@ fn a_truncated_outer_archive_is_not_mounted_as_the_one_it_holds() {
 }
 
 #[test]
-fn numbers_of_entries_that_lie_are_refused() {
+fn a_contradicting_number_of_entries_is_refused() {
     let archive = Archive::stored([("x", "data"), ("y", "more")]);
     for count in [0u16, 1, 3, 1000] {
         let mut bytes = archive.bytes();
@@ -256,7 +256,7 @@ fn numbers_of_entries_that_lie_are_refused() {
 }
 
 #[test]
-fn a_central_directory_with_something_else_in_it_is_refused() {
+fn a_central_directory_with_foreign_bytes_is_refused() {
     let archive = Archive::stored([("x", "data"), ("y", "more")]);
     let mut bytes = archive.bytes();
     let second = bytes
@@ -275,12 +275,12 @@ fn a_central_directory_with_something_else_in_it_is_refused() {
 #[test]
 fn names_are_escaped_in_messages() {
     let place = Place::new();
-    let said = run(npzfs()
+    let result = run(npzfs()
         .arg("mount")
         .args([place.join("a\x1b[31m\n.npz"), place.join("mnt")]));
-    assert_eq!(said.status, Some(20));
-    assert_eq!(said.err.lines().count(), 1);
-    assert!(said.err.contains(r"a\u{1b}[31m\n.npz"), "{}", said.err);
+    assert_eq!(result.status, Some(20));
+    assert_eq!(result.err.lines().count(), 1);
+    assert!(result.err.contains(r"a\u{1b}[31m\n.npz"), "{}", result.err);
 }
 
 #[test]
@@ -292,23 +292,24 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["mount", "a.npz"],
         &["umount"],
     ] {
-        let said = run(npzfs().args(arguments));
-        assert_eq!(said.status, Some(2), "{arguments:?}");
-        assert!(!said.err.is_empty() && said.out.is_empty());
+        let result = run(npzfs().args(arguments));
+        assert_eq!(result.status, Some(2), "{arguments:?}");
+        assert!(!result.err.is_empty() && result.out.is_empty());
     }
-    let said = run(npzfs().args(["mount", "--\x1b[31mX", "a", "b"]));
+    let result = run(npzfs().args(["mount", "--\x1b[31mX", "a", "b"]));
     assert!(
-        said.err
+        result
+            .err
             .starts_with("npzfs: unexpected argument '--\\u{1b}[31mX'"),
         "{}",
-        said.err
+        result.err
     );
-    let said = run(npzfs().arg("moun"));
-    assert!(said.err.contains("'mount'"), "{}", said.err);
+    let result = run(npzfs().arg("moun"));
+    assert!(result.err.contains("'mount'"), "{}", result.err);
     for arguments in [&["--help"][..], &["--version"], &["mount", "--help"]] {
-        let said = run(npzfs().args(arguments));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-        assert!(!said.out.is_empty());
+        let result = run(npzfs().args(arguments));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+        assert!(!result.out.is_empty());
     }
 }
 
@@ -317,12 +318,12 @@ fn an_unusable_log_file_is_an_error() {
     let place = Place::new();
     let archive = Archive::stored([("x", "data")]).write(place.path(), "a.npz");
     let log = place.join("no/log");
-    let said = run(npzfs()
+    let result = run(npzfs()
         .args(["mount", "--log"])
         .args([&log, &archive, &place.join("mnt")]));
-    assert_eq!(said.status, Some(1));
+    assert_eq!(result.status, Some(1));
     assert_eq!(
-        said.err,
+        result.err,
         format!(
             "npzfs: {}: cannot log there: No such file or directory\n",
             log.display()
@@ -331,7 +332,7 @@ fn an_unusable_log_file_is_an_error() {
 }
 
 #[test]
-fn random_damage_is_refused_or_served_but_never_a_crash() {
+fn random_damage_never_causes_a_crash() {
     let names = ["x.npy", "d/y.npy", "z"];
     let archive = Archive::stored(names.map(|name| (name, pattern(50, 3))));
     let bytes = archive.bytes();
@@ -340,18 +341,18 @@ fn random_damage_is_refused_or_served_but_never_a_crash() {
         let path = place.join("a.npz");
         fs::write(&path, damaged(&bytes, seed)).unwrap();
         let at = place.join("mnt");
-        let said = run(npzfs().arg("mount").args([&path, &at]));
-        match said.status {
+        let result = run(npzfs().arg("mount").args([&path, &at]));
+        match result.status {
             Some(0) => {
-                let mount = Mounted::adopt(place, path, said.out);
+                let mount = Mounted::adopt(place, path, result.out);
                 for entry in fs::read_dir(&mount.at).unwrap() {
-                    // It may be refused; it may not hang or take the server down.
+                    // It may fail, but must neither hang nor end the server.
                     let _ = fs::read(entry.unwrap().path());
                 }
                 assert_eq!(mount.umount().status, Some(0), "seed {seed}");
             }
-            Some(21..=23) => assert_eq!(said.err.lines().count(), 1),
-            status => panic!("seed {seed}: {status:?}: {}", said.err),
+            Some(21..=23) => assert_eq!(result.err.lines().count(), 1),
+            status => panic!("seed {seed}: {status:?}: {}", result.err),
         }
     }
 }

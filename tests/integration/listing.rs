@@ -1,4 +1,4 @@
-//! `npzfs list`, which mounts nothing.
+//! `npzfs list`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
@@ -10,36 +10,36 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::fixture::{Archive, Member, damaged, npy};
-use crate::mounted::{Place, Said, npzfs, run, run_on_terminal};
+use crate::mounted::{Output, Place, npzfs, run, run_on_terminal};
 
-fn list(options: &[&str], archives: &[&Path]) -> Said {
+fn list(options: &[&str], archives: &[&Path]) -> Output {
     run(npzfs().arg("list").args(options).args(archives))
 }
 
-/// The table of an archive, for a pipe.
+/// Returns the table of an archive as written to a pipe.
 fn table(archive: &Archive) -> String {
     let place = Place::new();
-    let said = list(&[], &[&archive.write(place.path(), "a.npz")]);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    said.out
+    let result = list(&[], &[&archive.write(place.path(), "a.npz")]);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    result.out
 }
 
-/// The JSON object of an archive at a path.
+/// Returns the JSON object of the archive at a path.
 fn object(archive: &Path) -> Value {
-    let said = list(&["--json"], &[archive]);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    assert_eq!(said.out.matches('\n').count(), 1);
-    serde_json::from_str(&said.out).unwrap()
+    let result = list(&["--json"], &[archive]);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    assert_eq!(result.out.matches('\n').count(), 1);
+    serde_json::from_str(&result.out).unwrap()
 }
 
-/// The objects of the members of an archive.
+/// Returns the objects of the members of an archive.
 fn members(archive: &Archive) -> Vec<Value> {
     let place = Place::new();
     let object = object(&archive.write(place.path(), "a.npz"));
     object["members"].as_array().unwrap().clone()
 }
 
-/// The values of some keys of each member.
+/// Returns the values of some keys of each member.
 fn values<const N: usize>(members: &[Value], keys: [&str; N]) -> Vec<[Value; N]> {
     let of = |member: &Value| keys.map(|key| member[key].clone());
     members.iter().map(of).collect()
@@ -48,7 +48,7 @@ fn values<const N: usize>(members: &[Value], keys: [&str; N]) -> Vec<[Value; N]>
 /// A multiple of every page size.
 const PAGE: usize = 64 * 1024;
 
-/// An archive with one of each kind of member.
+/// Returns an archive with a member of each kind.
 fn motley() -> Archive {
     let fortran_order = |bytes: Vec<u8>| {
         let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
@@ -69,7 +69,7 @@ fn motley() -> Archive {
         Member::stored("/x.npy", "text"),
         Member::compressed("z.npy", 1, 123_456),
     ]);
-    // So that the first array is aligned to a page, and the third one to 64 bytes.
+    // The prefix aligns the first array to a page, and the third one to 64 bytes.
     archive.prefix = vec![b'#'; PAGE - 128 - 55];
     archive
 }
@@ -101,13 +101,13 @@ fn an_archive_without_members_has_totals() {
 }
 
 #[test]
-fn the_example_is_listed_as_ever() {
+fn the_example_matches_the_snapshots() {
     let place = Place::new();
     fs::create_dir(place.join("examples")).unwrap();
     let archive = "examples/frame.npz";
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::copy(source.join(archive), place.join(archive)).unwrap();
-    // Its members have no time of their own, so that of the archive is told.
+    // Its members have no times, so the archive's is shown.
     let modified = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let file = OpenOptions::new().append(true).open(place.join(archive));
     file.unwrap().set_modified(modified).unwrap();
@@ -117,17 +117,17 @@ fn the_example_is_listed_as_ever() {
     ] {
         let mut command = npzfs();
         command.current_dir(place.path()).arg("list").args(options);
-        let said = run(command.arg(archive));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-        assert_eq!(said.out, expected);
+        let result = run(command.arg(archive));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+        assert_eq!(result.out, expected);
     }
 }
 
 #[test]
-fn json_tells_all_there_is_to_know() {
+fn json_has_every_property() {
     let place = Place::new();
     let data = npy("'<f8'", "(3, 4)", &[0; 96]);
-    // 2024-02-03 04:05:06 in UTC, as the extended timestamp has it.
+    // 2024-02-03 04:05:06 UTC.
     let modified: i32 = 1_706_933_106;
     let array = Member::stored("a/x.npy", data).with(|member| {
         member.extra = [&b"UT\x05\0\x01"[..], &modified.to_le_bytes()].concat();
@@ -190,7 +190,7 @@ fn json_tells_all_there_is_to_know() {
 }
 
 #[test]
-fn hidden_and_renamed_members_are_in_json_with_the_path_that_they_have() {
+fn json_has_the_paths_of_hidden_and_renamed_members() {
     let expected = [
         ["x.npy", "x.npy", "mapped"],
         ["dir/", "dir/", ""],
@@ -259,7 +259,7 @@ fn a_member_that_cannot_be_read_is_listed_with_the_reason() {
 }
 
 #[test]
-fn random_damage_is_told_or_listed_but_never_a_crash() {
+fn random_damage_never_causes_a_crash() {
     let place = Place::new();
     let path = place.join("a.npz");
     let bytes = Archive {
@@ -271,16 +271,16 @@ fn random_damage_is_told_or_listed_but_never_a_crash() {
     for seed in 0..100 {
         fs::write(&path, damaged(&bytes, seed)).unwrap();
         let table = list(&[], &[&path]);
-        let said = list(&["--json"], &[&path]);
-        assert_eq!((table.status, &table.err), (said.status, &said.err));
-        if said.status == Some(0) {
-            let object: Value = serde_json::from_str(&said.out).unwrap();
+        let result = list(&["--json"], &[&path]);
+        assert_eq!((table.status, &table.err), (result.status, &result.err));
+        if result.status == Some(0) {
+            let object: Value = serde_json::from_str(&result.out).unwrap();
             assert_eq!(object["members"].as_array().unwrap().len(), 7);
             assert_eq!(table.out.lines().count(), 9, "{}", table.out);
             listed += 1;
         } else {
-            assert!(matches!(said.status, Some(21 | 22)), "{}", said.err);
-            assert_eq!((said.out.as_str(), said.err.lines().count()), ("", 1));
+            assert!(matches!(result.status, Some(21 | 22)), "{}", result.err);
+            assert_eq!((result.out.as_str(), result.err.lines().count()), ("", 1));
         }
     }
     assert!(listed > 10);
@@ -321,9 +321,9 @@ fn odd_characters_are_escaped() {
     let place = Place::new();
     let path = archive.write(place.path(), "\u{1b}.npz");
     for options in [&[][..], &["--json"]] {
-        let said = list(options, &[&path, &path]);
+        let result = list(options, &[&path, &path]);
         let harmful = |character: char| character.is_control() && character != '\n';
-        assert!(!said.out.contains(harmful), "{}", said.out);
+        assert!(!result.out.contains(harmful), "{}", result.out);
     }
     assert!(
         object(&path)["archive"]
@@ -378,16 +378,16 @@ fn several_archives_have_headings_and_the_worst_status_counts() {
     let one = "name  dtype  shape  order  size  method  offset  align  lane\n\
                x     -      -      -       4 B  stored      51  -      mapped\n\
                1 member, 4 B in members, 124 B archive\n";
-    let said = list(&[], &[&missing, &good, &text, &good, &missing]);
+    let result = list(&[], &[&missing, &good, &text, &good, &missing]);
     let good = good.display();
-    assert_eq!(said.out, format!("{good}:\n{one}\n{good}:\n{one}"));
-    assert_eq!(said.status, Some(21));
+    assert_eq!(result.out, format!("{good}:\n{one}\n{good}:\n{one}"));
+    assert_eq!(result.status, Some(21));
     let cannot = format!(
         "npzfs: {}: cannot be opened: No such file or directory\n",
         missing.display()
     );
     let no_archive = format!("npzfs: {}: not a ZIP archive\n", text.display());
-    assert_eq!(said.err, format!("{cannot}{no_archive}{cannot}"));
+    assert_eq!(result.err, format!("{cannot}{no_archive}{cannot}"));
 }
 
 #[test]
@@ -395,9 +395,9 @@ fn json_has_a_line_for_each_archive() {
     let place = Place::new();
     let first = Archive::stored([("x", "data")]).write(place.path(), "first.npz");
     let second = Archive::default().write(place.path(), "second.npz");
-    let said = list(&["--json"], &[&first, &place.join("missing"), &second]);
-    assert_eq!(said.status, Some(20));
-    let objects: Vec<Value> = said
+    let result = list(&["--json"], &[&first, &place.join("missing"), &second]);
+    assert_eq!(result.status, Some(20));
+    let objects: Vec<Value> = result
         .out
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -407,7 +407,7 @@ fn json_has_a_line_for_each_archive() {
     assert_eq!(objects[1]["members"], json!([]));
 }
 
-/// The table on a terminal of `columns` characters a line, line by line.
+/// Returns the lines of the table on a terminal with lines of `columns` characters.
 fn on_terminal(archive: &Path, columns: u16) -> Vec<String> {
     let mut command = npzfs();
     let command = command.arg("list").arg(archive).env("NO_COLOR", "1");
@@ -444,11 +444,11 @@ fn on_a_terminal_every_line_fits() {
             "    compressed (method 1), and such members are not read",
         ]
     );
-    // One that does not tell its width is taken for endlessly wide.
+    // The width of a terminal that does not report it is unlimited.
     assert!(on_terminal(&archive, 0)[8].contains("with an end.npy  [('first', '<f8'), "));
 }
 
-/// Starts to list an archive that has far more members than a pipe takes, and reads one line.
+/// Starts to list an archive whose listing does not fit into a pipe, and reads a few bytes of it.
 fn interrupted(archive: &Path, options: &[&str]) -> (Child, BufReader<impl Read + use<>>) {
     let mut command: Command = npzfs();
     command.arg("list").args(options).arg(archive);
@@ -456,7 +456,7 @@ fn interrupted(archive: &Path, options: &[&str]) -> (Child, BufReader<impl Read 
     let mut child = command.spawn().expect("npzfs starts");
     let mut out = BufReader::new(child.stdout.take().expect("it was piped"));
     let mut start = [0; 4];
-    out.read_exact(&mut start).expect("npzfs says something");
+    out.read_exact(&mut start).expect("npzfs prints something");
     (child, out)
 }
 
@@ -466,7 +466,7 @@ fn many_members(place: &Place) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_closed_pipe_ends_it_quietly() {
+fn a_closed_pipe_is_no_error() {
     let place = Place::new();
     let archive = many_members(&place);
     for options in [&[][..], &["--json"]] {
@@ -495,11 +495,11 @@ fn an_archive_that_changes_while_it_is_listed_is_an_error() {
         change(&OpenOptions::new().write(true).open(&archive).unwrap());
         assert!(out.lines().count() > 0);
         let output = child.wait_with_output().unwrap();
-        let said = format!(
+        let result = format!(
             "npzfs: {}: changed while it was read: try again\n",
             archive.display()
         );
-        assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), result);
         assert_eq!(output.status.code(), Some(20));
     }
 }

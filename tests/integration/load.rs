@@ -1,6 +1,6 @@
-//! Many readers at once, all that they read compared, and the server short of descriptors or memory.
+//! Many concurrent readers whose bytes are all compared, also with few descriptors or little memory.
 //!
-//! Three seconds a test, or as many as `NPZFS_LOAD_SECONDS` says.
+//! `NPZFS_LOAD_SECONDS` is the duration of each test in seconds, by default 3.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,21 +15,22 @@ use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, Member};
 use crate::mounted::{
-    Foreground, Place, available, exec_after, is_root, map, mounts_below, npzfs, run, send_signal,
+    Foreground, Place, TIMEOUT, available, exec_after, is_root, map, mounts_below, send_signal,
+    umount,
 };
 
 const READERS: usize = 64;
 const MEMBERS: usize = 10_000;
-/// Those from here on lie in directories, so that there are long and short listings.
+/// Members from this one on are in directories, so that there are long and short listings.
 const FIRST_IN_DIRECTORY: usize = 5_000;
 const DIRECTORIES: usize = 50;
-/// No member is longer, in bytes.
+/// The length of the longest member, in bytes.
 const LEN_MAX: usize = 300 << 10;
-/// How far into the noise one member starts behind the one before it, in bytes.
+/// The distance between the starts of two members in the noise, in bytes.
 const STEP: usize = 389;
-/// Files that a reader keeps open while it goes on with others.
+/// The number of files that a reader keeps open while it uses others.
 const HELD_OPEN: usize = 4;
-/// What the server may take of memory, in bytes.
+/// The limit for the memory of the server, in bytes.
 const MEMORY_MAX: u64 = 64 << 20;
 
 #[test]
@@ -38,13 +39,13 @@ fn under_load_64_readers_get_every_byte_right() {
 }
 
 #[test]
-fn under_load_a_server_with_64_descriptors_does_as_well() {
-    // With a member that cannot be read each open is the server's to answer.
+fn under_load_64_descriptors_are_enough_for_the_server() {
+    // With an unreadable member each open is a request.
     load(false, |command| exec_after("ulimit -n 64", command));
 }
 
 #[test]
-fn under_load_a_server_with_64_mib_of_memory_does_as_well() {
+fn under_load_64_mib_of_memory_are_enough_for_the_server() {
     let Some(group) = available(is_root(), "root").then(Cgroup::new).flatten() else {
         return;
     };
@@ -54,7 +55,7 @@ fn under_load_a_server_with_64_mib_of_memory_does_as_well() {
     assert_eq!(group.oom_kills(), 0);
 }
 
-/// Mounts, lets the readers loose, and looks at what is left of the server.
+/// Mounts, runs the readers, and checks the memory of the server and the unmount.
 fn load(all_readable: bool, limit: impl FnOnce(&mut Command)) {
     let seconds = std::env::var("NPZFS_LOAD_SECONDS").map_or(3, |seconds| {
         seconds.parse().expect("NPZFS_LOAD_SECONDS is a number")
@@ -79,8 +80,8 @@ fn load(all_readable: bool, limit: impl FnOnce(&mut Command)) {
             })
             .collect();
         while readers.iter().any(|reader| !reader.is_finished()) {
-            if Instant::now() > end + Duration::from_secs(60) {
-                // Readers that hang get an error now, and the test an end.
+            if Instant::now() > end + TIMEOUT {
+                // This gives an error to readers that hang, so that the test ends.
                 send_signal(server, Signal::SIGKILL);
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -106,14 +107,14 @@ fn load(all_readable: bool, limit: impl FnOnce(&mut Command)) {
     drop(last);
 
     let at = mount.at.clone();
-    let umount = run(npzfs().arg("umount").arg(&at));
-    assert_eq!((umount.status, umount.err.as_str()), (Some(0), ""));
+    let unmounted = umount(&at);
+    assert_eq!((unmounted.status, unmounted.err.as_str()), (Some(0), ""));
     assert_eq!(mounts_below(&at), [""; 0]);
-    let said = mount.end();
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = mount.end();
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
 }
 
-/// A line of `/proc/PID/status` that tells of memory, in bytes.
+/// Returns a memory field of `/proc/PID/status` in bytes.
 fn memory(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("server runs");
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
@@ -121,8 +122,7 @@ fn memory(pid: u32, field: &str) -> u64 {
     kilobytes << 10
 }
 
-/// What all members are made of: each is a part of one long run of random bytes, so that any byte
-/// of any of them can be checked without a copy.
+/// Random bytes. Each member is a part of them, so that any byte of it can be checked without a copy.
 struct Noise(Vec<u8>);
 
 impl Noise {
@@ -141,7 +141,7 @@ impl Noise {
     }
 }
 
-/// Most members are small, as they are in frames of many columns; some are empty.
+/// Returns the length of a member. Most are short, as in frames of many columns; some are empty.
 fn len_of(number: usize) -> usize {
     let random = Random::new(number as u64).next() as usize;
     match number % 100 {
@@ -163,7 +163,7 @@ fn name_of(number: usize) -> String {
 fn write_archive(place: &Place, noise: &Noise, all_readable: bool) -> PathBuf {
     let member = |number: usize| {
         let data = noise.member(number).to_vec();
-        // Without its CRC, which npzfs does not check and 100 MB of which take their time.
+        // Without a CRC, which npzfs does not check for stored members, to save time.
         Member::stored(name_of(number), "").with(|member| {
             member.size = data.len() as u64;
             member.data = data;
@@ -174,18 +174,18 @@ fn write_archive(place: &Place, noise: &Noise, all_readable: bool) -> PathBuf {
         archive.members.push(Member::compressed("0/deflated", 8, 5));
     }
     let path = archive.write(place.path(), "a.npz");
-    // Whoever reads the archive next is charged for its pages, and that is the server.
+    // Drop the pages, since the control group that reads them next is charged for them.
     let file = File::open(&path).unwrap();
     file.sync_all().unwrap();
-    forget_pages(&file);
+    drop_pages(&file);
     path
 }
 
-fn forget_pages(file: &File) {
+fn drop_pages(file: &File) {
     posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("advice is taken");
 }
 
-/// Numbers that look random and come again at each run (xorshift64*).
+/// Pseudorandom numbers, the same in each run (xorshift64*).
 struct Random(u64);
 
 impl Random {
@@ -207,7 +207,7 @@ impl Random {
     }
 }
 
-/// What was done and found right.
+/// The numbers of operations and of compared bytes.
 #[derive(Default)]
 struct Done {
     operations: u64,
@@ -242,15 +242,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One operation, any of them.
+    /// Performs a random operation.
     fn step(&mut self) {
         let number = self.random.below(MEMBERS);
         match self.random.below(200) {
             0 => self.list_root(),
             1..10 => self.list_directory(number % DIRECTORIES),
-            10..20 => self.look_for_what_is_not_there(number),
+            10..20 => self.look_up_missing(number),
             20..60 => self.stat(number),
-            60..90 => self.read_what_is_held_open(),
+            60..90 => self.read_held_open(),
             90..130 => self.map(number),
             130..160 => self.read_all(number),
             _ => self.read_parts(number),
@@ -262,31 +262,30 @@ impl<'a> Reader<'a> {
         self.at.join(name_of(number))
     }
 
-    /// Opens a member; what the kernel has of it is often forgotten, or the server would soon have
-    /// nothing to do.
+    /// Opens a member, and often drops its cached pages, or else the server would soon be idle.
     fn open(&mut self, number: usize) -> File {
         let file = File::open(self.path(number)).expect("member is opened");
         if self.random.below(2) == 0 {
-            forget_pages(&file);
+            drop_pages(&file);
         }
         file
     }
 
-    fn compare(&mut self, number: usize, offset: usize, read: &[u8], asked: usize) {
+    fn compare(&mut self, number: usize, offset: usize, read: &[u8], len: usize) {
         let expected = self.noise.member(number);
         let expected = expected.get(offset..).unwrap_or_default();
-        let expected = &expected[..expected.len().min(asked)];
-        // Not assert_eq, which would print them all.
-        assert!(read == expected, "member {number}: {asked} at {offset}");
+        let expected = &expected[..expected.len().min(len)];
+        // assert_eq would print all bytes.
+        assert!(read == expected, "member {number}: {len} at {offset}");
         self.done.bytes += read.len() as u64;
     }
 
     fn read_part(&mut self, number: usize, file: &File) {
         let offset = self.random.below(len_of(number) + 10);
-        let asked = 1 + self.random.below(20_000);
-        let mut buffer = vec![0; asked];
+        let len = 1 + self.random.below(20_000);
+        let mut buffer = vec![0; len];
         let read = file.read_at(&mut buffer, offset as u64).expect("pread");
-        self.compare(number, offset, &buffer[..read], asked);
+        self.compare(number, offset, &buffer[..read], len);
     }
 
     fn read_parts(&mut self, number: usize) {
@@ -299,7 +298,7 @@ impl<'a> Reader<'a> {
         self.held_open.push((number, file));
     }
 
-    fn read_what_is_held_open(&mut self) {
+    fn read_held_open(&mut self) {
         if let Some((number, file)) = self.held_open.pop() {
             self.read_part(number, &file);
             self.held_open.insert(0, (number, file));
@@ -326,9 +325,9 @@ impl<'a> Reader<'a> {
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o444);
     }
 
-    fn look_for_what_is_not_there(&mut self, number: usize) {
+    fn look_up_missing(&mut self, number: usize) {
         let missing = self.path(number).with_extension("missing");
-        let error = File::open(missing).expect_err("nothing is there");
+        let error = File::open(missing).expect_err("the file is missing");
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 
@@ -350,7 +349,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The names in a directory, none of them twice.
+/// Returns the names in a directory, each of which must occur once.
 fn list(directory: &Path) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(directory).expect("directory is opened") {
@@ -361,13 +360,13 @@ fn list(directory: &Path) -> BTreeSet<String> {
     names
 }
 
-/// A control group for the server that limits its memory, the page cache of what it reads included.
+/// A control group that limits the memory of the server, including the page cache of what it reads.
 struct Cgroup {
     path: PathBuf,
 }
 
 impl Cgroup {
-    /// `None` where there can be none, of which the test says so.
+    /// `None` if there can be none, which is reported.
     fn new() -> Option<Self> {
         let places = [
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
@@ -381,7 +380,7 @@ impl Cgroup {
             fs::create_dir(&path).ok()?;
             let group = Self { path };
             fs::write(group.path.join(limit), MEMORY_MAX.to_string()).ok()?;
-            // Only version 2 has this file, and only where there is swap.
+            // Only version 2 has this file, and only with swap.
             let _ = fs::write(group.path.join("memory.swap.max"), "0");
             Some(group)
         });
@@ -404,7 +403,7 @@ impl Cgroup {
             .expect("the kernel counts them")
     }
 
-    /// How hard the limit was met.
+    /// Returns the statistics on the limit.
     fn pressure(&self) -> String {
         [
             "memory.max_usage_in_bytes",
@@ -421,8 +420,8 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The server may still be on its way out, above all if the test has failed.
-        let deadline = Instant::now() + Duration::from_secs(10);
+        // The server may not have ended yet, especially if the test has failed.
+        let deadline = Instant::now() + TIMEOUT;
         let mut removed = fs::remove_dir(&self.path);
         while removed.is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));

@@ -1,4 +1,4 @@
-//! File systems, each in a file of its own; two of them can share blocks.
+//! File systems in image files; XFS and Btrfs have reflinks.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::mounted::{Place, available, installed, is_root, run, wait_until};
 
-/// What is in an image.
+/// The type of a file system.
 #[derive(Debug, Clone, Copy)]
 pub enum FileSystem {
     Ext4,
@@ -16,14 +16,14 @@ pub enum FileSystem {
     Btrfs,
 }
 
-/// A file system in a file, mounted until the test ends. It has to outlive the mounts of what is on it.
+/// A file system in an image file, mounted until it is dropped. It has to outlive all uses of its files.
 pub struct Image {
     at: PathBuf,
     _place: Place,
 }
 
 impl Image {
-    /// An empty file system; `None` where the machine has none.
+    /// Mounts an empty file system; `None` if the machine cannot.
     pub fn new(file_system: FileSystem) -> Option<Self> {
         let (name, options) = match file_system {
             FileSystem::Ext4 => ("ext4", ["-q"].as_slice()),
@@ -44,8 +44,8 @@ impl Image {
         let mut mount = Command::new("mount");
         mount.args(["-t", name, "-o", "loop"]).arg(&image).arg(&at);
         let mounted = run(&mut mount).status == Some(0);
-        let what = format!("{name} and loop devices");
-        available(mounted, &what).then_some(Self { at, _place: place })
+        let needed = format!("{name} and loop devices");
+        available(mounted, &needed).then_some(Self { at, _place: place })
     }
 
     pub fn path(&self) -> &Path {
@@ -57,7 +57,7 @@ impl Image {
     }
 
     pub fn used_bytes(&self) -> u64 {
-        // The other file systems of the machine would take their time.
+        // Not sync(2), which waits for all file systems of the machine.
         nix::unistd::syncfs(File::open(&self.at).unwrap()).unwrap();
         let statvfs = nix::sys::statvfs::statvfs(&self.at).unwrap();
         (statvfs.blocks() - statvfs.blocks_free()) * statvfs.fragment_size()
@@ -70,7 +70,7 @@ impl Drop for Image {
         if std::thread::panicking() {
             umount();
         } else {
-            // What a killed process had open may take a moment to go.
+            // The files of a killed process may be closed a moment later.
             wait_until("the image is unmounted", umount);
         }
     }

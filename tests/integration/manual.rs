@@ -1,4 +1,4 @@
-//! The manual page and the help tell of every option and every exit status.
+//! The completeness of the manual page, the help and the completions.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
@@ -14,7 +14,7 @@ use crate::mounted::{Place, installed, npzfs, run};
 
 const MANUAL: &str = include_str!("../../man/npzfs.1");
 
-/// The options that a subsection of the manual page has a paragraph for, as mdoc writes them:
+/// Returns the options that a subsection of the manual page documents, in mdoc lines such as
 /// `.It Fl f , Fl -foreground`.
 fn documented(heading: &str) -> BTreeSet<String> {
     let section = MANUAL
@@ -36,9 +36,9 @@ fn documented(heading: &str) -> BTreeSet<String> {
     options
 }
 
-/// The options of a subcommand, long and short, as clap knows them.
+/// Returns the long and short options of a subcommand.
 fn defined(subcommand: &clap::Command) -> BTreeSet<String> {
-    // Every command has these; clap adds them only when it parses.
+    // clap adds these to every command when it parses.
     let common = ["--help", "-h", "--color"].map(str::to_owned);
     let long = subcommand
         .get_arguments()
@@ -59,7 +59,7 @@ fn the_manual_page_has_every_option_and_no_other() {
         let mut documented = documented(&format!("npzfs {name}"));
         documented.extend(self::documented("Options of every command"));
         if name == "run" {
-            // It refers to them.
+            // Its section refers to these.
             documented.extend(self::documented("npzfs mount"));
             let not_of_run = ["-f", "--foreground", "--until-eof"];
             documented.retain(|option| !not_of_run.contains(&option.as_str()));
@@ -77,8 +77,11 @@ fn the_help_has_every_option() {
             .map(|word| word.trim_end_matches([',', '.']))
             .collect();
         for option in defined(subcommand) {
-            let told = words.contains(&*option);
-            assert!(told, "{option} of {}", subcommand.get_name());
+            assert!(
+                words.contains(&*option),
+                "{option} of {}",
+                subcommand.get_name()
+            );
         }
         assert!(help.contains("Example:"));
         let other = run(npzfs().args(["help", subcommand.get_name()])).out;
@@ -94,20 +97,20 @@ fn the_completions_have_every_option() {
             let name = subcommand.get_name();
             let part = completions_of(&script, shell, name);
             for option in defined(subcommand) {
-                let told = match (shell, option.strip_prefix("--")) {
+                let has_option = match (shell, option.strip_prefix("--")) {
                     ("fish", Some(long)) => part.contains(&format!(" -l {long} ")),
                     ("fish", None) => part.contains(&format!(" -s {} ", &option[1..])),
                     _ => part
                         .split([' ', '"', '\'', '[', '=', '+', ')', '*'])
                         .any(|word| word == option),
                 };
-                assert!(told, "{option} of {name} for {shell}");
+                assert!(has_option, "{option} of {name} for {shell}");
             }
         }
     }
 }
 
-/// What a script has to say of a subcommand.
+/// Returns the part of a script for a subcommand.
 fn completions_of(script: &str, shell: &str, subcommand: &str) -> String {
     let (start, end) = match shell {
         "bash" => (
@@ -200,7 +203,7 @@ fn the_manual_page_has_every_attribute() {
     }
 }
 
-/// The keys of an object and of all that it holds, without the values.
+/// Returns a value with `null` in place of everything but arrays and objects.
 fn outline(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(outline).collect(),
@@ -222,8 +225,8 @@ fn the_manual_page_shows_json_as_it_is_and_has_every_key() {
         ("__meta__.json", meta.into()),
     ]);
     let archive = archive.write(place.path(), "frame.npz");
-    let said = run(npzfs().args(["list", "--json"]).arg(archive)).out;
-    let listed: Value = serde_json::from_str(&said).expect("JSON");
+    let result = run(npzfs().args(["list", "--json"]).arg(archive)).out;
+    let listed: Value = serde_json::from_str(&result).expect("JSON");
 
     let section = MANUAL.split("\n.Sh JSON\n").nth(1).expect("a section");
     let section = section.split("\n.Sh ").next().unwrap_or_default();
@@ -234,19 +237,19 @@ fn the_manual_page_shows_json_as_it_is_and_has_every_key() {
     let example = serde_json::from_str(example).expect("JSON");
     assert_eq!(outline(&example), outline(&listed));
 
-    let keys = said
+    let keys = result
         .split('"')
         .skip(1)
         .step_by(2)
-        .zip(said.split('"').skip(2).step_by(2));
+        .zip(result.split('"').skip(2).step_by(2));
     let keys = keys.filter_map(|(key, after)| after.starts_with(':').then_some(key));
-    let told: BTreeSet<_> = text
+    let documented: BTreeSet<_> = text
         .lines()
         .filter(|line| line.contains("Va "))
         .flat_map(|line| line.split([' ', ',']))
         .collect();
     for key in keys {
-        assert!(told.contains(key), "{key}");
+        assert!(documented.contains(key), "{key}");
     }
 }
 
@@ -259,7 +262,7 @@ fn the_manual_page_is_clean_mdoc() {
         "-Tlint",
         concat!(env!("CARGO_MANIFEST_DIR"), "/man/npzfs.1"),
     ]));
-    // Which other pages are installed is the machine's affair.
+    // Other pages need not be installed.
     let findings = mandoc
         .out
         .lines()
@@ -268,7 +271,7 @@ fn the_manual_page_is_clean_mdoc() {
     assert_eq!(findings.collect::<Vec<_>>(), [""; 0], "{}", mandoc.err);
 }
 
-/// A sentence as the name of a test has it.
+/// Returns the name of the test for a sentence.
 fn as_name(sentence: &str) -> String {
     let words = sentence.to_lowercase();
     let words = words.replace('\'', "");
@@ -279,7 +282,7 @@ fn as_name(sentence: &str) -> String {
         .join("_")
 }
 
-/// The names of the tests of one theme.
+/// Returns the names of the tests of a theme.
 fn tests_of(theme: &str) -> BTreeSet<String> {
     let path = format!(
         "{}/tests/integration/{theme}.rs",

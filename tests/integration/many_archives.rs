@@ -3,17 +3,17 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::fixture::{Archive, pattern};
-use crate::mounted::{Mounted, Place, names, npzfs, run};
+use crate::mounted::{Mounted, Place, TIMEOUT, names, npzfs, run};
 
 fn write(directory: &Path, name: &str, seed: u32) -> PathBuf {
     fs::create_dir_all(directory).unwrap();
     Archive::stored([("x.npy", pattern(1000, seed))]).write(directory, name)
 }
 
-/// Mounts what is at several paths, after options.
+/// Mounts several paths.
 fn mounted(place: Place, options: &[&str], mut paths: Vec<PathBuf>) -> Mounted {
     let last = paths.pop().unwrap();
     let options = options.iter().map(OsString::from);
@@ -37,15 +37,15 @@ fn several_archives_are_directories_of_their_names() {
         assert_eq!(names(&mount.at), shown);
         for ((seed, path), name) in (1..).zip(paths).zip(shown) {
             assert!(mount.read(format!("{name}/x.npy")) == pattern(1000, seed));
-            let told = mount.attribute(name, "user.npzfs.archive");
-            assert_eq!(told.as_deref(), path.to_str());
+            let archive = mount.attribute(name, "user.npzfs.archive");
+            assert_eq!(archive.as_deref(), path.to_str());
         }
         assert!(!mount.path("c.npz").exists());
     }
 }
 
 #[test]
-fn the_line_counts_what_is_mounted() {
+fn the_line_shows_the_number_of_archives_and_folders() {
     let place = Place::new();
     let paths = vec![
         write(place.path(), "a.npz", 1),
@@ -56,7 +56,7 @@ fn the_line_counts_what_is_mounted() {
     let mount = mounted(place, &[], paths);
     let at = mount.at.display();
     assert_eq!(
-        mount.said,
+        mount.message,
         format!(
             "mounted 3 sources at {at}: 2 archives, 1 folder, 2 members, 2.0 kB; \
              unmount with: npzfs umount {at}\n"
@@ -80,7 +80,7 @@ fn archives_of_the_same_name_are_numbered() {
 }
 
 #[test]
-fn ten_thousand_archives_of_the_same_name_are_mounted_within_seconds() {
+fn ten_thousand_archives_of_one_name_mount_within_seconds() {
     let place = Place::new();
     let archive = write(place.path(), "frame.npz", 1);
     let mut paths = vec![archive.clone(); 9_999];
@@ -92,8 +92,9 @@ fn ten_thousand_archives_of_the_same_name_are_mounted_within_seconds() {
         let name = format!("frame ({number}).npz/x.npy");
         assert!(mount.read(name) == pattern(1000, seed));
     }
+    // Seconds, but many where other work takes most of the processors.
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < TIMEOUT / 2, "{took:?}");
 }
 
 #[test]
@@ -106,23 +107,23 @@ fn archives_and_folders_are_mounted_side_by_side() {
     assert_eq!(names(&mount.at), ["folder", "single"]);
     assert!(mount.read("single/x.npy") == pattern(1000, 1));
     assert!(mount.read("folder/sub/a/x.npy") == pattern(1000, 2));
-    // One that is gone does the others no harm.
+    // A folder that is gone does not affect the others.
     fs::remove_dir_all(folder).unwrap();
     assert_eq!(names(&mount.at), ["folder", "single"]);
     assert!(mount.read("single/x.npy") == pattern(1000, 1));
 }
 
 #[test]
-fn folders_without_a_name_of_their_own_are_shown_by_that_of_what_they_lead_to() {
+fn folders_without_a_name_have_that_of_their_target() {
     let place = Place::new();
     write(&place.join("outer/inner"), "a.npz", 1);
     let at = place.join("mnt");
-    let said = run(npzfs()
+    let result = run(npzfs()
         .current_dir(place.join("outer/inner"))
         .args(["mount", "--quiet", ".", "..", "/"])
         .arg(&at));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    let mount = Mounted::adopt(place, PathBuf::new(), said.out);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    let mount = Mounted::adopt(place, PathBuf::new(), result.out);
     assert_eq!(names(&mount.at), ["inner", "outer", "root"]);
     assert!(mount.read("inner/a.npz/x.npy") == pattern(1000, 1));
     assert!(mount.read("outer/inner/a.npz/x.npy") == pattern(1000, 1));
@@ -133,14 +134,14 @@ fn folders_without_a_name_of_their_own_are_shown_by_that_of_what_they_lead_to() 
 }
 
 #[test]
-fn one_archive_that_cannot_be_mounted_refuses_all() {
+fn one_archive_that_cannot_be_mounted_fails_the_mount() {
     let place = Place::new();
     let paths = [write(place.path(), "a.npz", 1), place.join("none.npz")];
-    let said = run(npzfs().arg("mount").args(&paths).arg(place.join("mnt")));
+    let result = run(npzfs().arg("mount").args(&paths).arg(place.join("mnt")));
     let message = format!(
         "npzfs: {}: cannot be opened: No such file or directory\n",
         paths[1].display()
     );
-    assert_eq!((said.status, said.err), (Some(20), message));
+    assert_eq!((result.status, result.err), (Some(20), message));
     assert!(!place.join("mnt").exists());
 }

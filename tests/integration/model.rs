@@ -1,7 +1,8 @@
-//! Random archives, mounted, and random uses of them, held against a model: what the manual says,
-//! written down once more and as plainly as can be.
+//! Random archives and random uses of their mounts, compared with a model: the rules of the manual,
+//! implemented a second time and as simply as possible.
 //!
-//! `NPZFS_MODEL_CASES` says how many; `PROPTEST_RNG_SEED`, which a run prints, gives them again.
+//! `NPZFS_MODEL_CASES` is the number of cases. A run prints `PROPTEST_RNG_SEED`; with the same value the
+//! same cases are tried again.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,7 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
-use crate::fixture::{Archive, Member, crc32, pattern};
+use crate::fixture::{Archive, Member, pattern};
 use crate::mounted::{Mounted, Place, npzfs, run};
 
 #[test]
@@ -39,18 +40,18 @@ fn a_mount_does_what_the_manual_says() {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Mounts the archive and uses it twice, the second time with all that the kernel has kept.
+/// Mounts the archive and runs the operations twice, the second time with the kernel's caches filled.
 fn check(layout: &Layout, operations: &[Operation]) -> Result<(), TestCaseError> {
     let model = Model::of(&layout.members);
     let place = Place::new();
     let archive = layout.archive().write(place.path(), "a.npz");
     let at = place.join("mnt");
-    let said = run(npzfs()
+    let result = run(npzfs()
         .args(["mount", "--quiet", "--deflated=refuse"])
         .args([&archive, &at]));
-    // Adopted whatever it said, so that it goes away also where it should have been refused.
-    let mount = Mounted::adopt(place, archive, said.out);
-    prop_assert_eq!(said.status, Some(model.status()), "{}", said.err);
+    // Adopted in any case, so that a mount that should have been refused is unmounted, too.
+    let mount = Mounted::adopt(place, archive, result.out);
+    prop_assert_eq!(result.status, Some(model.status()), "{}", result.err);
     if model.status() != 0 {
         prop_assert!(!mount.at.exists());
         return Ok(());
@@ -63,7 +64,7 @@ fn check(layout: &Layout, operations: &[Operation]) -> Result<(), TestCaseError>
     Ok(())
 }
 
-/// How a member is written, and what is wrong with it.
+/// A member as it is written, with its flaw.
 #[derive(Debug, Clone)]
 struct Written {
     name: Vec<u8>,
@@ -111,7 +112,7 @@ impl Written {
         pattern(self.len, self.seed)
     }
 
-    /// The size that the central directory tells.
+    /// Returns the size in the central directory.
     fn size(&self) -> u64 {
         let differs = matches!(self.flaw, Some(Flaw::OtherSize | Flaw::Compressed(_)));
         self.len as u64 + u64::from(differs)
@@ -138,7 +139,7 @@ impl Written {
     }
 }
 
-/// A whole archive.
+/// An archive as it is written.
 #[derive(Debug, Clone)]
 struct Layout {
     members: Vec<Written>,
@@ -159,7 +160,7 @@ impl Layout {
 }
 
 fn archives() -> impl Strategy<Value = Layout> {
-    // All names are made of a few components, so that they clash often.
+    // All names consist of a few components, so that they often clash.
     let pool = vec(components(), 1..=4);
     let prefix_len = prop_oneof![Just(0), 1..5000_usize];
     let comment = select(vec!["", "a comment", "with PK\x05\x06 in it"]);
@@ -188,7 +189,7 @@ fn archives() -> impl Strategy<Value = Layout> {
         })
 }
 
-/// Members, and which components their names are made of.
+/// Returns members, and the components of their names.
 fn members() -> impl Strategy<Value = (Vec<Index>, Written)> {
     let len = prop_oneof![
         4 => 0..100_usize,
@@ -263,10 +264,11 @@ fn components() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// What an archive shows, by the rules of the manual: each path, the root's being empty.
+/// The files and directories of an archive by their paths, by the rules of the manual. The path of
+/// the root is empty.
 struct Model {
     nodes: BTreeMap<String, Node>,
-    /// Of the files, in the order of the archive: whether they can be read.
+    /// The flaws of the files, in the order of the archive.
     flaws: Vec<Option<Flaw>>,
 }
 
@@ -280,7 +282,7 @@ enum Node {
 }
 
 impl Node {
-    /// What reading gives.
+    /// Returns the result of reading.
     fn contents(&self) -> Result<&[u8], i32> {
         match self {
             Self::Directory => Err(libc::EISDIR),
@@ -302,10 +304,10 @@ impl Node {
     }
 }
 
-/// What `stat` tells.
+/// The properties that `stat` shows.
 #[derive(Debug, PartialEq)]
 struct Shape {
-    /// Its size, of a file.
+    /// The size of a file; `None` for a directory.
     file_of: Option<u64>,
     mode: u32,
 }
@@ -331,7 +333,7 @@ impl Model {
             nodes: BTreeMap::from([(String::new(), Node::Directory)]),
             flaws: Vec::new(),
         };
-        // Directories have the names that they want, so they come first.
+        // Directories come first, since their names are never changed.
         for &at in &shown {
             let (directory, _) = split(&members[at].name);
             for (end, _) in directory.match_indices('/') {
@@ -361,7 +363,7 @@ impl Model {
         model
     }
 
-    /// The exit status of `npzfs mount`.
+    /// Returns the exit status of `npzfs mount`.
     fn status(&self) -> i32 {
         match self.flaws.first() {
             Some(Some(first)) if self.flaws.iter().all(Option::is_some) => match first.errno() {
@@ -372,7 +374,7 @@ impl Model {
         }
     }
 
-    /// The entries of a directory.
+    /// Returns the entries of a directory.
     fn entries(&self, directory: &str) -> BTreeMap<Vec<u8>, bool> {
         let entry = |path: &str| {
             let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -385,7 +387,7 @@ impl Model {
     }
 }
 
-/// The directory of a member, each component with a slash behind it, and the name of its file.
+/// Returns the directory of a member, each component followed by a slash, and the name of its file.
 fn split(name: &[u8]) -> (String, Option<String>) {
     let text = String::from_utf8(name.to_vec())
         .unwrap_or_else(|_| name.iter().map(|&byte| code_page_437(byte)).collect());
@@ -406,7 +408,7 @@ fn split(name: &[u8]) -> (String, Option<String>) {
     (directory.collect(), file)
 }
 
-/// As much of a component as `max` bytes hold, without and with its extension.
+/// Shortens a component to `max` bytes; returns its stem and its extension.
 fn cut(component: &str, max: usize) -> (String, &str) {
     let dot = component.rfind('.').unwrap_or(0);
     let (stem, extension) = match component.len() - dot {
@@ -420,7 +422,7 @@ fn cut(component: &str, max: usize) -> (String, &str) {
     (stem, extension)
 }
 
-/// Of code page 437 what the names above are made of.
+/// Returns the character of a byte in code page 437, for those in the names above.
 fn code_page_437(byte: u8) -> char {
     match byte {
         0..=0x7F => byte.into(),
@@ -451,7 +453,7 @@ enum Operation {
 
 fn operations() -> impl Strategy<Value = Operation> {
     let node = any::<Index>;
-    let name = components().prop_filter("names that can be asked for", |name| {
+    let name = components().prop_filter("names that can be looked up", |name| {
         !name.contains(&0) && name != b"."
     });
     let offset = prop_oneof![0..10_000_usize, 0..=200_usize << 10];
@@ -540,7 +542,7 @@ fn errno<T>(result: io::Result<T>) -> Result<T, i32> {
     result.map_err(|error| error.raw_os_error().unwrap_or_default())
 }
 
-/// Whether both are the same; if not, says how, but for the bytes.
+/// Compares two results; prints the lengths if they differ.
 fn same(read: Result<&[u8], i32>, expected: Result<&[u8], i32>) -> bool {
     if read != expected {
         let len = |result: Result<&[u8], i32>| result.map(<[u8]>::len);
@@ -549,7 +551,7 @@ fn same(read: Result<&[u8], i32>, expected: Result<&[u8], i32>) -> bool {
     read == expected
 }
 
-/// The entries of a directory, and which are directories.
+/// Returns the entries of a directory, and whether each is a directory.
 fn list(at: &PathBuf) -> io::Result<BTreeMap<Vec<u8>, bool>> {
     let mut entries = BTreeMap::new();
     for entry in fs::read_dir(at)? {
@@ -573,7 +575,7 @@ fn check_attributes(at: &PathBuf, node: &Node, mount: &Mounted) -> Result<(), Te
         Some(Flaw::Compressed(_)) => "method 1000",
         _ => "stored",
     };
-    let crc32 = format!("{:08x}", crc32(&member.data()));
+    let crc32 = format!("{:08x}", crc32fast::hash(&member.data()));
     prop_assert_eq!(errno(value("name")), Ok(Some(member.name.clone())));
     prop_assert_eq!(errno(value("method")), Ok(Some(method.into())));
     prop_assert_eq!(errno(value("crc32")), Ok(Some(crc32.into_bytes())));

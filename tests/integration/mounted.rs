@@ -1,42 +1,82 @@
-//! Real mounts, which end with the test, and the program that makes them.
+//! Mounts that end with the test, and the programs that make them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use memmap2::Mmap;
 use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use tempfile::TempDir;
 
 use crate::fixture::Archive;
 
-/// The program.
+/// The limit for any wait. It is long, since other work may slow a test down a lot, and is reached
+/// only where something hangs.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Returns a command that runs the program.
 pub fn npzfs() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npzfs"));
     command.stdin(Stdio::null());
-    // Whatever the environment of the tests is, colour is only where it is asked for.
+    // Only a test enables or disables colour, not the environment of the tests.
     command.env_remove("CLICOLOR_FORCE").env_remove("NO_COLOR");
+    with_default_signals(&mut command);
     command
 }
 
-/// What a finished program said.
+/// Lets a command start with the default action of each signal that a caller of the tests may
+/// ignore, as `nohup` and a shell do for a background job. Every command that a test sends such a
+/// signal, or whose children get one, needs this.
+#[allow(unsafe_code)]
+pub fn with_default_signals(command: &mut Command) -> &mut Command {
+    let reset = || {
+        for ignored in [
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGTERM,
+            Signal::SIGCHLD,
+            Signal::SIGTSTP,
+        ] {
+            // SAFETY: no handler is installed, so none can run.
+            unsafe { signal(ignored, SigHandler::SigDfl) }?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure calls signal(2) only, and allocates nothing.
+    unsafe { command.pre_exec(reset) }
+}
+
+/// The exit status and the output of a program that has ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Output {
+    /// `None` if a signal ended it.
     pub status: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
-/// Runs a program to its end, which must come within 60 seconds.
-pub fn run(command: &mut Command) -> Said {
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            status: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Runs a program to its end.
+pub fn run(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = loop {
         match command.spawn() {
-            // A program that was just copied may still be open in a child of another test.
+            // A program that was just copied may still be open for writing in a child of another test.
             Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
             child => break child.expect("program starts"),
         }
@@ -44,14 +84,14 @@ pub fn run(command: &mut Command) -> Said {
     let pid = child.id();
     let (done, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(child.wait_with_output()));
-    let Ok(output) = wait.recv_timeout(Duration::from_secs(60)) else {
-        send_signal(pid, nix::sys::signal::Signal::SIGKILL);
+    let Ok(output) = wait.recv_timeout(TIMEOUT) else {
+        send_signal(pid, Signal::SIGKILL);
         panic!("{command:?} does not end");
     };
-    said(output.expect("program is waited for"))
+    output.expect("program is waited for").into()
 }
 
-/// Lets a shell run `first` in the process that becomes the program of `command`.
+/// Changes a command so that a shell runs `first` in the process that then becomes the program.
 pub fn exec_after(first: &str, command: &mut Command) {
     let mut shell = Command::new("sh");
     shell
@@ -64,8 +104,7 @@ pub fn exec_after(first: &str, command: &mut Command) {
     *command = shell;
 }
 
-/// What a command writes to a terminal of `columns` characters a line, on standard output and on
-/// standard error.
+/// Returns what a command writes to a terminal with lines of `columns` characters.
 pub fn run_on_terminal(command: &mut Command, columns: u16) -> String {
     let size = Winsize {
         ws_row: 24,
@@ -76,45 +115,72 @@ pub fn run_on_terminal(command: &mut Command, columns: u16) -> String {
     let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal");
     command.stdout(slave.try_clone().expect("a descriptor"));
     let mut child = command.stderr(slave).spawn().expect("program starts");
-    // The command holds the other end, too.
+    // The command has descriptors of the other end, too.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut bytes = Vec::new();
-    // Ends with an error once the other end is closed, which for a terminal is as it should be.
+    // Reading from a terminal ends with an error once the other end is closed.
     let _ = File::from(master).read_to_end(&mut bytes);
     child.wait().expect("program is waited for");
     String::from_utf8(bytes).expect("UTF-8")
 }
 
-fn said(output: Output) -> Said {
-    Said {
-        status: output.status.code(),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-pub fn send_signal(pid: u32, signal: nix::sys::signal::Signal) {
+pub fn send_signal(pid: u32, signal: Signal) {
     let pid = nix::unistd::Pid::from_raw(pid as i32);
     nix::sys::signal::kill(pid, signal).expect("signal is sent");
 }
 
-/// Waits for something to become true, at most 10 seconds.
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+/// Waits until a condition is true.
+pub fn wait_until(event: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what} does not happen");
+        assert!(Instant::now() < deadline, "{event} does not happen");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Whether a process runs; one that only waits to be noticed does not.
+/// Returns the letter for the state of a process or thread, such as `S`, by its directory in /proc.
+pub fn state(directory: &Path) -> Option<char> {
+    let stat = fs::read_to_string(directory.join("stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Whether any thread of a process runs. The first one may be a zombie while others still close the
+/// files of the process.
 pub fn is_running(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit_once(") ")
-            .expect("a state")
-            .1
-            .starts_with(['Z', 'X'])
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    let states = tasks.flatten().filter_map(|task| state(&task.path()));
+    states.into_iter().any(|state| !"ZX".contains(state))
+}
+
+/// Whether the first thread of a process has exited, for which `npzfs umount` waits.
+pub fn has_exited(pid: u32) -> bool {
+    let state = state(Path::new(&format!("/proc/{pid}")));
+    state.is_none_or(|state| "ZX".contains(state))
+}
+
+/// Runs `npzfs umount`, again if the mount is in use, but not by this process: then a child that another
+/// test has forked may still have its descriptors, until it executes its program.
+pub fn umount(at: &Path) -> Output {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let result = run(npzfs().arg("umount").arg(at));
+        let is_busy = result.err.contains(": in use by ");
+        if !is_busy || uses(std::process::id(), at) || Instant::now() > deadline {
+            return result;
+        }
+    }
+}
+
+/// Whether a process has a file at `path` or below it open or mapped.
+pub fn uses(pid: u32, path: &Path) -> bool {
+    ["fd", "map_files"].iter().any(|links| {
+        let links = fs::read_dir(format!("/proc/{pid}/{links}"));
+        let links = links.into_iter().flatten().flatten();
+        links
+            .flat_map(|link| fs::read_link(link.path()))
+            .any(|target| target.starts_with(path))
     })
 }
 
@@ -122,21 +188,21 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Whether a test may go on that needs something which not every machine has. Where it has not, the
-/// test is skipped and says so; in CI it fails.
-pub fn available(condition: bool, what: &str) -> bool {
+/// Whether the machine has what a test needs. If not, the test has to return, which is reported as
+/// skipped; with `CI=true` it fails.
+pub fn available(condition: bool, needed: &str) -> bool {
     if !condition {
         assert!(
             std::env::var("CI").as_deref() != Ok("true"),
-            "CI needs {what}"
+            "CI needs {needed}"
         );
-        // Not by eprintln!, which is shown only for tests that fail.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: a test needs {what}");
+        // The output of eprintln! is shown only for tests that fail.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a test needs {needed}");
     }
     condition
 }
 
-/// Whether a test may go on that runs these programs.
+/// Whether the machine has the programs that a test needs.
 pub fn installed(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = |name: &&str| std::env::split_paths(&path).any(|at| at.join(name).exists());
@@ -145,15 +211,16 @@ pub fn installed(programs: &[&str]) -> bool {
         .all(|program| available(found(program), program))
 }
 
-/// Whether the server of the mount at `path` is gone. Nearly all else the kernel may still know.
+/// Whether the server of the mount at `path` is gone. The kernel answers most other calls from its
+/// caches.
 pub fn is_dead(path: &Path) -> bool {
     nix::sys::statvfs::statvfs(path) == Err(nix::errno::Errno::ENOTCONN)
 }
 
-/// The lines of mountinfo for mounts at `path` or below it.
+/// Returns the lines of mountinfo for mounts at `path` or below it.
 pub fn mounts_below(path: &Path) -> Vec<String> {
     let path = path.to_str().expect("a plain path").replace(' ', "\\040");
-    // Others may have mounted where the path is not UTF-8.
+    // The paths of other mounts need not be UTF-8.
     let table = fs::read("/proc/self/mountinfo").expect("mountinfo is there");
     String::from_utf8_lossy(&table)
         .lines()
@@ -166,7 +233,7 @@ pub fn mounts_below(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The names in a directory, in order.
+/// Returns the names in a directory, sorted.
 pub fn names(directory: &Path) -> Vec<OsString> {
     let mut names: Vec<_> = fs::read_dir(directory)
         .expect("directory is opened")
@@ -179,23 +246,24 @@ pub fn names(directory: &Path) -> Vec<OsString> {
 /// Maps a file of a mount into memory.
 #[allow(unsafe_code)]
 pub fn map(file: &File) -> Mmap {
-    // SAFETY: the file is part of a read-only mount, whose bytes nobody changes.
+    // SAFETY: the file is in a read-only mount, and the test does not use the mapping after a change
+    // of the archive.
     unsafe { Mmap::map(file) }.expect("member is mapped")
 }
 
-/// Maps a file of a mount into memory, and has the kernel keep its pages as long as that is mapped.
-/// Others it may drop at any time.
+/// Maps a file of a mount into memory and locks its pages, which the kernel may otherwise drop at any
+/// time.
 pub fn pin(file: &File) -> Mmap {
     let map = map(file);
     map.lock().expect("pages are kept");
     map
 }
 
-/// What the kernel calls the processes of npzfs, by the name that it was called by: 15 bytes of it.
+/// The command names of npzfs processes: the first 15 bytes of the name of the program.
 const NAMES: [&[u8]; 3] = [b"npzfs\n", b"mount.npzfs\n", b"mount.fuse.npzf\n"];
 
-/// A directory for one test. When it goes, nothing may be mounted in it any more, and no npzfs may
-/// run that has to do with it.
+/// A directory for one test. When it is dropped, nothing may be mounted below it, and no npzfs may
+/// run with a path below it on its command line.
 pub struct Place {
     directory: TempDir,
 }
@@ -203,7 +271,7 @@ pub struct Place {
 impl Place {
     pub fn new() -> Self {
         let directory = TempDir::with_prefix("npzfs-test-").expect("directory is made");
-        // Ordinary users have to get in, too.
+        // Ordinary users need access, too.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(directory.path(), mode).expect("mode is set");
         Self { directory }
@@ -217,7 +285,7 @@ impl Place {
         self.path().join(name)
     }
 
-    /// The processes that name this directory on their command line.
+    /// Returns the processes of npzfs with a path below this directory on their command line.
     fn processes(&self) -> Vec<u32> {
         let needle = self.path().as_os_str().as_encoded_bytes();
         fs::read_dir("/proc")
@@ -248,13 +316,19 @@ impl Drop for Place {
                 let _ = Command::new("fusermount3").args(["-uz", &at]).output();
             }
         }
-        let deadline = Instant::now() + Duration::from_secs(5);
+        // A test that fails has not ended them.
+        let timeout = if std::thread::panicking() {
+            Duration::ZERO
+        } else {
+            TIMEOUT
+        };
+        let deadline = Instant::now() + timeout;
         while !self.processes().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
         let processes = self.processes();
         for &pid in &processes {
-            send_signal(pid, nix::sys::signal::Signal::SIGKILL);
+            send_signal(pid, Signal::SIGKILL);
         }
         if !std::thread::panicking() {
             assert_eq!(left, [""; 0], "mounts are left");
@@ -267,12 +341,13 @@ impl Drop for Place {
 pub struct Mounted {
     pub archive: PathBuf,
     pub at: PathBuf,
-    pub said: String,
+    /// The line that npzfs has printed.
+    pub message: String,
     place: Place,
 }
 
 impl Mounted {
-    /// Mounts an archive with no options.
+    /// Mounts an archive without options.
     pub fn new(archive: &Archive) -> Self {
         Self::with_options(archive, [""; 0])
     }
@@ -293,17 +368,17 @@ impl Mounted {
         options: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Self {
         let at = place.join("mnt");
-        let said = run(npzfs().arg("mount").args(options).arg(&archive).arg(&at));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-        Self::adopt(place, archive, said.out)
+        let result = run(npzfs().arg("mount").args(options).arg(&archive).arg(&at));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+        Self::adopt(place, archive, result.out)
     }
 
     /// Takes over a mount that the test has made itself, at `mnt` in `place`.
-    pub fn adopt(place: Place, archive: PathBuf, said: String) -> Self {
+    pub fn adopt(place: Place, archive: PathBuf, message: String) -> Self {
         Self {
             archive,
             at: place.join("mnt"),
-            said,
+            message,
             place,
         }
     }
@@ -320,7 +395,7 @@ impl Mounted {
         fs::read(self.path(&name)).expect("file is read")
     }
 
-    /// An extended attribute as text; `None` where there is none of that name.
+    /// Returns an extended attribute as text, or `None` if there is none of that name.
     pub fn attribute(&self, file: &str, name: &str) -> Option<String> {
         let value = xattr::get(self.path(file), name).expect("attributes can be had");
         value.map(|value| String::from_utf8(value).expect("attribute is text"))
@@ -333,7 +408,7 @@ impl Mounted {
         serde_json::from_str(&stats).expect("stats are JSON")
     }
 
-    /// How often each of these requests came so far, added up.
+    /// Returns the total number of requests of these types so far.
     pub fn requests(&self, types: &[&str]) -> u64 {
         let stats = self.stats();
         types
@@ -346,8 +421,8 @@ impl Mounted {
         self.stats()["pid"].as_u64().expect("a pid") as u32
     }
 
-    pub fn umount(&self) -> Said {
-        run(npzfs().arg("umount").arg(&self.at))
+    pub fn umount(&self) -> Output {
+        umount(&self.at)
     }
 }
 
@@ -356,18 +431,18 @@ impl Drop for Mounted {
         if mounts_below(&self.at).is_empty() {
             return;
         }
-        let said = self.umount();
+        let result = self.umount();
         if !std::thread::panicking() {
-            assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+            assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
         }
     }
 }
 
-/// A mount in the foreground, whose process is a child of the test.
+/// A mount in the foreground, by a child of the test.
 pub struct Foreground {
     pub child: Child,
     pub at: PathBuf,
-    /// The line that says what was mounted.
+    /// The line that npzfs has printed.
     pub line: String,
     rest: BufReader<ChildStdout>,
 }
@@ -382,8 +457,11 @@ impl Foreground {
         let mut child = command.spawn().expect("npzfs starts");
         let mut rest = BufReader::new(child.stdout.take().expect("it was piped"));
         let mut line = String::new();
-        rest.read_line(&mut line).expect("npzfs says something");
-        assert!(line.starts_with("mounted "), "{line}");
+        rest.read_line(&mut line).expect("npzfs prints a line");
+        if !line.starts_with("mounted ") {
+            let _ = child.kill();
+            panic!("{line}{:?}", child.wait_with_output());
+        }
         Self {
             child,
             at,
@@ -392,18 +470,18 @@ impl Foreground {
         }
     }
 
-    /// Waits for the end, which somebody else has to bring about.
-    pub fn end(mut self) -> Said {
+    /// Waits for the end, which the test has to bring about otherwise.
+    pub fn end(mut self) -> Output {
         let output = self.child.wait_with_output().expect("npzfs is waited for");
-        let mut said = said(output);
+        let mut result = Output::from(output);
         self.rest
-            .read_to_string(&mut said.out)
+            .read_to_string(&mut result.out)
             .expect("output is text");
-        said
+        result
     }
 }
 
-/// An ordinary user for tests that run as root; made by the tests' set-up script.
+/// Returns the ordinary user for tests that run as root, which tests/setup.sh creates.
 pub fn ordinary_user() -> Option<nix::unistd::User> {
     nix::unistd::User::from_name("npzfs-test").ok().flatten()
 }

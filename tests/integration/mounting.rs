@@ -1,4 +1,4 @@
-//! How a mount begins.
+//! The start of a mount.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,32 +11,33 @@ use std::time::Duration;
 
 use crate::fixture::{Archive, Member, pattern};
 use crate::mounted::{
-    Foreground, Mounted, Place, available, is_root, mounts_below, npzfs, run, wait_until,
+    Foreground, Mounted, Place, TIMEOUT, available, is_root, mounts_below, npzfs, run, umount,
+    wait_until,
 };
 
 fn archive() -> Archive {
     Archive::stored([("x.npy", "some data"), ("d/y.npy", "more")])
 }
 
-/// What findmnt says of a mount.
+/// Returns a column of findmnt for a mount.
 fn findmnt(column: &str, at: &Path) -> String {
-    let said = run(Command::new("findmnt").args(["-rno", column]).arg(at));
-    said.out.trim_end().to_owned()
+    let result = run(Command::new("findmnt").args(["-rno", column]).arg(at));
+    result.out.trim_end().to_owned()
 }
 
 #[test]
-fn one_line_says_what_was_mounted_and_how_to_unmount_it() {
+fn one_line_shows_what_was_mounted_and_how_to_unmount_it() {
     let mount = Mounted::new(&archive());
     let (archive, at) = (mount.archive.display(), mount.at.display());
     assert_eq!(
-        mount.said,
+        mount.message,
         format!("mounted {archive} at {at}: 2 members, 13 B; unmount with: npzfs umount {at}\n")
     );
-    assert_eq!(Mounted::with_options(&self::archive(), ["-q"]).said, "");
+    assert_eq!(Mounted::with_options(&self::archive(), ["-q"]).message, "");
 }
 
 #[test]
-fn findmnt_shows_the_type_and_the_absolute_path_commas_and_spaces_included() {
+fn findmnt_shows_the_type_and_the_absolute_path() {
     let place = Place::new();
     let path = archive().write(place.path(), "my, own \\archive.npz");
     let mount = Mounted::in_place(place, path.clone(), [""; 0]);
@@ -51,7 +52,7 @@ fn findmnt_shows_the_type_and_the_absolute_path_commas_and_spaces_included() {
 }
 
 #[test]
-fn a_mount_is_read_only_without_set_user_id_files_devices_and_programs() {
+fn a_mount_is_read_only_nosuid_nodev_and_noexec() {
     let options = |mount: &Mounted| findmnt("OPTIONS", &mount.at);
     let plain = options(&Mounted::new(&archive()));
     for option in ["ro", "nosuid", "nodev", "noexec", "default_permissions"] {
@@ -126,14 +127,14 @@ fn a_mount_that_can_be_made_writable_lets_no_file_be_written() {
 fn relative_paths_work() {
     let place = Place::new();
     archive().write(place.path(), "a.npz");
-    let said = run(npzfs()
+    let result = run(npzfs()
         .args(["mount", "a.npz", "mnt"])
         .current_dir(place.path()));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    assert!(said.out.starts_with("mounted a.npz at mnt: 2 members"));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    assert!(result.out.starts_with("mounted a.npz at mnt: 2 members"));
     assert_eq!(fs::read(place.join("mnt/x.npy")).unwrap(), b"some data");
-    let said = run(npzfs().args(["umount", "mnt"]).current_dir(place.path()));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(npzfs().args(["umount", "mnt"]).current_dir(place.path()));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn a_mount_point_may_hold_the_archive() {
     assert_eq!(mount(&["-o", "nonempty"]).status, Some(0));
     assert_eq!(fs::read(place.join("x.npy")).unwrap(), b"some data");
     assert!(!path.exists());
-    assert_eq!(run(npzfs().arg("umount").arg(place.path())).status, Some(0));
+    assert_eq!(umount(place.path()).status, Some(0));
     assert!(path.exists());
 }
 
@@ -162,14 +163,14 @@ fn closed_standard_descriptors_do_no_harm() {
     let at = place.join("mnt");
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$0\" mount \"$1\" \"$2\" <&- >&- 2>&-"]);
-    let said = run(shell.arg(npzfs().get_program()).args([&path, &at]));
-    assert_eq!(said.status, Some(0));
+    let result = run(shell.arg(npzfs().get_program()).args([&path, &at]));
+    assert_eq!(result.status, Some(0));
     assert_eq!(fs::read(at.join("x.npy")).unwrap(), b"some data");
-    assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+    assert_eq!(umount(&at).status, Some(0));
 }
 
 #[test]
-fn the_server_leaves_the_callers_session_directory_and_descriptors() {
+fn the_server_leaves_the_session_directory_and_descriptors() {
     let place = Place::new();
     let path = archive().write(place.path(), "a.npz");
     let inherited = fs::File::create(place.join("inherited")).unwrap();
@@ -194,30 +195,32 @@ fn the_server_leaves_the_callers_session_directory_and_descriptors() {
     let held = fs::read_link(process(&format!("fd/{descriptor}")));
     assert!(held.is_err() || !held.unwrap().ends_with("inherited"));
     for descriptor in fs::read_dir(process("fd")).unwrap() {
-        let target = fs::read_link(descriptor.unwrap().path()).unwrap();
+        // The server may have closed it meanwhile.
+        let target = fs::read_link(descriptor.unwrap().path()).unwrap_or_default();
         assert!(!target.ends_with("inherited"), "{target:?}");
     }
 }
 
-/// The files that a process has open for writing, but for pipes, sockets and the like.
+/// Returns the files that a process has open for writing, without pipes and sockets.
 fn written(pid: u32) -> BTreeSet<PathBuf> {
     fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
-        .map(|descriptor| descriptor.unwrap())
-        .filter(|descriptor| {
+        .filter_map(|descriptor| {
+            let descriptor = descriptor.unwrap();
             let name = descriptor.file_name().into_string().unwrap();
-            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).unwrap();
-            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-            let flags = i32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
-            flags & libc::O_ACCMODE != libc::O_RDONLY
+            // The process may have closed it meanwhile.
+            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).ok()?;
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+            let flags = i32::from_str_radix(flags.trim(), 8).unwrap();
+            let target = fs::read_link(descriptor.path()).ok()?;
+            (flags & libc::O_ACCMODE != libc::O_RDONLY).then_some(target)
         })
-        .map(|descriptor| fs::read_link(descriptor.path()).unwrap())
         .filter(|target| target.is_absolute())
         .collect()
 }
 
 #[test]
-fn nothing_is_held_open_for_writing_but_the_device_and_the_log() {
+fn only_the_device_and_the_log_are_open_for_writing() {
     let (small, large) = (pattern(10_000, 1), pattern(100_000, 2));
     let place = Place::new();
     let path = Archive::of([
@@ -227,7 +230,7 @@ fn nothing_is_held_open_for_writing_but_the_device_and_the_log() {
     ]);
     let path = path.write(place.path(), "a.npz");
     let log = place.join("log");
-    // The large one finds no room in memory.
+    // The large one does not fit into memory.
     let options = ["--auto-unmount", "--inflate-limit=50K", "--log"].map(OsStr::new);
     let mount = Mounted::in_place(place, path, options.into_iter().chain([log.as_os_str()]));
     assert_eq!(mount.read("x.npy"), b"some data");
@@ -238,7 +241,7 @@ fn nothing_is_held_open_for_writing_but_the_device_and_the_log() {
     let device = Path::new("/dev/fuse").to_owned();
     let null = Path::new("/dev/null").to_owned();
     assert_eq!(written(server), [device, null.clone(), log.clone()].into());
-    // The process that watches the server is no different.
+    // The same applies to the process that watches the server.
     let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
     let watcher: u32 = children.trim().parse().unwrap();
     assert_eq!(written(watcher), [null, log].into());
@@ -259,12 +262,11 @@ fn the_foreground_serves_until_it_is_unmounted() {
     });
     assert!(mount.line.contains(": 2 members, 13 B;"), "{}", mount.line);
     assert_eq!(fs::read(mount.at.join("x.npy")).unwrap(), b"some data");
-    let umount = npzfs().arg("umount").arg(&mount.at).spawn();
-    let said = mount.end();
-    assert!(umount.unwrap().wait().unwrap().success());
-    assert_eq!(said.status, Some(0));
-    assert_eq!(said.out, "");
-    assert_eq!(said.err, "npzfs: unmounted\n");
+    assert_eq!(umount(&mount.at).status, Some(0));
+    let result = mount.end();
+    assert_eq!(result.status, Some(0));
+    assert_eq!(result.out, "");
+    assert_eq!(result.err, "npzfs: unmounted\n");
 }
 
 #[test]
@@ -289,7 +291,7 @@ fn every_number_of_threads_serves() {
 }
 
 #[test]
-fn a_missing_mount_point_is_made_and_removed_again() {
+fn a_missing_mount_point_is_created_and_removed_again() {
     let mount = Mounted::new(&archive());
     let at = mount.at.clone();
     assert!(at.is_dir());
@@ -305,16 +307,17 @@ fn a_missing_mount_point_is_made_and_removed_again() {
 }
 
 #[test]
-fn a_mount_point_that_cannot_be_used_is_refused_with_the_reason() {
+fn an_unusable_mount_point_is_refused_with_the_reason() {
     let place = Place::new();
     let path = archive().write(place.path(), "a.npz");
     let refused = |at: &Path| {
-        let said = run(npzfs().arg("mount").args([&path, at]));
-        assert_eq!((said.status, said.out.as_str()), (Some(10), ""));
+        let result = run(npzfs().arg("mount").args([&path, at]));
+        assert_eq!((result.status, result.out.as_str()), (Some(10), ""));
         let prefix = format!("npzfs: {}: mount point ", at.display());
-        said.err
+        result
+            .err
             .strip_prefix(&prefix)
-            .unwrap_or(&said.err)
+            .unwrap_or(&result.err)
             .to_owned()
     };
     assert_eq!(refused(&path), "is not a directory\n");
@@ -338,26 +341,27 @@ fn a_mount_point_that_cannot_be_used_is_refused_with_the_reason() {
 }
 
 #[test]
-fn one_archive_can_be_mounted_twice_and_one_mount_inside_another_is_refused() {
+fn an_archive_can_be_mounted_twice_but_not_inside_itself() {
     let first = Mounted::new(&archive());
     let second = Mounted::in_place(Place::new(), first.archive.clone(), [""; 0]);
     assert_eq!(first.read("x.npy"), second.read("x.npy"));
-    let said = run(npzfs()
+    let result = run(npzfs()
         .arg("mount")
         .arg(&first.archive)
         .arg(first.path("d")));
-    // Its directory is not empty; and nothing could be made there.
-    assert_eq!(said.status, Some(10));
-    let said = run(npzfs()
+    // The directory is not empty, and a new one cannot be created.
+    assert_eq!(result.status, Some(10));
+    let result = run(npzfs()
         .arg("mount")
         .arg(&first.archive)
         .arg(first.path("new")));
-    assert_eq!(said.status, Some(10));
+    assert_eq!(result.status, Some(10));
     assert!(
-        said.err
+        result
+            .err
             .contains("cannot be created: Read-only file system"),
         "{}",
-        said.err
+        result.err
     );
 }
 
@@ -370,7 +374,7 @@ fn an_archive_inside_a_mount_can_be_mounted() {
 }
 
 #[test]
-fn options_behind_o_are_those_of_fstab() {
+fn options_after_o_are_those_of_fstab() {
     let options = [
         "-o",
         "ro,defaults,noauto,x-systemd.automount,_netdev,uid=1234,umask=002",
@@ -388,9 +392,9 @@ fn options_behind_o_are_those_of_fstab() {
         ("nosuch", "unknown mount option 'nosuch'"),
     ] {
         let at = place.join("mnt");
-        let said = run(npzfs().args(["mount", "-o", options]).args([&path, &at]));
-        assert_eq!(said.status, Some(2));
-        assert!(said.err.contains(reason), "{}", said.err);
+        let result = run(npzfs().args(["mount", "-o", options]).args([&path, &at]));
+        assert_eq!(result.status, Some(2));
+        assert!(result.err.contains(reason), "{}", result.err);
         assert!(!at.exists());
     }
 }
@@ -406,17 +410,17 @@ fn without_fuse_the_message_says_what_to_do() {
     let mut command = Command::new("unshare");
     let script = "mount -t tmpfs none /dev && exec \"$0\" mount -f \"$1\" \"$2\"";
     command.args(["--mount", "sh", "-c", script]);
-    let said = run(command.arg(npzfs().get_program()).args([&path, &at]));
-    assert_eq!(said.status, Some(11));
+    let result = run(command.arg(npzfs().get_program()).args([&path, &at]));
+    assert_eq!(result.status, Some(11));
     assert_eq!(
-        said.err,
+        result.err,
         "npzfs: /dev/fuse does not exist: load the kernel's module (modprobe fuse), or let the \
          container have the device\n"
     );
     assert!(!at.exists());
 }
 
-/// Takes the place of syslogd.
+/// Receives the messages for syslogd.
 struct Syslogd {
     ended: std::sync::Arc<std::sync::atomic::AtomicBool>,
     lines: std::sync::mpsc::Receiver<String>,
@@ -467,9 +471,9 @@ fn the_background_logs_to_syslog() {
     command
         .arg(npzfs().get_program())
         .args([&path, &place.join("mnt")]);
-    let said = run(&mut command);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    let line = syslogd.lines.recv_timeout(Duration::from_secs(10)).unwrap();
+    let result = run(&mut command);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    let line = syslogd.lines.recv_timeout(TIMEOUT).unwrap();
     // Facility 3 (daemon), severity 4 (warning).
     assert!(line.starts_with("<28>"), "{line}");
     let message = "]: member 'x' is hidden: it comes again later in the archive";

@@ -1,13 +1,13 @@
-//! What files are called.
+//! The names of files.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::fixture::{Archive, Member};
-use crate::mounted::{Mounted, Place, npzfs, run};
+use crate::mounted::{Mounted, Place, npzfs, run, umount};
 
-/// Every path below `directory`, sorted; directories with a slash behind them.
+/// Returns every path below `directory`, sorted; those of directories end with a slash.
 fn paths(directory: &Path) -> Vec<String> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -32,7 +32,7 @@ fn shown(names: &[&[u8]]) -> Vec<String> {
 }
 
 #[test]
-fn slashes_make_directories_and_nothing_leads_out_of_the_mount() {
+fn slashes_make_directories_and_no_name_leads_out_of_the_mount() {
     assert_eq!(
         shown(&[
             b"a/b/c",
@@ -56,7 +56,7 @@ fn slashes_make_directories_and_nothing_leads_out_of_the_mount() {
 }
 
 #[test]
-fn odd_characters_stay_as_they_are() {
+fn unusual_characters_are_kept() {
     assert_eq!(
         shown(&[
             b"with space",
@@ -76,7 +76,7 @@ fn odd_characters_stay_as_they_are() {
 }
 
 #[test]
-fn names_that_differ_in_case_only_are_different_files() {
+fn names_that_differ_only_in_case_are_different_files() {
     let mount = Mounted::new(&Archive::stored([
         ("x", "1"),
         ("X", "2"),
@@ -101,7 +101,11 @@ fn the_last_of_repeated_names_wins_as_in_numpy() {
     let mount = Mounted::new(&Archive::stored(members));
     assert_eq!(paths(&mount.at), ["x", "y"]);
     assert_eq!(mount.read("x"), b"last");
-    assert!(mount.said.contains("2 members, 8 B"), "{}", mount.said);
+    assert!(
+        mount.message.contains("2 members, 8 B"),
+        "{}",
+        mount.message
+    );
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn a_name_over_255_bytes_is_shortened_and_keeps_its_extension() {
 }
 
 #[test]
-fn a_name_with_nul_or_without_anything_left_is_not_shown() {
+fn a_name_with_nul_or_with_no_usable_part_is_not_shown() {
     assert_eq!(shown(&[b"a\0b", b"./..", b"/", b"c"]), ["c"]);
 }
 
@@ -148,7 +152,7 @@ fn deep_paths_can_be_walked() {
 }
 
 #[test]
-fn directories_of_the_archive_are_shown_also_when_empty() {
+fn empty_directories_of_the_archive_are_shown() {
     let archive = Archive::of([Member::stored("empty/", ""), Member::stored("d/x", "x")]);
     assert_eq!(paths(&Mounted::new(&archive).at), ["d/", "d/x", "empty/"]);
 }
@@ -174,10 +178,10 @@ fn each_changed_or_hidden_name_is_logged_once_and_escaped() {
     let archive = Archive::stored(names.map(|name| (name, "x"))).write(place.path(), "a.npz");
     let log = place.join("log");
     let at = place.join("mnt");
-    let said = run(npzfs().args(["mount", "--log"]).args([&log, &archive, &at]));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(npzfs().args(["mount", "--log"]).args([&log, &archive, &at]));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     fs::read_dir(&at).unwrap().for_each(drop);
-    assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+    assert_eq!(umount(&at).status, Some(0));
     let log = fs::read_to_string(log).unwrap();
     let mut lines: Vec<_> = log
         .lines()

@@ -1,5 +1,5 @@
-//! A machine within the machine, as far as mounts go: a mount namespace in which the program is
-//! installed where mount(8) looks for its helpers, with an fstab of its own.
+//! A mount namespace with an fstab of its own, in which the program is installed where mount(8)
+//! searches its helpers.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,20 +8,21 @@ use std::process::{Child, Command, Stdio};
 
 use nix::unistd::User;
 
-use crate::mounted::{Place, Said, available, installed, is_root, run};
+use crate::mounted::{Output, Place, available, installed, is_root, run};
 
-/// Lasts until it is dropped, and then goes with all that is mounted in it.
+/// A mount namespace. When it is dropped, everything that is mounted in it is unmounted.
 pub struct Namespace {
     keeper: Child,
 }
 
-/// What makes it out of the copy of the real one: nothing here is seen outside.
+/// The commands that set it up, which have no effect outside.
 const SCRIPT: &str = r#"
     mount --bind "$0/sbin" /sbin && mount --bind "$0/fstab" /etc/fstab &&
     mount -t tmpfs none /run && mkdir /run/mount && echo ready && read -r _"#;
 
 impl Namespace {
-    /// `None` where there can be none. `extra` are programs of /sbin that are wanted besides.
+    /// Returns `None` if the machine does not allow it. `extra` are other programs in /sbin that are
+    /// needed inside.
     pub fn new(place: &Place, program: &Path, fstab: &str, extra: &[&str]) -> Option<Self> {
         if !available(is_root(), "root, for a mount namespace")
             || !installed(&[
@@ -54,12 +55,12 @@ impl Namespace {
         Some(namespace)
     }
 
-    /// The file that stands for it.
+    /// Returns the file that represents it.
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/ns/mnt", self.keeper.id()).into()
     }
 
-    /// A command that runs inside, as root or as another user.
+    /// Returns a command that runs inside, as root or as another user.
     pub fn command(&self, user: Option<&User>, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--mount={}", self.path().display()));
@@ -74,13 +75,13 @@ impl Namespace {
         command
     }
 
-    /// Runs a command line of words inside.
-    pub fn run(&self, user: Option<&User>, line: &[&str]) -> Said {
+    /// Runs a command inside.
+    pub fn run(&self, user: Option<&User>, line: &[&str]) -> Output {
         let (program, arguments) = line.split_first().expect("a program");
         run(self.command(user, program).args(arguments))
     }
 
-    /// What findmnt tells of a mount of npzfs inside; nothing if there is none.
+    /// Returns columns of findmnt for a mount of npzfs inside, or an empty string if there is none.
     pub fn findmnt(&self, columns: &str, at: &Path) -> String {
         let mut command = self.command(None, "findmnt");
         command.args(["-rn", "-t", "fuse.npzfs", "-o", columns, "--mountpoint"]);
@@ -90,7 +91,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // It waits for a line that does not come.
+        // It ends at the end of its input.
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }

@@ -1,4 +1,4 @@
-//! That the server looks out for requests while they keep coming, and sleeps otherwise.
+//! Busy polling: the server polls for requests while they keep arriving, and sleeps otherwise.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use crate::mounted::{Mounted, is_running, mounts_below, send_signal, wait_until}
 const COUNT: u32 = 20;
 const LEN: usize = 300 << 10;
 
-/// How long the server may look out in vain: longer than a client is held up on a busy machine.
-const LONG_PATIENCE: &str = "--poll-us=200000";
+/// Polls longer than other work delays a client.
+const LONG_POLL: &str = "--poll-us=200000";
 
 fn contents(at: u32) -> Vec<u8> {
     pattern(LEN, at)
@@ -25,9 +25,9 @@ fn mounted(options: &[&str]) -> Mounted {
     Mounted::with_options(&archive, options)
 }
 
-/// Waits until a request was looked out for: where others need the processors, not each is.
+/// Waits until a request was polled for. Not every one is, if others need the processors.
 fn wait_until_polled(mount: &Mounted) {
-    wait_until("a request is looked out for", || {
+    wait_until("a request is polled for", || {
         mount.requests(&["polled"]) > 0
     });
 }
@@ -38,7 +38,7 @@ fn under_requests<T>(mount: &Mounted, work: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                // The mount may end under it.
+                // The mount may end at any time.
                 let _ = xattr::get(&mount.at, "user.npzfs.archive");
             }
         });
@@ -60,16 +60,16 @@ fn cpu_ticks(server: u32) -> u64 {
 }
 
 #[test]
-fn requests_are_looked_out_for_while_they_keep_coming() {
+fn requests_are_polled_for_while_they_keep_arriving() {
     for threads in ["--threads=1", "--threads=2", "--threads=4"] {
-        let mount = mounted(&[threads, LONG_PATIENCE]);
+        let mount = mounted(&[threads, LONG_POLL]);
         assert_eq!(mount.requests(&["polled"]), 0);
         under_requests(&mount, || wait_until_polled(&mount));
     }
 }
 
 #[test]
-fn no_processor_time_is_taken_once_no_requests_come() {
+fn an_idle_server_takes_no_processor_time() {
     let mount = mounted(&[]);
     let server = mount.server();
     under_requests(&mount, || wait_until_polled(&mount));
@@ -80,15 +80,15 @@ fn no_processor_time_is_taken_once_no_requests_come() {
 }
 
 #[test]
-fn no_request_is_looked_out_for_with_poll_us_0() {
+fn with_poll_us_0_nothing_is_polled() {
     let mount = mounted(&["--poll-us=0"]);
     under_requests(&mount, || thread::sleep(Duration::from_millis(300)));
     assert_eq!(mount.requests(&["polled"]), 0);
 }
 
 #[test]
-fn a_mount_that_is_polled_is_served_right_by_all_threads() {
-    let mount = mounted(&["--threads=4", LONG_PATIENCE]);
+fn a_polled_mount_is_served_right_by_all_threads() {
+    let mount = mounted(&["--threads=4", LONG_POLL]);
     let read_all = |reader: u32| {
         for at in 0..COUNT {
             let at = (at + 5 * reader) % COUNT;
@@ -105,7 +105,7 @@ fn a_mount_that_is_polled_is_served_right_by_all_threads() {
 }
 
 #[test]
-fn a_mount_that_is_polled_ends_as_any_other() {
+fn a_polled_mount_ends_as_any_other() {
     let ways: [fn(&Mounted); 3] = [
         |mount| assert_eq!(mount.umount().status, Some(0)),
         |mount| send_signal(mount.server(), Signal::SIGTERM),
@@ -115,7 +115,7 @@ fn a_mount_that_is_polled_ends_as_any_other() {
         let mount = mounted(&["--threads=2", "--poll-us=1000000", "--auto-unmount"]);
         let server = mount.server();
         under_requests(&mount, || wait_until_polled(&mount));
-        // Nobody has it open, but the server still looks out.
+        // The mount is not in use, but the server still polls.
         end(&mount);
         wait_until("the server has ended", || !is_running(server));
         wait_until("the mount has ended", || mounts_below(&mount.at).is_empty());

@@ -6,10 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::fixture::{
-    Archive, Member, central_record, compress, crc32, local_record, npy, pattern,
-};
-use crate::mounted::{Mounted, Place, Said, npzfs, run};
+use crate::fixture::{Archive, Member, central_record, compress, local_record, npy, pattern};
+use crate::mounted::{Mounted, Output, Place, npzfs, run, umount};
 
 fn array() -> Vec<u8> {
     npy("'<f8'", "(3, 4)", &pattern(96, 1))
@@ -19,16 +17,16 @@ fn archive() -> Archive {
     Archive::stored([("x.npy", array()), ("y.npy", array())])
 }
 
-/// An archive of one member, and another one behind it.
+/// Returns an archive of a member and another one.
 fn archive_of(member: Member) -> Archive {
     Archive::of([member, Member::stored("y.npy", array())])
 }
 
-fn npzfs_in(place: &Place, arguments: &[&str]) -> Said {
+fn npzfs_in(place: &Place, arguments: &[&str]) -> Output {
     run(npzfs().args(arguments).current_dir(place.path()))
 }
 
-/// Mounts, lists, verifies and repacks an archive that has the members `x.npy` and `y.npy`.
+/// Mounts, lists, verifies and repacks an archive with the members `x.npy` and `y.npy`.
 fn assert_read(bytes: &[u8], notes: &[&str]) {
     assert_members_read(bytes, &["x.npy", "y.npy"], &array(), notes);
 }
@@ -37,24 +35,24 @@ fn assert_members_read(bytes: &[u8], names: &[&str], contents: &[u8], notes: &[&
     let place = Place::new();
     fs::write(place.join("a.npz"), bytes).unwrap();
     let verified = |archive: &str, notes: &[&str]| {
-        let said = npzfs_in(&place, &["verify", archive]);
+        let result = npzfs_in(&place, &["verify", archive]);
         let notes = notes
             .iter()
             .map(|note| format!("note: {archive}: {note}\n"));
-        let (start, end) = said.out.rsplit_once(&format!("{archive}: ")).unwrap();
+        let (start, end) = result.out.rsplit_once(&format!("{archive}: ")).unwrap();
         assert_eq!(start, notes.collect::<String>());
         assert!(end.ends_with(": sound\n"), "{end}");
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     };
     verified("a.npz", notes);
 
-    let said = npzfs_in(&place, &["repack", "a.npz", "repacked.npz"]);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = npzfs_in(&place, &["repack", "a.npz", "repacked.npz"]);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     verified("repacked.npz", &[]);
     for archive in ["a.npz", "repacked.npz"] {
-        let said = npzfs_in(&place, &["list", "--json", archive]);
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-        let listing: Value = serde_json::from_str(&said.out).unwrap();
+        let result = npzfs_in(&place, &["list", "--json", archive]);
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+        let listing: Value = serde_json::from_str(&result.out).unwrap();
         let members = listing["members"].as_array().unwrap();
         let listed: Vec<_> = members
             .iter()
@@ -71,8 +69,8 @@ fn assert_members_read(bytes: &[u8], names: &[&str], contents: &[u8], notes: &[&
     for archive in ["repacked.npz", "a.npz"] {
         let path = place.join(archive);
         let at = place.join("mnt");
-        let said = run(npzfs().arg("mount").args([&path, &at]));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        let result = run(npzfs().arg("mount").args([&path, &at]));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
         let mut listed: Vec<_> = fs::read_dir(&at)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -82,8 +80,8 @@ fn assert_members_read(bytes: &[u8], names: &[&str], contents: &[u8], notes: &[&
             .iter()
             .map(|name| fs::read(at.join(name)).ok())
             .collect();
-        let said = run(npzfs().arg("umount").arg(&at));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        let result = umount(&at);
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
         let mut names = names.to_vec();
         names.sort();
         assert_eq!(listed, names);
@@ -91,7 +89,7 @@ fn assert_members_read(bytes: &[u8], names: &[&str], contents: &[u8], notes: &[&
     }
 }
 
-/// Mount, list, verify and repack refuse an archive with status 22 and these words.
+/// Checks that mount, list, verify and repack refuse an archive with status 22 and a reason.
 fn assert_refused(bytes: &[u8], reason: &str) {
     let place = Place::new();
     fs::write(place.join("a.npz"), bytes).unwrap();
@@ -105,21 +103,21 @@ fn assert_file_refused(place: &Place, reason: &str) {
         &["verify", "a.npz"],
         &["repack", "a.npz", "repacked.npz"],
     ] {
-        let said = npzfs_in(place, arguments);
+        let result = npzfs_in(place, arguments);
         let expected = format!("npzfs: a.npz: {reason}\n");
         assert_eq!(
-            (said.err, said.out),
+            (result.err, result.out),
             (expected, String::new()),
             "{arguments:?}"
         );
-        assert_eq!(said.status, Some(22), "{arguments:?}");
+        assert_eq!(result.status, Some(22), "{arguments:?}");
     }
     assert!(!Path::new(&place.join("mnt")).exists());
     assert!(!Path::new(&place.join("repacked.npz")).exists());
 }
 
 #[test]
-fn zeros_behind_an_archive_are_padding() {
+fn zeros_after_an_archive_are_padding() {
     let zip64 = Archive {
         zip64_end: true,
         ..archive()
@@ -137,7 +135,7 @@ fn zeros_behind_an_archive_are_padding() {
             let note = format!("{len} zero bytes follow the archive");
             assert_read(&padded(len), &[&note]);
         }
-        // As for NumPy, which finds the end record no further from the end of the file.
+        // NumPy searches the end record no further from the end of the file, either.
         let reason = "no end of central directory record in the last 64 KiB, which are mostly \
                       zeros: the file is incomplete, or has too much padding";
         assert_refused(&padded(room + 1), reason);
@@ -145,13 +143,13 @@ fn zeros_behind_an_archive_are_padding() {
 }
 
 #[test]
-fn a_newline_behind_an_archive_is_padding() {
+fn a_newline_after_an_archive_is_padding() {
     let bytes = [archive().bytes(), b"\n".to_vec()].concat();
     assert_read(&bytes, &["a newline follows the archive"]);
 }
 
 #[test]
-fn other_bytes_behind_an_archive_are_refused() {
+fn other_bytes_after_an_archive_are_refused() {
     let bytes = archive().bytes();
     let len = bytes.len();
     let end = len - 22;
@@ -211,7 +209,7 @@ fn an_archive_in_the_comment_of_another_one_is_refused() {
              in which archive they read"
         ),
     );
-    // No program takes this one for an archive.
+    // This comment is no archive to any program.
     assert_read(
         &with_comment(b"PK\x05\x06 is how an end record starts".to_vec()),
         &[],
@@ -229,15 +227,15 @@ fn the_utf_8_flag_of_an_ascii_name_may_be_in_one_header() {
         member.local.flags = Some(0);
     });
     assert_read(&archive_of(central).bytes(), &note);
-    // Any other name is two different ones.
+    // Other names differ between the two encodings.
     let name =
         Member::stored("größe.npy", array()).with(|member| member.local.flags = Some(1 << 11));
     let place = Place::new();
     archive_of(name).write(place.path(), "a.npz");
-    let said = npzfs_in(&place, &["verify", "a.npz"]);
+    let result = npzfs_in(&place, &["verify", "a.npz"]);
     let fault = "a.npz: member 'größe.npy': local and central header disagree on the flags\n";
-    assert!(said.out.starts_with(fault), "{}", said.out);
-    assert_eq!(said.status, Some(1));
+    assert!(result.out.starts_with(fault), "{}", result.out);
+    assert_eq!(result.status, Some(1));
 }
 
 #[test]
@@ -273,7 +271,7 @@ fn identical_entries_of_the_central_directory_are_one_member() {
     let place = Place::new();
     let path = archive_of(twice).write(place.path(), "a.npz");
     let note = "member 'x.npy': listed more than once in the central directory";
-    // It takes the place of the last entry.
+    // The member has the place of its last entry.
     assert_members_read(
         &fs::read(path).unwrap(),
         &["y.npy", "x.npy"],
@@ -301,10 +299,10 @@ fn a_count_of_entries_may_wrap_at_65_536() {
     let place = Place::new();
     let path = place.join("a.npz");
     fs::write(&path, wrapped(1)).unwrap();
-    let said = npzfs_in(&place, &["verify", "a.npz"]);
+    let result = npzfs_in(&place, &["verify", "a.npz"]);
     let note = "note: a.npz: the end record declares 1 of 65537 entries: it counts modulo 65536, \
                 without ZIP64\n";
-    assert!(said.out.starts_with(note), "{}", said.out);
+    assert!(result.out.starts_with(note), "{}", result.out);
     let mount = Mounted::in_place(place, path, [""; 0]);
     assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 65_537);
     assert_eq!(mount.read("65536"), b"");
@@ -317,7 +315,7 @@ fn a_count_of_entries_may_wrap_at_65_536() {
 }
 
 #[test]
-fn an_archive_over_4_gib_whose_offsets_wrapped_is_refused_as_that() {
+fn an_archive_over_4_gib_with_wrapped_offsets_is_refused() {
     let reason = "larger than 4 GiB, but written without ZIP64, so its offsets are wrong: write it \
                   again with a program that knows ZIP64";
     let member = Member::stored("x.npy", array());
@@ -327,7 +325,7 @@ fn an_archive_over_4_gib_whose_offsets_wrapped_is_refused_as_that() {
         file.write_all_at(&local_record(&member), 0).unwrap();
         let mut behind = central_record(&member, 0);
         let len = behind.len() as u64;
-        // Nothing here says that it is more than that.
+        // The number wraps.
         let start = u64::from(end as u32);
         Archive::default().end_records(&mut behind, 1, start, len);
         file.write_all_at(&behind, end).unwrap();
@@ -335,10 +333,10 @@ fn an_archive_over_4_gib_whose_offsets_wrapped_is_refused_as_that() {
     }
 }
 
-/// A Unicode Path field (APPNOTE 4.6.9) that replaces `replaced`.
+/// Returns a Unicode Path field (APPNOTE 4.6.9) for the name `replaced`.
 pub fn unicode_path(replaced: &[u8], name: &str) -> Vec<u8> {
     let mut field = vec![0x75, 0x70, name.len() as u8 + 5, 0, 1];
-    field.extend(crc32(replaced).to_le_bytes());
+    field.extend(crc32fast::hash(replaced).to_le_bytes());
     field.extend(name.bytes());
     field
 }
@@ -376,7 +374,7 @@ fn a_unicode_path_that_does_not_fit_is_ignored() {
 fn a_data_descriptor_may_have_saturated_sizes() {
     let descriptor = [
         &b"PK\x07\x08"[..],
-        &crc32(&array()).to_le_bytes(),
+        &crc32fast::hash(&array()).to_le_bytes(),
         &[0xFF; 8],
     ]
     .concat();
@@ -400,7 +398,7 @@ fn an_empty_member_may_have_a_descriptor_of_64_bits() {
                 member.odd_descriptor = Some(descriptor.clone());
             })
         };
-        // One before another member, and one before the central directory.
+        // One is followed by another member, one by the central directory.
         let archive = Archive::of([empty("x"), empty("y")]);
         assert_members_read(&archive.bytes(), &["x", "y"], b"", &[]);
     }

@@ -1,36 +1,33 @@
-//! Archives on file systems that answer to somebody else: another FUSE server, as sshfs, rclone and
-//! mountpoint-s3 are, or one of its own in a loop device.
+//! Archives on another FUSE server, as with sshfs, rclone and mountpoint-s3, or on a loop device.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, Member, pattern};
 use crate::loop_image::{FileSystem, Image};
 use crate::mounted::{
-    Mounted, Place, installed, is_dead, map, mounts_below, pin, run, send_signal, wait_until,
+    Mounted, Place, TIMEOUT, installed, is_dead, map, mounts_below, pin, run, send_signal, state,
+    wait_until,
 };
 
 const LEN: usize = 1 << 20;
 
-/// More than there are threads that answer requests.
+/// More than there are worker threads.
 const READERS: u32 = 12;
-
-/// How long a server below is stopped at most.
-const STOPPED: Duration = Duration::from_secs(4);
 
 fn archive() -> Archive {
     Archive::stored([("x", pattern(LEN, 1)), ("y", pattern(LEN, 2))])
 }
 
-/// A directory that is seen a second time through a FUSE server. What is changed in the first is not
-/// told to who looks at the second, as if another machine had done it.
+/// A directory and its mirror through a FUSE server. inotify does not report changes of the directory to
+/// users of the mirror, as if another machine had made them.
 struct Mirror {
     server: Child,
     other_side: PathBuf,
@@ -39,7 +36,7 @@ struct Mirror {
 }
 
 impl Mirror {
-    /// `options` are those of bindfs; `None` where it is not installed.
+    /// Mounts with options of bindfs; returns `None` if it is not installed.
     fn new(options: &str) -> Option<Self> {
         if !installed(&["bindfs"]) {
             return None;
@@ -61,7 +58,7 @@ impl Mirror {
         Some(mirror)
     }
 
-    /// Mounts what `archive` is written to, as it is seen through the server.
+    /// Writes an archive and mounts it through the mirror.
     fn mount(&self, archive: &Archive) -> Mounted {
         self.mount_with(archive, &["--log", "/dev/null"])
     }
@@ -71,7 +68,7 @@ impl Mirror {
         Mounted::in_place(Place::new(), self.at.join("a.npz"), options)
     }
 
-    /// Changes bytes of the archive, and so its time, as another machine would.
+    /// Changes bytes of the archive, and thus its time, as another machine would.
     fn change(&self) {
         let path = self.other_side.join("a.npz");
         let file = OpenOptions::new().write(true).open(path).unwrap();
@@ -81,7 +78,7 @@ impl Mirror {
 
 impl Drop for Mirror {
     fn drop(&mut self) {
-        // It may still be stopped.
+        // The server may still be stopped.
         send_signal(self.server.id(), Signal::SIGCONT);
         let unmount = |how: &str| run(Command::new("fusermount3").arg(how).arg(&self.at)).status;
         if !mounts_below(&self.at).is_empty() && unmount("-u") != Some(0) {
@@ -96,7 +93,7 @@ fn read_error(path: &Path) -> Option<i32> {
     fs::read(path).err().and_then(|error| error.raw_os_error())
 }
 
-/// Nothing of the archive is read any more.
+/// Checks that nothing of the archive is read any more.
 fn assert_refused(mount: &Mounted) {
     assert_eq!(read_error(&mount.path("y")), Some(libc::EIO));
     assert_eq!(mount.stats()["stale"], true);
@@ -116,7 +113,7 @@ fn over_another_fuse_server_the_bytes_are_those_of_the_archive() {
 }
 
 #[test]
-fn a_change_by_another_machine_fails_the_next_read_whatever_attributes_the_kernel_has_cached() {
+fn a_remote_change_fails_the_next_read() {
     let Some(mirror) = Mirror::new("ro,attr_timeout=3600") else {
         return;
     };
@@ -127,13 +124,13 @@ fn a_change_by_another_machine_fails_the_next_read_whatever_attributes_the_kerne
         let metadata = fs::metadata(directory.join("a.npz")).unwrap();
         metadata.modified().unwrap()
     };
-    // Other programs are told the old time.
+    // Other programs still see the old time.
     assert_ne!(modified(&mirror.at), modified(&mirror.other_side));
     assert_refused(&mount);
 }
 
 #[test]
-fn what_was_cached_before_such_a_change_stays() {
+fn pages_cached_before_a_remote_change_stay() {
     let Some(mirror) = Mirror::new("attr_timeout=0") else {
         return;
     };
@@ -149,7 +146,7 @@ fn what_was_cached_before_such_a_change_stays() {
 }
 
 #[test]
-fn a_server_that_goes_by_names_takes_a_replaced_archive_for_a_changed_one() {
+fn on_a_name_based_server_a_replaced_archive_has_changed() {
     let Some(mirror) = Mirror::new("attr_timeout=1") else {
         return;
     };
@@ -162,17 +159,17 @@ fn a_server_that_goes_by_names_takes_a_replaced_archive_for_a_changed_one() {
 }
 
 #[test]
-fn a_server_below_that_stops_holds_up_reads_only() {
+fn a_stopped_server_below_delays_reads_only() {
     let Some(mirror) = Mirror::new("attr_timeout=1") else {
         return;
     };
     let mount = mirror.mount(&archive());
     let _cached = pin(&File::open(mount.path("x")).unwrap());
-    let asked = mount.requests(&["read"]);
+    let before = mount.requests(&["read"]);
     send_signal(mirror.server.id(), Signal::SIGSTOP);
     let path = mount.path("y");
     let reader = thread::spawn(move || fs::read(path));
-    wait_until("a read", || mount.requests(&["read"]) > asked);
+    wait_until("a read", || mount.requests(&["read"]) > before);
     assert!(mount.read("x") == pattern(LEN, 1));
     assert_eq!(fs::read_dir(&mount.at).unwrap().count(), 2);
     assert_eq!(fs::metadata(mount.path("y")).unwrap().len(), LEN as u64);
@@ -182,7 +179,7 @@ fn a_server_below_that_stops_holds_up_reads_only() {
 }
 
 #[test]
-fn however_many_reads_wait_for_it_everything_else_is_answered() {
+fn no_number_of_delayed_reads_delays_other_requests() {
     let name = |at: u32| format!("{at}.npy");
     let contents = |at: u32| pattern(LEN / 16, at);
     let stored = |at| Member::stored(name(at), contents(at));
@@ -194,13 +191,17 @@ fn however_many_reads_wait_for_it_everything_else_is_answered() {
         };
         let archive = Archive::of((0..READERS).map(member));
         let mount = mirror.mount_with(&archive, &["--passthrough=off"]);
-        // All bytes are at hand; whether they are still those of the archive, only the server knows.
+        // All bytes are cached; whether the archive has changed, only the server below knows.
         fs::read(mirror.at.join("a.npz")).unwrap();
         let files = (0..READERS).map(|at| File::open(mount.path(name(at))).unwrap());
         let files: Vec<_> = files.collect();
-        let asked = || mount.requests(&["read"]);
-        let before = asked();
-        send_signal(mirror.server.id(), Signal::SIGSTOP);
+        let reads = || mount.requests(&["read"]);
+        let before = reads();
+        let server = mirror.server.id();
+        let is_stopped = || state(Path::new(&format!("/proc/{server}"))) == Some('T');
+        let (done, wait) = mpsc::channel::<()>();
+        send_signal(server, Signal::SIGSTOP);
+        wait_until("the server stops", is_stopped);
         thread::scope(|scope| {
             for (mut file, at) in files.into_iter().zip(0..) {
                 scope.spawn(move || {
@@ -209,22 +210,21 @@ fn however_many_reads_wait_for_it_everything_else_is_answered() {
                     assert!(read == contents(at));
                 });
             }
-            // Should nothing be answered any more, this test fails and does not hang.
-            let server = mirror.server.id();
+            // If all requests wait for the server, the test has to fail and not to hang.
             scope.spawn(move || {
-                thread::sleep(STOPPED);
+                let _ = wait.recv_timeout(TIMEOUT / 2);
                 send_signal(server, Signal::SIGCONT);
             });
-            let began = Instant::now();
-            wait_until("as many reads", || asked() >= before + u64::from(READERS));
+            wait_until("all reads", || reads() >= before + u64::from(READERS));
             assert_eq!(fs::read_dir(&mount.at).unwrap().count(), READERS as usize);
-            assert!(began.elapsed() < STOPPED / 2);
+            assert!(is_stopped());
+            drop(done);
         });
     }
 }
 
 #[test]
-fn a_server_below_that_is_killed_fails_reads_and_the_mount_ends_as_any_other() {
+fn with_a_killed_server_below_reads_fail_and_umount_works() {
     let Some(mut mirror) = Mirror::new("attr_timeout=3600") else {
         return;
     };
@@ -237,7 +237,7 @@ fn a_server_below_that_is_killed_fails_reads_and_the_mount_ends_as_any_other() {
 }
 
 #[test]
-fn each_mount_has_pages_of_its_own_and_all_its_users_share_them() {
+fn mounts_have_separate_page_caches_users_of_one_share_it() {
     let first = Mounted::new(&archive());
     let read = |mount: &Mounted| {
         let before = mount.requests(&["read"]);
@@ -252,7 +252,7 @@ fn each_mount_has_pages_of_its_own_and_all_its_users_share_them() {
 }
 
 #[test]
-fn in_a_loop_device_the_bytes_are_right_also_when_it_is_full() {
+fn on_a_loop_device_the_bytes_are_right_even_when_it_is_full() {
     for file_system in [FileSystem::Ext4, FileSystem::Xfs] {
         let Some(image) = Image::new(file_system) else {
             return;
@@ -267,11 +267,11 @@ fn in_a_loop_device_the_bytes_are_right_also_when_it_is_full() {
 }
 
 #[test]
-fn the_file_system_of_an_archive_is_busy_and_detached_it_serves_on() {
+fn the_archives_file_system_is_busy_and_may_be_detached() {
     let Some(image) = Image::new(FileSystem::Ext4) else {
         return;
     };
-    // A second mount of it, which is the one to go.
+    // A second mount of it, which is the one to be unmounted.
     let place = Place::new();
     let second = place.join("second");
     fs::create_dir(&second).unwrap();

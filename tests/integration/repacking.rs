@@ -1,4 +1,4 @@
-//! Archives and directories that are stored anew.
+//! `npzfs repack`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,23 +18,23 @@ use npzfs::zip::index;
 use crate::fixture::{Archive, Member, npy, pattern};
 use crate::loop_image::{FileSystem, Image};
 use crate::mounted::{
-    Mounted, Place, Said, available, installed, is_root, is_running, npzfs, run, send_signal,
-    wait_until,
+    Mounted, Output, Place, available, installed, is_root, is_running, npzfs, run, send_signal,
+    wait_until, with_default_signals,
 };
 use crate::quirks::unicode_path;
 
-fn repack(options: &[&str], input: &Path, output: &Path) -> Said {
+fn repack(options: &[&str], input: &Path, output: &Path) -> Output {
     run(npzfs().arg("repack").args(options).arg(input).arg(output))
 }
 
-/// Repacks, which must go well.
+/// Repacks, which must succeed.
 fn repacked(options: &[&str], input: &Path, output: &Path) -> Vec<Packed> {
-    let said = repack(options, input, output);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = repack(options, input, output);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     packed(output)
 }
 
-/// A member of a result.
+/// A member of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Packed {
     name: String,
@@ -42,7 +42,7 @@ struct Packed {
     data: Vec<u8>,
 }
 
-/// The members of a result, each of which must be stored and sound.
+/// Returns the members of an output, each of which must be stored and sound.
 fn packed(archive: &Path) -> Vec<Packed> {
     let bytes = fs::read(archive).unwrap();
     let index = index(&bytes[..], bytes.len() as u64, 0).unwrap();
@@ -61,7 +61,7 @@ fn names(packed: &[Packed]) -> Vec<&str> {
     packed.iter().map(|packed| packed.name.as_str()).collect()
 }
 
-/// The paths below a directory with what the files hold.
+/// Returns the paths below a directory with the contents of files.
 fn files_below(directory: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut files = BTreeMap::new();
     let mut directories = vec![directory.to_owned()];
@@ -80,7 +80,7 @@ fn files_below(directory: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     files
 }
 
-/// The names in a directory.
+/// Returns the names in a directory, sorted.
 fn listing(directory: &Path) -> Vec<String> {
     let names = fs::read_dir(directory).unwrap();
     let mut names: Vec<_> = names
@@ -90,7 +90,7 @@ fn listing(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Three arrays of odd lengths and a file that is none.
+/// Returns an archive of three arrays of odd lengths and another file.
 fn arrays() -> Archive {
     let array = |seed, len| npy("'<u1'", &format!("({len},)"), &pattern(len, seed));
     Archive::stored([
@@ -136,8 +136,8 @@ fn an_archive_keeps_the_names_of_its_members_byte_for_byte() {
     let input = Archive::of(members).write(place.path(), "in.npz");
     let output = place.join("out.npz");
     for options in [&["--verify"][..], &["--no-align", "-f"]] {
-        let said = repack(options, &input, &output);
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        let result = repack(options, &input, &output);
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
         let contents = |path: &Path| {
             let bytes = fs::read(path).unwrap();
             let index = index(&bytes[..], bytes.len() as u64, 0).unwrap();
@@ -195,11 +195,11 @@ fn of_members_with_the_same_name_the_last_is_kept() {
     let place = Place::new();
     let input = archive.write(place.path(), "in.npz");
     let output = place.join("out.npz");
-    let said = repack(&["--quiet"], &input, &output);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    let said = repack(&["--force"], &input, &output);
+    let result = repack(&["--quiet"], &input, &output);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    let result = repack(&["--force"], &input, &output);
     assert_eq!(
-        said.err,
+        result.err,
         format!(
             "npzfs: {}: 2 members left out: a later one has the same name\n",
             input.display()
@@ -241,7 +241,7 @@ fn symbolic_links_and_directories_stay_what_they_are() {
 }
 
 #[test]
-fn arrays_start_at_multiples_of_the_alignment_and_nothing_else_changes() {
+fn arrays_start_at_multiples_of_the_alignment() {
     let place = Place::new();
     let input = arrays().write(place.path(), "in.npz");
     let before = packed(&input);
@@ -253,7 +253,7 @@ fn arrays_start_at_multiples_of_the_alignment_and_nothing_else_changes() {
             assert!(after.name == "__meta__.json" || after.start % align == 0);
         }
         assert_eq!(after.len(), before.len());
-        // Whatever looks at the first bytes knows it for an archive.
+        // Programs recognize an archive by its first bytes.
         assert_eq!(fs::read(&output).unwrap()[..4], *b"PK\x03\x04");
     }
     let defaults = place.join("default.npz");
@@ -265,7 +265,7 @@ fn arrays_start_at_multiples_of_the_alignment_and_nothing_else_changes() {
 }
 
 #[test]
-fn without_alignment_there_is_not_one_byte_of_padding() {
+fn without_alignment_there_is_no_padding() {
     let place = Place::new();
     let input = arrays().write(place.path(), "in.npz");
     let output = place.join("out.npz");
@@ -284,10 +284,10 @@ fn one_line_says_what_was_packed() {
     let place = Place::new();
     let input = arrays().write(place.path(), "in put.npz");
     let output = place.join("out.npz");
-    let said = repack(&["--align", "64"], &input, &output);
+    let result = repack(&["--align", "64"], &input, &output);
     let place_path = place.path().display();
     assert_eq!(
-        said.out,
+        result.out,
         format!(
             "packed '{place_path}/in put.npz' into {place_path}/out.npz: 4 members, 15 kB, 89 B \
              of padding (0.570 %)\n"
@@ -296,9 +296,10 @@ fn one_line_says_what_was_packed() {
     let quiet = repack(&["--quiet", "--force"], &input, &output);
     assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""));
     let empty = Archive::default().write(place.path(), "empty.npz");
-    let said = repack(&["-f"], &empty, &output);
+    let result = repack(&["-f"], &empty, &output);
     assert!(
-        said.out
+        result
+            .out
             .ends_with(": 0 members, 0 B, 0 B of padding (0.000 %)\n")
     );
     assert_eq!(fs::metadata(output).unwrap().len(), 22);
@@ -394,7 +395,7 @@ fn any_number_of_threads_writes_the_same_bytes() {
 }
 
 #[test]
-fn a_directory_is_packed_with_all_that_is_in_it() {
+fn a_directory_is_packed_with_all_its_contents() {
     let place = Place::new();
     let input = place.join("frame");
     fs::create_dir_all(input.join("sub/empty")).unwrap();
@@ -406,8 +407,8 @@ fn a_directory_is_packed_with_all_that_is_in_it() {
     for (name, data) in &files {
         fs::write(input.join(name), data).unwrap();
     }
-    fs::write(place.join("elsewhere"), b"elsewhere").unwrap();
-    symlink("../elsewhere", input.join("link.npy")).unwrap();
+    fs::write(place.join("target"), b"target").unwrap();
+    symlink("../target", input.join("link.npy")).unwrap();
     let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_001);
     File::options()
         .write(true)
@@ -419,7 +420,7 @@ fn a_directory_is_packed_with_all_that_is_in_it() {
     let packed = repacked(&["--verify"], &input, &output);
     let expected = [
         ("__meta__.json", &files[1].1[..]),
-        ("link.npy", b"elsewhere"),
+        ("link.npy", b"target"),
         ("sub/empty/", b""),
         ("sub/größe.npy", &files[2].1),
         ("x.npy", &files[0].1),
@@ -445,7 +446,7 @@ fn a_directory_is_packed_with_all_that_is_in_it() {
 }
 
 #[test]
-fn what_an_archive_cannot_hold_is_refused() {
+fn files_that_an_archive_cannot_hold_are_refused() {
     let place = Place::new();
     let output = place.join("out.npz");
     let refused = |name: &str, make: &dyn Fn(&Path)| {
@@ -454,12 +455,12 @@ fn what_an_archive_cannot_hold_is_refused() {
         fs::write(input.join("a.npy"), b"a").unwrap();
         let odd = input.join("odd.npy");
         make(&odd);
-        let said = repack(&[], &input, &output);
-        assert!(!output.exists() && said.out.is_empty());
-        let reason = said
+        let result = repack(&[], &input, &output);
+        assert!(!output.exists() && result.out.is_empty());
+        let reason = result
             .err
             .strip_prefix(&format!("npzfs: {}: ", odd.display()));
-        (said.status, reason.unwrap_or(&said.err).to_owned())
+        (result.status, reason.unwrap_or(&result.err).to_owned())
     };
     let mode = nix::sys::stat::Mode::S_IRWXU;
     assert_eq!(
@@ -483,7 +484,7 @@ fn what_an_archive_cannot_hold_is_refused() {
             "cannot be read: No such file or directory\n".to_owned()
         )
     );
-    // A file that says to be empty, and is not.
+    // A file with a size of 0 that is not empty.
     assert_eq!(
         refused("longer", &|odd| symlink("/proc/version", odd).unwrap()),
         (
@@ -500,15 +501,15 @@ fn a_member_that_cannot_be_read_is_named_and_nothing_is_written() {
     let refused = |member: Member| {
         let archive = Archive::of([Member::stored("a.npy", pattern(5000, 1)), member]);
         let input = archive.write(place.path(), "in.npz");
-        let said = repack(&[], &input, &output);
+        let result = repack(&[], &input, &output);
         assert_eq!(
-            (listing(place.path()), said.out),
+            (listing(place.path()), result.out),
             (vec!["in.npz".to_owned()], String::new())
         );
-        let reason = said
+        let reason = result
             .err
             .strip_prefix(&format!("npzfs: {}: ", input.display()));
-        (said.status, reason.unwrap_or(&said.err).to_owned())
+        (result.status, reason.unwrap_or(&result.err).to_owned())
     };
     assert_eq!(
         refused(Member::stored("x.npy", b"secret").with(|member| member.flags = 1)),
@@ -531,9 +532,9 @@ fn a_member_that_cannot_be_read_is_named_and_nothing_is_written() {
         )
     );
     let endless = Member::compressed("x.npy", 8, u64::MAX);
-    let said = refused(endless.with(|member| member.zip64 = true));
+    let result = refused(endless.with(|member| member.zip64 = true));
     assert_eq!(
-        said,
+        result,
         (
             Some(1),
             format!(
@@ -550,12 +551,12 @@ fn an_output_that_exists_is_replaced_only_by_force() {
     let input = arrays().write(place.path(), "in.npz");
     let output = place.join("out.npz");
     fs::write(&output, b"precious").unwrap();
-    let said = repack(&[], &input, &output);
+    let result = repack(&[], &input, &output);
     let expected = format!(
         "npzfs: {}: exists already (--force replaces it)\n",
         output.display()
     );
-    assert_eq!((said.status, said.err), (Some(1), expected));
+    assert_eq!((result.status, result.err), (Some(1), expected));
     assert_eq!(fs::read(&output).unwrap(), b"precious");
     repacked(&["--force"], &input, &output);
     assert_eq!(listing(place.path()), ["in.npz", "out.npz"]);
@@ -566,11 +567,11 @@ fn only_files_are_replaced() {
     let place = Place::new();
     let input = arrays().write(place.path(), "in.npz");
     let refused = |output: &Path| {
-        let said = repack(&["--force"], &input, output);
-        let reason = said
+        let result = repack(&["--force"], &input, output);
+        let reason = result
             .err
             .strip_prefix(&format!("npzfs: {}: ", output.display()));
-        (said.status, reason.unwrap_or(&said.err).to_owned())
+        (result.status, reason.unwrap_or(&result.err).to_owned())
     };
     assert_eq!(
         refused(place.path()),
@@ -596,17 +597,17 @@ fn only_files_are_replaced() {
 }
 
 #[test]
-fn an_output_in_the_directory_that_is_packed_is_refused() {
+fn an_output_in_the_packed_directory_is_refused() {
     let place = Place::new();
     let input = place.join("frame");
     fs::create_dir_all(input.join("sub")).unwrap();
     let output = input.join("sub/../out.npz");
-    let said = repack(&[], &input, &output);
+    let result = repack(&[], &input, &output);
     let expected = format!(
         "npzfs: {}: lies in the directory that is packed: write it somewhere else\n",
         output.display()
     );
-    assert_eq!((said.status, said.err), (Some(1), expected));
+    assert_eq!((result.status, result.err), (Some(1), expected));
     assert_eq!(listing(&input), ["sub"]);
     let mut inside = npzfs();
     inside.current_dir(&input).args(["repack", ".", "out.npz"]);
@@ -614,7 +615,7 @@ fn an_output_in_the_directory_that_is_packed_is_refused() {
 }
 
 #[test]
-fn an_archive_can_replace_itself_and_keeps_its_owner_and_its_mode() {
+fn an_archive_that_replaces_itself_keeps_owner_and_mode() {
     let place = Place::new();
     let input = arrays().write(place.path(), "in.npz");
     fs::set_permissions(&input, fs::Permissions::from_mode(0o640)).unwrap();
@@ -633,7 +634,7 @@ fn an_archive_can_replace_itself_and_keeps_its_owner_and_its_mode() {
         assert_eq!((&before.name, &before.data), (&after.name, &after.data));
     }
     assert_eq!(after[0].start, 4096);
-    // An aligned archive stays as it is.
+    // An aligned archive does not change.
     let once = fs::read(&input).unwrap();
     repacked(&["--force"], &input, &input);
     assert_eq!(fs::read(&input).unwrap(), once);
@@ -651,7 +652,7 @@ fn a_mounted_archive_can_be_replaced_by_itself() {
 }
 
 #[test]
-fn a_mount_of_the_result_tells_aligned_offsets() {
+fn a_mount_of_the_result_has_aligned_offsets() {
     let place = Place::new();
     let input = arrays().write(place.path(), "in.npz");
     let output = place.join("out.npz");
@@ -708,7 +709,7 @@ fn a_full_disk_leaves_nothing() {
     assert_eq!(run(&mut tmpfs).status, Some(0));
     let output = disk.join("out.npz");
     fs::write(&output, b"precious").unwrap();
-    let said = repack(&["--force", "-j", "2"], &input, &output);
+    let result = repack(&["--force", "-j", "2"], &input, &output);
     let left = (listing(&disk), fs::read(&output).unwrap());
     let free = nix::sys::statvfs::statvfs(&disk).unwrap().blocks_free();
     assert_eq!(run(Command::new("umount").arg(&disk)).status, Some(0));
@@ -716,12 +717,12 @@ fn a_full_disk_leaves_nothing() {
         "npzfs: {}: cannot be written: No space left on device\n",
         output.display()
     );
-    assert_eq!((said.status, said.err), (Some(1), expected));
+    assert_eq!((result.status, result.err), (Some(1), expected));
     assert_eq!(left, (vec!["out.npz".to_owned()], b"precious".to_vec()));
     assert_eq!(free, 255);
 }
 
-/// A directory with a file that takes far longer to pack than a test runs.
+/// Returns a directory with a file that takes far longer to pack than a test runs.
 fn endless(place: &Place) -> PathBuf {
     let input = place.join("frame");
     fs::create_dir(&input).unwrap();
@@ -730,7 +731,7 @@ fn endless(place: &Place) -> PathBuf {
     input
 }
 
-/// Ends a child that a test did not end.
+/// A child that is killed when it is dropped.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -740,7 +741,7 @@ impl Drop for Killed {
     }
 }
 
-/// Whether a process has a file open that it has written to, and that has no name.
+/// Whether a process has written to an unnamed file.
 fn has_begun(pid: u32) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
@@ -751,7 +752,7 @@ fn has_begun(pid: u32) -> bool {
 }
 
 #[test]
-fn whatever_ends_it_leaves_nothing() {
+fn every_signal_leaves_nothing() {
     for signal in [
         Signal::SIGINT,
         Signal::SIGTERM,
@@ -772,7 +773,7 @@ fn whatever_ends_it_leaves_nothing() {
 }
 
 #[test]
-fn killed_at_any_moment_it_leaves_the_input_and_the_old_output_as_they_were() {
+fn a_kill_at_any_moment_damages_neither_input_nor_output() {
     let seed = std::process::id();
     println!("seed {seed}");
     let place = Place::new();
@@ -781,13 +782,13 @@ fn killed_at_any_moment_it_leaves_the_input_and_the_old_output_as_they_were() {
     let input = Archive::stored(members).write(place.path(), "in.npz");
     let before = fs::read(&input).unwrap();
     let finished = place.join("finished.npz");
-    // The shortest of several times, for one that is too long is hardly ever a kill.
-    let takes = (0..5).map(|_| {
+    // The shortest of several durations, since after a longer one there is hardly a process to kill.
+    let durations = (0..5).map(|_| {
         let begin = Instant::now();
         assert_eq!(repack(&["-qf"], &input, &finished).status, Some(0));
         begin.elapsed()
     });
-    let takes = takes.min().unwrap();
+    let duration = durations.min().unwrap();
     let expected = fs::read(&finished).unwrap();
     fs::remove_file(&finished).unwrap();
 
@@ -803,18 +804,18 @@ fn killed_at_any_moment_it_leaves_the_input_and_the_old_output_as_they_were() {
             command.arg("repack").args(options).args([&input, &output]);
             let mut child = Killed(command.spawn().unwrap());
             let moment = u32::from(u16::from_le_bytes([moment[0], moment[1]]));
-            std::thread::sleep(takes * moment / 65_536);
+            std::thread::sleep(duration * moment / 65_536);
             let _ = child.0.kill();
             killed += usize::from(child.0.wait().unwrap().signal().is_some());
             assert!(fs::read(&input).unwrap() == before);
-            // It may have been done already, or nearly.
+            // It may have finished already, or nearly.
             let found = fs::read(&output).ok();
             let mut left = listing(place.path());
-            // Killed just before it takes the place of the old one, the new one keeps another name.
+            // Killed just before it replaces the old one, the new one has a temporary name.
             if old.is_some() && left[0].starts_with(".npzfs-") {
-                let nearly = place.join(left.remove(0));
-                assert!(fs::read(&nearly).unwrap() == expected);
-                fs::remove_file(nearly).unwrap();
+                let temporary = place.join(left.remove(0));
+                assert!(fs::read(&temporary).unwrap() == expected);
+                fs::remove_file(temporary).unwrap();
             }
             assert_eq!(
                 left,
@@ -829,7 +830,7 @@ fn killed_at_any_moment_it_leaves_the_input_and_the_old_output_as_they_were() {
 }
 
 #[test]
-fn a_signal_that_is_ignored_ends_nothing() {
+fn an_ignored_signal_ends_nothing() {
     let place = Place::new();
     let input = endless(&place);
     let mut command = Command::new("sh");
@@ -838,9 +839,10 @@ fn a_signal_that_is_ignored_ends_nothing() {
         .arg(env!("CARGO_BIN_EXE_npzfs"))
         .arg(&input)
         .arg(place.join("out.npz"));
-    let mut child = Killed(command.spawn().unwrap());
+    let mut child = Killed(with_default_signals(&mut command).spawn().unwrap());
     wait_until("writing", || has_begun(child.0.id()));
     send_signal(child.0.id(), Signal::SIGHUP);
+    // Time for it to end.
     std::thread::sleep(Duration::from_millis(100));
     assert!(is_running(child.0.id()));
     send_signal(child.0.id(), Signal::SIGTERM);
@@ -851,7 +853,7 @@ fn a_signal_that_is_ignored_ends_nothing() {
 }
 
 #[test]
-fn progress_is_shown_on_a_terminal_and_only_there() {
+fn progress_is_shown_only_on_a_terminal() {
     if !installed(&["script"]) {
         return;
     }
@@ -862,20 +864,20 @@ fn progress_is_shown_on_a_terminal_and_only_there() {
     let on_terminal = |line: &str| {
         let mut script = Command::new("script");
         script.args(["-qec", line, "/dev/null"]);
-        // Nothing is drawn on a terminal that can do nothing.
+        // A dumb terminal would get no progress bar.
         script.env("TERM", "xterm").env("NO_COLOR", "1");
         run(script.current_dir(place.path()))
     };
-    let result = "packed in.npz into out.npz: 1 member, 3.0 MB, ";
+    let summary = "packed in.npz into out.npz: 1 member, 3.0 MB, ";
     let shown = on_terminal(&line);
     assert_eq!(shown.status, Some(0));
     assert!(shown.out.contains(" of 3.00 MB, "), "{}", shown.out);
     assert!(shown.out.contains(" left: in.npz"), "{}", shown.out);
-    let (_, last) = shown.out.trim_end().rsplit_once(result).expect("a result");
+    let (_, last) = shown.out.trim_end().rsplit_once(summary).expect("a result");
     assert!(!last.contains('\n'), "{last}");
 
     let redirected = on_terminal(&format!("{line} 2> log"));
-    assert!(redirected.out.starts_with(result), "{}", redirected.out);
+    assert!(redirected.out.starts_with(summary), "{}", redirected.out);
     assert_eq!(redirected.out.lines().count(), 1);
     assert_eq!(fs::read(place.join("log")).unwrap(), b"");
 
@@ -883,8 +885,7 @@ fn progress_is_shown_on_a_terminal_and_only_there() {
     assert_eq!((quiet.status, quiet.out.as_str()), (Some(0), ""));
 }
 
-/// The system calls of a repack that decide what is on disk when, and of the descriptors among their
-/// arguments the paths.
+/// Returns the system calls of a repack that sync, link and rename, with the paths of descriptors.
 fn calls_of_repack(place: &Place, options: &[&str], input: &Path, output: &Path) -> Vec<String> {
     let log = place.join("calls");
     let calls = "trace=fsync,fdatasync,linkat,link,rename,renameat,renameat2";
@@ -902,11 +903,11 @@ fn calls_of_repack(place: &Place, options: &[&str], input: &Path, output: &Path)
         "-o",
     ]);
     command.arg(&log).arg(env!("CARGO_BIN_EXE_npzfs"));
-    let said = run(command.arg("repack").args(options).args([input, output]));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(command.arg("repack").args(options).args([input, output]));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     let log = fs::read_to_string(log).unwrap();
     let call = |line: &str| {
-        // What goes before is the number of the process.
+        // The line starts with the process ID.
         let (_, call) = line.split_once(' ').expect("a call");
         call.trim_start().to_owned()
     };
@@ -914,7 +915,7 @@ fn calls_of_repack(place: &Place, options: &[&str], input: &Path, output: &Path)
 }
 
 #[test]
-fn what_appears_is_on_disk_before_and_so_is_its_name_after() {
+fn data_is_synced_before_the_rename_and_the_name_after_it() {
     if !installed(&["strace"]) {
         return;
     }
@@ -933,7 +934,7 @@ fn what_appears_is_on_disk_before_and_so_is_its_name_after() {
         };
         let is_sync = |call: &str| call.starts_with("fsync(") && call.ends_with(" = 0");
         assert!(is_sync(of_file) && is_sync(of_directory), "{calls:#?}");
-        // A file that has no name yet.
+        // The file is unnamed at that time.
         assert!(of_file.contains("/to/#"), "{calls:#?}");
         assert!(of_directory.contains(&directory), "{calls:#?}");
         let called: Vec<_> = naming.iter().map(|call| call.split('(').next()).collect();
@@ -945,7 +946,7 @@ fn what_appears_is_on_disk_before_and_so_is_its_name_after() {
     }
 }
 
-/// npzfs repack on a file system that has no files without a name.
+/// Returns a command for npzfs repack on a file system without unnamed files.
 fn repack_with_a_named_file(
     place: &Place,
     options: &[&str],
@@ -974,7 +975,7 @@ fn repack_with_a_named_file(
 }
 
 #[test]
-fn a_file_system_without_unnamed_files_does_as_well() {
+fn a_file_system_without_unnamed_files_is_enough() {
     if !installed(&["strace"]) {
         return;
     }
@@ -985,30 +986,34 @@ fn a_file_system_without_unnamed_files_does_as_well() {
     let expected = repacked(&[], &input, &place.join("expected.npz"));
     for options in [&[][..], &["--force"]] {
         let output = to.join("out.npz");
-        let said = run(&mut repack_with_a_named_file(
+        let result = run(&mut repack_with_a_named_file(
             &place, options, &input, &output,
         ));
-        // The directory itself cannot be opened either, which is only found out at the very end.
-        assert_eq!(said.status, Some(1), "{}", said.err);
+        // strace injects the error also when the directory is opened to be synced, at the end.
+        assert_eq!(result.status, Some(1), "{}", result.err);
         assert_eq!(
             (packed(&output), listing(&to)),
             (expected.clone(), vec!["out.npz".to_owned()])
         );
     }
-    let said = run(&mut repack_with_a_named_file(
+    let result = run(&mut repack_with_a_named_file(
         &place,
         &[],
         &input,
         &to.join("out.npz"),
     ));
-    assert!(said.err.ends_with("exists already (--force replaces it)\n"));
+    assert!(
+        result
+            .err
+            .ends_with("exists already (--force replaces it)\n")
+    );
     fs::write(&input, b"no archive").unwrap();
 
     fs::remove_file(to.join("out.npz")).unwrap();
     let endless = endless(&place);
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let mut command = repack_with_a_named_file(&place, &[], &endless, &to.join("out.npz"));
-        let mut child = Killed(command.spawn().unwrap());
+        let mut child = Killed(with_default_signals(&mut command).spawn().unwrap());
         let pid = || listing(&to).first()?.split('-').nth(1)?.parse().ok();
         wait_until("a temporary file", || pid().is_some());
         send_signal(pid().unwrap(), signal);
@@ -1020,8 +1025,8 @@ fn a_file_system_without_unnamed_files_does_as_well() {
 #[test]
 fn wrong_alignments_are_usage_errors() {
     for align in ["0", "32", "63", "96", "4194304", "x", "-1"] {
-        let said = repack(&["--align", align], Path::new("a"), Path::new("b"));
-        assert_eq!(said.status, Some(exit_status::USAGE.into()), "{align}");
+        let result = repack(&["--align", align], Path::new("a"), Path::new("b"));
+        assert_eq!(result.status, Some(exit_status::USAGE.into()), "{align}");
     }
     let both = repack(
         &["--align", "64", "--no-align"],
@@ -1032,7 +1037,7 @@ fn wrong_alignments_are_usage_errors() {
 }
 
 #[test]
-fn blocks_of_aligned_arrays_are_shared_where_the_file_system_can() {
+fn blocks_of_aligned_arrays_are_reflinked() {
     let place = Place::new();
     let Some(xfs) = Image::new(FileSystem::Xfs) else {
         return;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, pattern};
 use crate::mounted::{
-    Place, Said, installed, is_running, mounts_below, npzfs, run, send_signal, wait_until,
+    Output, Place, installed, is_running, mounts_below, npzfs, run, send_signal, state, wait_until,
+    with_default_signals,
 };
 use crate::users::Home;
 
-/// A place with an archive, and with a directory in which the private mounts are made.
+/// A place with an archive, and a directory for the private mounts.
 struct Runs {
     place: Place,
     archive: PathBuf,
@@ -44,14 +45,14 @@ impl Runs {
         run
     }
 
-    /// Runs a shell with a script to its end, after which nothing may be left.
-    fn shell(&self, script: &str) -> Said {
-        let said = run(&mut self.with(&[], &["sh", "-c", script]));
+    /// Runs a script to its end, after which nothing may be left.
+    fn shell(&self, script: &str) -> Output {
+        let result = run(&mut self.with(&[], &["sh", "-c", script]));
         self.nothing_is_left();
-        said
+        result
     }
 
-    /// Starts a shell with a script that says a line, and waits for that line.
+    /// Starts a script, and waits for the line that it prints.
     fn start(&self, script: &str) -> Started {
         let mut command = self.with(&[], &["sh", "-c", script]);
         let mut npzfs = command
@@ -74,14 +75,14 @@ impl Runs {
         fs::read_dir(&self.runtime).unwrap().count()
     }
 
-    /// Of the process the place itself makes sure.
+    /// Checks for mounts and directories; the place checks for processes when it is dropped.
     fn nothing_is_left(&self) {
         assert_eq!(mounts_below(&self.runtime), [""; 0]);
         assert_eq!(self.directories(), 0);
     }
 }
 
-/// A command that runs, and what it has said so far.
+/// A running command, and the line that it has printed.
 struct Started {
     npzfs: Child,
     line: String,
@@ -100,7 +101,7 @@ impl Started {
 }
 
 impl Drop for Started {
-    /// The command in its group, too.
+    /// Kills the command in its group, too.
     fn drop(&mut self) {
         let group = nix::unistd::Pid::from_raw(self.npzfs.id() as i32);
         let _ = nix::sys::signal::killpg(group, Signal::SIGKILL);
@@ -108,21 +109,20 @@ impl Drop for Started {
     }
 }
 
-fn state(pid: u32) -> char {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit_once(") ")
-        .and_then(|(_, rest)| rest.chars().next());
-    state.unwrap_or('X')
+fn states(pids: [u32; 2]) -> [Option<char>; 2] {
+    pids.map(|pid| state(Path::new(&format!("/proc/{pid}"))))
 }
 
 #[test]
 fn the_exit_status_of_the_command_is_passed_on() {
     let runs = Runs::new();
     for status in [0, 1, 7, 255] {
-        let said = runs.shell(&format!("echo out; echo err >&2; exit {status}"));
-        assert_eq!(said.status, Some(status));
-        assert_eq!((said.out.as_str(), said.err.as_str()), ("out\n", "err\n"));
+        let result = runs.shell(&format!("echo out; echo err >&2; exit {status}"));
+        assert_eq!(result.status, Some(status));
+        assert_eq!(
+            (result.out.as_str(), result.err.as_str()),
+            ("out\n", "err\n")
+        );
     }
 }
 
@@ -135,18 +135,18 @@ fn a_signal_that_ends_the_command_is_128_and_its_number() {
 }
 
 #[test]
-fn the_command_finds_the_mount_in_its_environment_and_in_its_arguments() {
+fn the_command_finds_the_mount_in_variables_and_arguments() {
     let runs = Runs::new();
-    let said = runs.shell("test -d {} && echo \"$NPZFS_MOUNT {}:{}/x\" && cat {}/y && ls {}");
-    assert_eq!(said.status, Some(0));
-    let path = said.out.split(' ').next().unwrap().to_owned();
+    let result = runs.shell("test -d {} && echo \"$NPZFS_MOUNT {}:{}/x\" && cat {}/y && ls {}");
+    assert_eq!(result.status, Some(0));
+    let path = result.out.split(' ').next().unwrap().to_owned();
     assert!(path.starts_with(runs.runtime.to_str().unwrap()), "{path}");
-    assert_eq!(said.out, format!("{path} {path}:{path}/x\ndatax\ny\n"));
-    // Also for the command itself; but programs in a mount cannot be run without being asked for.
+    assert_eq!(result.out, format!("{path} {path}:{path}/x\ndatax\ny\n"));
+    // Also in the name of a program in the mount, which needs the option exec.
     let archive = Archive::stored([("echo", "#!/bin/sh\necho \"$@\"\n")]);
     archive.write(runs.place.path(), "a.npz");
-    let said = run(&mut runs.with(&["-o", "exec,umask=0"], &["sh", "{}/echo", "a", "b"]));
-    assert_eq!(said.out, "a b\n");
+    let result = run(&mut runs.with(&["-o", "exec,umask=0"], &["sh", "{}/echo", "a", "b"]));
+    assert_eq!(result.out, "a b\n");
     runs.nothing_is_left();
 }
 
@@ -157,48 +157,55 @@ fn several_archives_are_directories() {
     let mut command = npzfs();
     command.arg("run").args([&runs.archive, &other]).arg("--");
     command.args(["cat", "{}/a.npz/y", "{}/b.npz/z"]);
-    let said = run(command.env("XDG_RUNTIME_DIR", &runs.runtime));
-    assert_eq!((said.err.as_str(), said.out.as_str()), ("", "dataother"));
+    let result = run(command.env("XDG_RUNTIME_DIR", &runs.runtime));
+    assert_eq!(
+        (result.err.as_str(), result.out.as_str()),
+        ("", "dataother")
+    );
     runs.nothing_is_left();
 }
 
 #[test]
-fn without_a_runtime_directory_temporary_files_have_theirs() {
+fn without_a_runtime_directory_tmpdir_is_used() {
     let runs = Runs::new();
     for unusable in ["relative", "/no/such", ""] {
         let mut command = runs.with(&[], &["sh", "-c", "echo {}"]);
         command.env("XDG_RUNTIME_DIR", unusable);
-        let said = run(command.env("TMPDIR", &runs.runtime));
-        assert_eq!(said.status, Some(0), "{}", said.err);
-        assert!(said.out.starts_with(runs.runtime.to_str().unwrap()));
+        let result = run(command.env("TMPDIR", &runs.runtime));
+        assert_eq!(result.status, Some(0), "{}", result.err);
+        assert!(result.out.starts_with(runs.runtime.to_str().unwrap()));
         runs.nothing_is_left();
     }
     let mut command = runs.with(&[], &["true"]);
     command.env("XDG_RUNTIME_DIR", "/no/such");
-    let said = run(command.env("TMPDIR", "/no/such"));
-    assert_eq!(said.status, Some(10));
+    let result = run(command.env("TMPDIR", "/no/such"));
+    assert_eq!(result.status, Some(10));
     assert_eq!(
-        said.err,
+        result.err,
         "npzfs: /no/such: mount point cannot be created: No such file or directory\n"
     );
 }
 
 #[test]
-fn what_is_mounted_is_told_only_to_who_asks_and_not_on_standard_output() {
+fn the_mount_is_reported_only_with_v_and_on_standard_error() {
     let runs = Runs::new();
-    let said = run(&mut runs.with(&["-v"], &["cat", "{}/y"]));
-    assert_eq!(said.out, "data");
+    let result = run(&mut runs.with(&["-v"], &["cat", "{}/y"]));
+    assert_eq!(result.out, "data");
     let start = format!(
         "npzfs: mounted {} at {}/npzfs-",
         runs.archive.display(),
         runs.runtime.display()
     );
-    assert!(said.err.starts_with(&start), "{}", said.err);
-    assert!(said.err.ends_with(": 2 members, 3.1 MB\n"), "{}", said.err);
+    assert!(result.err.starts_with(&start), "{}", result.err);
+    assert!(
+        result.err.ends_with(": 2 members, 3.1 MB\n"),
+        "{}",
+        result.err
+    );
 }
 
 #[test]
-fn options_of_mounts_come_before_and_those_behind_are_the_commands() {
+fn options_before_the_command_are_those_of_mount() {
     let runs = Runs::new();
     let command = [
         "sh",
@@ -210,9 +217,9 @@ fn options_of_mounts_come_before_and_those_behind_are_the_commands() {
         "--",
         "-v",
     ];
-    let said = run(&mut runs.with(&["-o", "umask=044"], &command));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-    assert_eq!(said.out, "400\n-o umask=0 -- -v\n");
+    let result = run(&mut runs.with(&["-o", "umask=044"], &command));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+    assert_eq!(result.out, "400\n-o umask=0 -- -v\n");
 }
 
 #[test]
@@ -235,7 +242,7 @@ fn a_signal_ends_the_command_and_the_mount() {
 }
 
 #[test]
-fn a_command_may_take_a_signal_as_it_likes() {
+fn a_command_may_handle_a_signal() {
     let runs = Runs::new();
     for signal in [Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2] {
         let name = signal.as_str().trim_start_matches("SIG");
@@ -257,7 +264,7 @@ fn a_key_at_the_terminal_reaches_the_command_once() {
     }
     let runs = Runs::new();
     let heard = runs.place.join("heard");
-    // Without an external command, which would end by the key as well.
+    // Without an external command, which the key would end as well.
     let script = format!(
         "trap 'echo heard >> {heard}' INT; echo ready; read line; read line; exit 5",
         heard = heard.display()
@@ -267,19 +274,20 @@ fn a_key_at_the_terminal_reaches_the_command_once() {
         npzfs().get_program().display(),
         runs.archive.display()
     );
-    let mut terminal = Command::new("script")
+    let mut terminal = Command::new("script");
+    terminal
         .args(["-qefc", &line, "/dev/null"])
         .env("XDG_RUNTIME_DIR", &runs.runtime)
         .env("SHELL", "/bin/sh")
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stdout(Stdio::piped());
+    let mut terminal = with_default_signals(&mut terminal).spawn().unwrap();
     let mut keys = terminal.stdin.take().unwrap();
     let mut screen = BufReader::new(terminal.stdout.take().unwrap()).lines();
     assert!(screen.any(|line| line.unwrap().contains("ready")));
     keys.write_all(b"\x03").unwrap();
     wait_until("the trap", || heard.exists());
+    // Time for a second signal.
     std::thread::sleep(Duration::from_millis(200));
     keys.write_all(b"\n\n").unwrap();
     let status = terminal.wait().unwrap();
@@ -289,16 +297,16 @@ fn a_key_at_the_terminal_reaches_the_command_once() {
 }
 
 #[test]
-fn the_command_stops_and_goes_on_with_npzfs() {
+fn the_command_stops_and_continues_with_npzfs() {
     let runs = Runs::new();
     let started = runs.start("echo $$; exec sleep 60");
     let (npzfs, command) = (started.npzfs.id(), started.number());
     for _ in 0..3 {
         send_signal(npzfs, Signal::SIGTSTP);
-        wait_until("both stop", || (state(npzfs), state(command)) == ('T', 'T'));
+        wait_until("both stop", || states([npzfs, command]) == [Some('T'); 2]);
         send_signal(npzfs, Signal::SIGCONT);
-        wait_until("both go on", || {
-            (state(npzfs), state(command)) == ('S', 'S')
+        wait_until("both continue", || {
+            states([npzfs, command]) == [Some('S'); 2]
         });
     }
     send_signal(npzfs, Signal::SIGTERM);
@@ -345,12 +353,12 @@ fn nothing_is_left_of_an_npzfs_that_is_killed() {
     send_signal(started.npzfs.id(), Signal::SIGKILL);
     wait_until("the mount is gone", || !runs.mounted());
     wait_until("the directory is gone", || runs.directories() == 0);
-    // What becomes of the command is not for npzfs to decide any more.
+    // The command continues without npzfs.
     assert!(is_running(started.number()));
 }
 
 #[test]
-fn the_command_of_a_killed_npzfs_may_finish_what_it_has_open() {
+fn the_command_of_a_killed_npzfs_keeps_its_open_files() {
     let runs = Runs::new();
     let copy = runs.place.join("copy");
     let script = format!(
@@ -368,7 +376,7 @@ fn the_command_of_a_killed_npzfs_may_finish_what_it_has_open() {
 }
 
 #[test]
-fn what_the_command_leaves_behind_may_go_on() {
+fn background_processes_of_the_command_may_continue() {
     let runs = Runs::new();
     let copy = runs.place.join("copy");
     let script = format!(
@@ -377,14 +385,14 @@ fn what_the_command_leaves_behind_may_go_on() {
          while ! test -e {0}.open; do sleep 0.01; done; exit 3",
         copy.display()
     );
-    // At once, there is neither mount nor directory any more.
+    // Neither mount nor directory is left at once.
     assert_eq!(runs.shell(&script).status, Some(3));
     wait_until("the copy is made", || copy.exists());
     assert!(fs::read(&copy).unwrap() == pattern(3 << 20, 1));
 }
 
 #[test]
-fn a_server_that_is_killed_leaves_nothing_either() {
+fn a_killed_server_leaves_nothing_either() {
     let runs = Runs::new();
     let script = "kill -9 $(getfattr --absolute-names --only-values -n user.npzfs.stats {} | \
                   jq .pid); while ls {} 2> /dev/null; do :; done; exit 4";
@@ -397,8 +405,8 @@ fn a_server_that_is_killed_leaves_nothing_either() {
 fn a_command_that_unmounts_is_no_failure() {
     let runs = Runs::new();
     let script = format!("'{}' umount {{}}", npzfs().get_program().display());
-    let said = runs.shell(&script);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = runs.shell(&script);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -408,17 +416,17 @@ fn the_command_may_open_as_many_files_as_the_hard_limit_allows() {
     let mut shell = Command::new("sh");
     let script = "ulimit -Sn 100; exec \"$0\" run \"$1\" -- sh -c 'ulimit -Sn; ulimit -Hn'";
     shell.args(["-c", script]).arg(npzfs().get_program());
-    let said = run(shell
+    let result = run(shell
         .arg(&runs.archive)
         .env("XDG_RUNTIME_DIR", &runs.runtime));
-    assert_eq!(said.out, format!("{hard}\n{hard}\n"));
+    assert_eq!(result.out, format!("{hard}\n{hard}\n"));
 }
 
 #[test]
-fn the_command_has_the_callers_descriptors_and_signals_and_none_of_npzfs() {
+fn the_command_inherits_descriptors_and_signals_unchanged() {
     let runs = Runs::new();
-    // With a descriptor more than usual, and with signals blocked and ignored.
-    let looked = |by: &str, command: &[&str]| {
+    // With another descriptor, and with a signal ignored and one blocked.
+    let output = |by: &str, command: &[&str]| {
         let script = format!(
             "exec 9< \"$1\"; npzfs=$0 archive=$1; shift; \
              exec env --ignore-signal=USR1 --block-signal=TERM {by} \"$@\""
@@ -426,22 +434,22 @@ fn the_command_has_the_callers_descriptors_and_signals_and_none_of_npzfs() {
         let mut caller = Command::new("sh");
         caller.args(["-c", &script]).arg(npzfs().get_program());
         caller.arg(&runs.archive).args(command);
-        let said = run(caller.env("XDG_RUNTIME_DIR", &runs.runtime));
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
-        said.out
+        let result = run(caller.env("XDG_RUNTIME_DIR", &runs.runtime));
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
+        result.out
     };
     for command in [
         &["ls", "/proc/self/fd"][..],
         &["readlink", "/proc/self/fd/9"],
         &["grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"],
     ] {
-        let alone = looked("", command);
-        assert_eq!(looked("\"$npzfs\" run \"$archive\" --", command), alone);
+        let alone = output("", command);
+        assert_eq!(output("\"$npzfs\" run \"$archive\" --", command), alone);
     }
 }
 
 #[test]
-fn the_end_of_the_command_is_noticed_by_who_was_told_to_ignore_children() {
+fn the_end_is_noticed_even_if_sigchld_is_ignored() {
     let runs = Runs::new();
     let mut caller = Command::new("env");
     caller
@@ -449,12 +457,12 @@ fn the_end_of_the_command_is_noticed_by_who_was_told_to_ignore_children() {
         .arg(npzfs().get_program())
         .args(["run", runs.archive.to_str().unwrap(), "--"])
         .args(["sh", "-c", "sleep 0.1; exit 6"]);
-    let said = run(caller.env("XDG_RUNTIME_DIR", &runs.runtime));
-    assert_eq!((said.status, said.err.as_str()), (Some(6), ""));
+    let result = run(caller.env("XDG_RUNTIME_DIR", &runs.runtime));
+    assert_eq!((result.status, result.err.as_str()), (Some(6), ""));
 }
 
 #[test]
-fn a_command_that_cannot_be_run_is_told_from_one_that_is_not_there() {
+fn a_missing_command_and_an_unusable_one_differ() {
     let runs = Runs::new();
     for (command, status, reason) in [
         (
@@ -468,9 +476,9 @@ fn a_command_that_cannot_be_run_is_told_from_one_that_is_not_there() {
             "/etc/passwd: cannot be run: Permission denied",
         ),
     ] {
-        let said = run(&mut runs.with(&[], &[command]));
-        assert_eq!(said.status, Some(status));
-        assert_eq!(said.err, format!("npzfs: {reason}\n"));
+        let result = run(&mut runs.with(&[], &[command]));
+        assert_eq!(result.status, Some(status));
+        assert_eq!(result.err, format!("npzfs: {reason}\n"));
         runs.nothing_is_left();
     }
 }
@@ -483,9 +491,9 @@ fn without_a_mount_the_command_is_not_run() {
     let refused = |archive: &str, options: &[&str]| {
         let mut command = npzfs();
         command.arg("run").args(options).arg(archive).arg("--");
-        let said = run(command.args(touch).env("XDG_RUNTIME_DIR", &runs.runtime));
+        let result = run(command.args(touch).env("XDG_RUNTIME_DIR", &runs.runtime));
         runs.nothing_is_left();
-        (said.status, said.err)
+        (result.status, result.err)
     };
     assert_eq!(
         refused("/no/such", &[]),
@@ -499,10 +507,10 @@ fn without_a_mount_the_command_is_not_run() {
         (Some(21), "npzfs: /etc/passwd: not a ZIP archive\n".into())
     );
     assert_eq!(refused("/etc/passwd", &["-o", "rw"]).0, Some(2));
-    // A command without its `--` is taken for more archives.
+    // Without `--` the words of a command are archives.
     let mut command = npzfs();
-    let said = run(command.arg("run").arg(&runs.archive).args(touch));
-    assert_eq!(said.status, Some(2));
+    let result = run(command.arg("run").arg(&runs.archive).args(touch));
+    assert_eq!(result.status, Some(2));
     assert!(!marker.exists());
 }
 
@@ -515,17 +523,17 @@ fn an_ordinary_user_runs_a_command_too() {
         npzfs.arg("run").arg(&home.archive).arg("--").args(command);
         home.run(npzfs.env("XDG_RUNTIME_DIR", runtime))
     };
-    let said = with(&["sh", "-c", "od -An -tu1 {}/d/y; id -u; exit 5"]);
-    assert_eq!((said.status, said.err.as_str()), (Some(5), ""));
-    assert!(said.out.starts_with("   1   2   3\n"), "{}", said.out);
+    let result = with(&["sh", "-c", "od -An -tu1 {}/d/y; id -u; exit 5"]);
+    assert_eq!((result.status, result.err.as_str()), (Some(5), ""));
+    assert!(result.out.starts_with("   1   2   3\n"), "{}", result.out);
     assert_eq!(mounts_below(runtime), [""; 0]);
-    // A mount in use goes through fusermount3 as well.
+    // fusermount3 also unmounts a mount in use.
     let script = "tail -f {}/d/y > /dev/null 2>&1 & \
                   while ! ls -l /proc/$!/fd 2> /dev/null | grep -q d/y; do :; done; echo $!";
-    let said = with(&["sh", "-c", script]);
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = with(&["sh", "-c", script]);
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     assert_eq!(mounts_below(runtime), [""; 0]);
-    send_signal(said.out.trim_end().parse().unwrap(), Signal::SIGTERM);
+    send_signal(result.out.trim_end().parse().unwrap(), Signal::SIGTERM);
     let left = fs::read_dir(runtime).unwrap().flatten();
     let left: Vec<_> = left
         .map(|entry| entry.file_name().into_string().unwrap())

@@ -1,4 +1,4 @@
-//! How a mount ends.
+//! The end of a mount.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
@@ -12,8 +12,8 @@ use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, pattern};
 use crate::mounted::{
-    Foreground, Mounted, Place, available, is_dead, is_root, is_running, mounts_below, npzfs, run,
-    send_signal, wait_until,
+    Foreground, Mounted, Place, available, has_exited, is_dead, is_root, is_running, mounts_below,
+    npzfs, run, send_signal, uses, wait_until,
 };
 
 fn archive() -> Archive {
@@ -21,18 +21,18 @@ fn archive() -> Archive {
 }
 
 fn umount(arguments: &[&str], at: &Path) -> (Option<i32>, String) {
-    let said = run(npzfs().arg("umount").args(arguments).arg(at));
-    assert_eq!(said.out, "");
-    (said.status, said.err)
+    let result = run(npzfs().arg("umount").args(arguments).arg(at));
+    assert_eq!(result.out, "");
+    (result.status, result.err)
 }
 
 #[test]
-fn after_umount_neither_mount_nor_process_nor_mount_point_is_left() {
+fn after_umount_no_mount_process_or_mount_point_is_left() {
     let mount = Mounted::new(&archive());
     let server = mount.server();
     assert!(is_running(server));
     assert_eq!(umount(&[], &mount.at), (Some(0), String::new()));
-    assert!(!is_running(server));
+    assert!(has_exited(server));
     assert_eq!(mounts_below(mount.place()), [""; 0]);
     assert!(!mount.at.exists());
 }
@@ -40,10 +40,10 @@ fn after_umount_neither_mount_nor_process_nor_mount_point_is_left() {
 #[test]
 fn several_mounts_can_be_ended_at_once() {
     let mounts = [Mounted::new(&archive()), Mounted::new(&archive())];
-    let said = run(npzfs()
+    let result = run(npzfs()
         .arg("umount")
         .args(mounts.iter().map(|mount| &mount.at)));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn signals_end_a_mount_cleanly() {
         let foreground = Foreground::start(&place, &path, |_| {});
         send_signal(foreground.child.id(), signal);
         let at = foreground.at.clone();
-        let said = foreground.end();
-        assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+        let result = foreground.end();
+        assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
         assert!(!at.exists());
     }
 }
@@ -77,13 +77,13 @@ fn a_signal_ends_a_mount_that_is_in_use_too() {
     assert_eq!(mounts_below(mount.place()), [""; 0]);
     assert!(!mount.at.exists());
     let error = file.read(&mut [0; 10]).unwrap_err();
-    // Aborted, if it was under way just then.
+    // Aborted, if the request had been sent already.
     let errors = [libc::ENOTCONN, libc::ECONNABORTED];
     assert!(errors.map(Some).contains(&error.raw_os_error()), "{error}");
 }
 
 #[test]
-fn an_outside_umount_ends_the_server() {
+fn umount_of_another_program_ends_the_server() {
     let mount = Mounted::new(&archive());
     let server = mount.server();
     let mut outside = if is_root() {
@@ -99,7 +99,7 @@ fn an_outside_umount_ends_the_server() {
 }
 
 #[test]
-fn nobody_elses_mount_at_the_same_place_is_ever_unmounted() {
+fn a_foreign_mount_at_the_same_place_is_never_unmounted() {
     if !available(is_root(), "root, to mount something else") {
         return;
     }
@@ -111,8 +111,8 @@ fn nobody_elses_mount_at_the_same_place_is_ever_unmounted() {
         );
     };
     let umount = |at: &Path| assert_eq!(run(Command::new("umount").arg(at)).status, Some(0));
-    for _ in 0..5 {
-        // Over the live mount: a signal to the server must not take it away.
+    for _ in 0..3 {
+        // Over the live mount: a signal to the server must not unmount it.
         let mount = Mounted::new(&archive());
         let server = mount.server();
         tmpfs(&mount.at);
@@ -121,10 +121,10 @@ fn nobody_elses_mount_at_the_same_place_is_ever_unmounted() {
         let left = mounts_below(&mount.at);
         assert!(left.iter().any(|line| line.contains(" tmpfs ")), "{left:?}");
         umount(&mount.at);
-        // The dead one below it is cleaned up by name.
+        // The dead mount below it is cleaned up.
         assert_eq!(mount.umount().status, Some(0));
 
-        // In its place: the old server goes away by itself, the new one stays.
+        // In its place: the old server ends by itself, and the new mount stays.
         let old = Mounted::new(&archive());
         let server = old.server();
         let held = fs::File::open(old.path("x")).unwrap();
@@ -143,7 +143,7 @@ fn nobody_elses_mount_at_the_same_place_is_ever_unmounted() {
 }
 
 #[test]
-fn what_comes_to_the_place_of_a_busy_mount_is_not_unmounted() {
+fn a_later_mount_at_the_place_of_a_busy_one_is_not_unmounted() {
     if !available(is_root(), "root, to mount something else") {
         return;
     }
@@ -169,7 +169,7 @@ fn what_comes_to_the_place_of_a_busy_mount_is_not_unmounted() {
 }
 
 #[test]
-fn what_is_mounted_inside_a_mount_is_not_taken_away_with_it() {
+fn a_mount_inside_a_mount_is_not_taken_away_with_it() {
     if !available(is_root(), "root, to mount something else") {
         return;
     }
@@ -196,11 +196,11 @@ fn what_is_mounted_inside_a_mount_is_not_taken_away_with_it() {
 }
 
 #[test]
-fn a_mount_that_fails_half_way_leaves_nothing_and_hangs_nobody() {
+fn a_mount_that_fails_half_way_leaves_nothing() {
     let place = Place::new();
     let path = archive().write(place.path(), "a.npz");
     let at = place.join("mnt");
-    // Too few descriptors, for one step after the other.
+    // Too few descriptors for one step after the other.
     for limit in 5..60 {
         let script = format!("ulimit -n {limit}; exec \"$0\" mount --threads 40 \"$1\" \"$2\"");
         let mut command = Command::new("sh");
@@ -208,12 +208,17 @@ fn a_mount_that_fails_half_way_leaves_nothing_and_hangs_nobody() {
             .args(["-c", &script])
             .arg(npzfs().get_program())
             .args([&path, &at]);
-        let said = run(&mut command);
-        if said.status == Some(0) {
+        let result = run(&mut command);
+        if result.status == Some(0) {
             assert_eq!(umount(&[], &at), (Some(0), String::new()));
         } else {
-            assert_eq!(mounts_below(place.path()), [""; 0], "{limit}: {}", said.err);
-            assert!(!at.exists(), "{limit}: {}", said.err);
+            assert_eq!(
+                mounts_below(place.path()),
+                [""; 0],
+                "{limit}: {}",
+                result.err
+            );
+            assert!(!at.exists(), "{limit}: {}", result.err);
         }
     }
 }
@@ -226,8 +231,8 @@ fn umount_works_from_inside_the_mount() {
         mount.at.display(),
         npzfs().get_program().to_str().unwrap()
     );
-    let said = run(Command::new("sh").args(["-c", &script]));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(Command::new("sh").args(["-c", &script]));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -251,14 +256,7 @@ fn a_mount_in_use_is_not_ended_and_its_users_are_named() {
             command.spawn().unwrap()
         })
         .collect();
-    let opened = format!("/proc/{}/fd", children[0].id());
-    wait_until("tail has opened the file", || {
-        fs::read_dir(&opened).is_ok_and(|links| {
-            links.flatten().any(|link| {
-                fs::read_link(link.path()).is_ok_and(|target| target.starts_with(&mount.at))
-            })
-        })
-    });
+    wait_until("tail opens the file", || uses(children[0].id(), &mount.at));
     let mut expected: Vec<_> = users
         .iter()
         .zip(&children)
@@ -286,7 +284,7 @@ fn a_mount_in_use_is_not_ended_and_its_users_are_named() {
 }
 
 #[test]
-fn a_mount_whose_process_does_not_answer_is_ended_only_lazily() {
+fn an_unresponsive_server_is_unmounted_only_lazily() {
     let mount = Mounted::new(&archive());
     let server = mount.server();
     send_signal(server, Signal::SIGSTOP);
@@ -323,7 +321,7 @@ fn a_lazy_umount_lets_the_users_finish() {
 }
 
 #[test]
-fn what_is_no_npzfs_mount_is_left_alone() {
+fn other_file_systems_are_not_unmounted() {
     let place = Place::new();
     let shown = place.path().display();
     assert_eq!(
@@ -351,8 +349,8 @@ fn what_is_no_npzfs_mount_is_left_alone() {
     );
 }
 
-/// A process that has mapped a file and touched its first page, which is then in memory. Each line
-/// that it gets is the number of a byte that it touches.
+/// A process that has mapped a file and read its first page. It reads the page at each offset that it
+/// receives as a line.
 struct Client {
     child: Child,
     touch: ChildStdin,
@@ -383,7 +381,7 @@ impl Client {
         }
     }
 
-    /// The page at `offset` in hexadecimal digits; `None` if the client has died of it.
+    /// Reads the page at `offset`, as hexadecimal digits; `None` if this kills the client.
     fn page(&mut self, offset: usize) -> Option<String> {
         writeln!(self.touch, "{offset}").unwrap();
         self.touched.next().map(|line| line.unwrap())
@@ -398,7 +396,7 @@ impl Drop for Client {
 }
 
 #[test]
-fn after_kill_9_mapped_pages_in_memory_stay_others_give_sigbus() {
+fn after_kill_9_cached_mapped_pages_stay_others_give_sigbus() {
     let mount = Mounted::new(&archive());
     let data = pattern(3 << 20, 1);
     let hex = |at: usize| -> String {
@@ -410,7 +408,7 @@ fn after_kill_9_mapped_pages_in_memory_stay_others_give_sigbus() {
     assert_eq!(client.page(1 << 20), Some(hex(1 << 20)));
     send_signal(mount.server(), Signal::SIGKILL);
     wait_until("a dead endpoint", || is_dead(&mount.at));
-    // The kernel goes on telling what it remembers, so something new is asked for.
+    // These are not in the kernel's caches.
     for name in ["y", "new"] {
         let error = fs::metadata(mount.path(name)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN), "{name}");
@@ -423,7 +421,7 @@ fn after_kill_9_mapped_pages_in_memory_stay_others_give_sigbus() {
 }
 
 #[test]
-fn what_a_killed_server_leaves_is_cleaned_up_by_umount() {
+fn umount_cleans_up_after_a_killed_server() {
     let mount = Mounted::new(&archive());
     send_signal(mount.server(), Signal::SIGKILL);
     wait_until("a dead endpoint", || is_dead(&mount.at));
@@ -432,15 +430,15 @@ fn what_a_killed_server_leaves_is_cleaned_up_by_umount() {
 }
 
 #[test]
-fn what_a_killed_server_leaves_is_cleaned_up_by_the_next_mount() {
+fn the_next_mount_cleans_up_after_a_killed_server() {
     let mount = Mounted::new(&archive());
     send_signal(mount.server(), Signal::SIGKILL);
     wait_until("a dead endpoint", || is_dead(&mount.at));
-    let said = run(npzfs().arg("mount").args([&mount.archive, &mount.at]));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(npzfs().arg("mount").args([&mount.archive, &mount.at]));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     let (archive, at) = (mount.archive.display(), mount.at.display());
     assert_eq!(
-        said.out,
+        result.out,
         format!(
             "mounted {archive} at {at}, after cleaning up what a killed npzfs had left there: \
              2 members, 3.1 MB; unmount with: npzfs umount {at}\n"
@@ -449,12 +447,12 @@ fn what_a_killed_server_leaves_is_cleaned_up_by_the_next_mount() {
     assert_eq!(mounts_below(&mount.at).len(), 1);
     assert!(mount.read("y") == pattern(100, 2));
     assert_eq!(mount.umount().status, Some(0));
-    // It was made for the first mount; the second one found it there.
+    // The second mount did not create it, so it stays.
     assert!(mount.at.is_dir());
 }
 
 #[test]
-fn with_auto_unmount_nothing_is_left_of_a_killed_server() {
+fn with_auto_unmount_a_killed_server_leaves_nothing() {
     let mount = Mounted::with_options(&archive(), ["--auto-unmount"]);
     let server = mount.server();
     send_signal(server, Signal::SIGKILL);
@@ -467,10 +465,10 @@ fn with_auto_unmount_nothing_is_left_of_a_killed_server() {
 }
 
 #[test]
-fn with_until_eof_a_mount_ends_when_the_process_it_is_for_is_killed() {
+fn with_until_eof_a_mount_ends_with_its_owner() {
     let place = Place::new();
     let path = archive().write(place.path(), "a.npz");
-    // The other end of the pipe is another process's alone.
+    // Only another process has the other end of the pipe.
     let (input, held) = std::io::pipe().unwrap();
     let mut owner = Command::new("sleep")
         .arg("60")
@@ -479,10 +477,10 @@ fn with_until_eof_a_mount_ends_when_the_process_it_is_for_is_killed() {
         .unwrap();
     let mut mount = npzfs();
     mount.args(["mount", "--until-eof"]).stdin(input);
-    let said = run(mount.args([&path, &place.join("mnt")]));
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let result = run(mount.args([&path, &place.join("mnt")]));
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
     drop(mount);
-    let mount = Mounted::adopt(place, path, said.out);
+    let mount = Mounted::adopt(place, path, result.out);
     let server = mount.server();
     assert!(mount.read("y") == pattern(100, 2));
     owner.kill().unwrap();
@@ -493,7 +491,7 @@ fn with_until_eof_a_mount_ends_when_the_process_it_is_for_is_killed() {
 }
 
 #[test]
-fn until_eof_lets_the_users_finish_and_tells_when_the_mount_is_gone() {
+fn until_eof_lets_users_finish_and_reports_the_unmount() {
     for foreground in [false, true] {
         let place = Place::new();
         let path = archive().write(place.path(), "a.npz");
@@ -513,7 +511,7 @@ fn until_eof_lets_the_users_finish_and_tells_when_the_mount_is_gone() {
         let mut file = fs::File::open(at.join("x")).unwrap();
         let mount = Mounted::adopt(place, path, String::new());
         let server = mount.server();
-        // What comes before the end means nothing.
+        // Data before the end has no effect.
         ours.write_all(b"q\n").unwrap();
         assert!(mount.read("y") == pattern(100, 2));
         ours.shutdown(Shutdown::Write).unwrap();
@@ -533,7 +531,7 @@ fn until_eof_lets_the_users_finish_and_tells_when_the_mount_is_gone() {
 }
 
 #[test]
-fn a_connection_that_is_aborted_leaves_no_mount_and_is_a_failure() {
+fn an_aborted_connection_leaves_no_mount_and_is_a_failure() {
     if !available(is_root(), "root, to abort a FUSE connection") {
         return;
     }
@@ -557,13 +555,15 @@ fn a_connection_that_is_aborted_leaves_no_mount_and_is_a_failure() {
     assert_eq!(run(Command::new("umount").arg(&control)).status, Some(0));
     aborted.unwrap();
     let at = foreground.at.clone();
-    let said = foreground.end();
+    let result = foreground.end();
     assert_eq!(mounts_below(&at), [""; 0]);
     assert!(!at.exists());
-    assert_eq!(said.status, Some(1));
+    assert_eq!(result.status, Some(1));
     assert!(
-        said.err.contains("npzfs: cannot serve: connection aborted"),
+        result
+            .err
+            .contains("npzfs: cannot serve: connection aborted"),
         "{}",
-        said.err
+        result.err
     );
 }

@@ -1,12 +1,12 @@
-//! Members that cannot be read, beside others that can.
+//! Unreadable members in archives with readable ones.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::fixture::{Archive, Member, local_record};
-use crate::mounted::{Mounted, Place, npzfs, run};
+use crate::mounted::{Mounted, Place, npzfs, run, umount};
 
-/// Opens `bad` of an archive that holds a good member, too.
+/// Opens the member `bad` of an archive with a good member; returns the error.
 fn open_error(bad: Member) -> Option<i32> {
     open_error_with(bad, &[])
 }
@@ -16,7 +16,7 @@ fn open_error_with(bad: Member, options: &[&str]) -> Option<i32> {
     let archive = Archive::of([Member::stored("good", "data"), bad]);
     let mount = Mounted::with_options(&archive, options);
     assert_eq!(mount.read("good"), b"data");
-    assert!(mount.said.contains("2 members (1 cannot be read), 4 B"));
+    assert!(mount.message.contains("2 members (1 cannot be read), 4 B"));
     let metadata = fs::metadata(mount.path("bad")).unwrap();
     assert_eq!(metadata.size(), size.min(i64::MAX as u64));
     fs::File::open(mount.path("bad"))
@@ -29,7 +29,7 @@ fn bad(change: impl FnOnce(&mut Member)) -> Member {
 }
 
 #[test]
-fn a_member_compressed_by_an_unknown_method_is_not_supported() {
+fn a_member_of_an_unknown_compression_method_is_unsupported() {
     for method in [9, 95, 1000] {
         let error = open_error(Member::compressed("bad", method, 123_456));
         assert_eq!(error, Some(libc::EOPNOTSUPP), "{method}");
@@ -37,7 +37,7 @@ fn a_member_compressed_by_an_unknown_method_is_not_supported() {
 }
 
 #[test]
-fn no_compressed_member_is_supported_if_so_wanted() {
+fn compressed_members_are_unsupported_if_so_configured() {
     for method in [8, 12, 14, 93, 1000] {
         let bad = Member::compressed("bad", method, 123_456);
         let error = open_error_with(bad, &["--deflated=refuse"]);
@@ -51,7 +51,7 @@ fn an_encrypted_member_is_not_permitted() {
         let error = open_error(bad(|member| member.flags = flags));
         assert_eq!(error, Some(libc::EACCES), "{flags:x}");
     }
-    // A masked local header: its name is a number, and what else tells of the data is 0.
+    // A masked local header: its name is a number, and its CRC and size are 0.
     let masked = bad(|member| {
         member.flags = 1 << 13;
         member.zip64 = false;
@@ -63,8 +63,8 @@ fn an_encrypted_member_is_not_permitted() {
 }
 
 #[test]
-fn a_local_header_that_disagrees_is_an_error() {
-    let lies: [fn(&mut Member); 10] = [
+fn a_contradicting_local_header_is_an_error() {
+    let changes: [fn(&mut Member); 10] = [
         |member| member.local.name = Some(b"abd".to_vec()),
         |member| member.local.name = Some(b"ba".to_vec()),
         |member| member.local.name = Some(b"badly".to_vec()),
@@ -76,8 +76,8 @@ fn a_local_header_that_disagrees_is_an_error() {
         |member| member.local.crc32 = Some(1),
         |member| member.local.signature = Some(*b"PK\x03\x05"),
     ];
-    for lie in lies {
-        assert_eq!(open_error(bad(lie)), Some(libc::EIO));
+    for change in changes {
+        assert_eq!(open_error(bad(change)), Some(libc::EIO));
     }
 }
 
@@ -90,12 +90,12 @@ fn a_member_outside_the_archive_is_an_error() {
 }
 
 #[test]
-fn a_size_that_lies_is_an_error() {
+fn a_contradicting_size_is_an_error() {
     for size in [9, 11, u64::from(u32::MAX), 1 << 63, u64::MAX] {
         let error = open_error(bad(|member| member.size = size));
         assert_eq!(error, Some(libc::EIO), "{size}");
     }
-    // Both headers lie, and in the same way.
+    // Both headers have the same false size.
     for len in [1 << 20, 1 << 32, i64::MAX as u64, 1 << 63, u64::MAX] {
         for size in [len, 10] {
             let error = open_error(bad(|member| {
@@ -109,13 +109,13 @@ fn a_size_that_lies_is_an_error() {
 
 #[test]
 fn a_member_that_reaches_into_the_central_directory_is_an_error() {
-    // The last byte of it is the first one of the central directory.
+    // Its last byte is the first one of the central directory.
     let reaching = bad(|member| {
         member.claimed_len = Some(11);
         member.size = 11;
     });
     assert_eq!(open_error(reaching), Some(libc::EIO));
-    // Its local header and its data are in an extra field of another one's central header.
+    // Its local header and its data are in an extra field of another member's central header.
     let good = Member::stored("good", "data");
     let inside = bad(|_| {});
     let quoting = Member::stored("quoting", "").with(|member| {
@@ -148,7 +148,7 @@ fn a_member_on_another_disk_is_an_error() {
 #[test]
 fn members_that_overlap_are_refused_and_the_others_served() {
     let inner = Member::stored("inner", "0123456789");
-    // The data of one member quotes the other one whole, header and all.
+    // The data of one member contains the other one with its header.
     let outer = Member::stored("outer", local_record(&inner));
     let data_at = local_record(&outer).len() - outer.data.len();
     let inner = inner.with(|member| member.local_header_offset = Some(data_at as u64));
@@ -189,21 +189,21 @@ fn members_with_the_same_local_header_are_all_refused() {
         (mount.read("first"), mount.read("good")),
         (b"data".into(), b"data".into())
     );
-    // One name twice: the last one counts, and it is refused like the first.
+    // Of a repeated name the last member is shown, and it is refused, too.
     let same = Member::stored("twice", "data").with(at(used_twice));
     let same = same.with(|member| member.dos_time = 1);
     let mount = Mounted::new(&Archive::of(members.into_iter().take(3).chain([same])));
     assert!(
-        mount.said.contains("3 members (1 cannot be read), 8 B"),
+        mount.message.contains("3 members (1 cannot be read), 8 B"),
         "{}",
-        mount.said
+        mount.message
     );
     let error = fs::read(mount.path("twice")).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EIO));
 }
 
 #[test]
-fn the_reason_is_logged_once_a_member() {
+fn the_reason_is_logged_once_per_member() {
     let place = Place::new();
     let members = [
         Member::stored("good", "data"),
@@ -212,16 +212,16 @@ fn the_reason_is_logged_once_a_member() {
     ];
     let archive = Archive::of(members).write(place.path(), "a.npz");
     let (log, at) = (place.join("log"), place.join("mnt"));
-    let said = run(npzfs()
+    let result = run(npzfs()
         .args(["mount", "--deflated=refuse", "--log"])
         .args([&log, &archive, &at]));
-    assert_eq!(said.status, Some(0));
+    assert_eq!(result.status, Some(0));
     for _ in 0..3 {
         fs::read(at.join("bad")).unwrap_err();
         fs::read(at.join("deflated\n")).unwrap_err();
         fs::read(at.join("good")).unwrap();
     }
-    assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+    assert_eq!(umount(&at).status, Some(0));
     let log = fs::read_to_string(log).unwrap();
     let archive = archive.display();
     let lines: Vec<_> = log
@@ -240,15 +240,15 @@ fn the_reason_is_logged_once_a_member() {
 }
 
 #[test]
-fn an_archive_without_a_single_readable_member_is_refused_with_the_first_reason() {
+fn an_archive_with_no_readable_member_is_refused() {
     let refused = |members: &[Member], options: &[&str]| {
         let place = Place::new();
         let archive = Archive::of(members.to_vec()).write(place.path(), "a.npz");
         let at = place.join("mnt");
-        let said = run(npzfs().arg("mount").args(options).args([&archive, &at]));
+        let result = run(npzfs().arg("mount").args(options).args([&archive, &at]));
         assert!(!at.exists());
         let prefix = format!("npzfs: {}: ", archive.display());
-        (said.status, said.err.replace(&prefix, ""), said.out)
+        (result.status, result.err.replace(&prefix, ""), result.out)
     };
     let deflated = Member::compressed("x", 8, 5);
     let damaged = bad(|member| member.size = 11);

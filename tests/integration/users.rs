@@ -1,4 +1,4 @@
-//! Mounts of ordinary users, and who may look into a mount.
+//! Mounts of ordinary users, and access to mounts.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,11 +11,11 @@ use nix::unistd::User;
 
 use crate::fixture::{Archive, pattern};
 use crate::mounted::{
-    Place, Said, as_user, available, installed, is_root, is_running, mounts_below, npzfs,
-    ordinary_user, run, send_signal, wait_until,
+    Output, Place, as_user, available, has_exited, installed, is_root, is_running, mounts_below,
+    npzfs, ordinary_user, run, send_signal, umount, uses, wait_until,
 };
 
-/// An archive in a directory of its own user.
+/// A directory of an ordinary user, with an archive and a copy of the program.
 pub struct Home {
     pub place: Place,
     pub user: User,
@@ -32,7 +32,7 @@ impl Home {
         ]))
     }
 
-    /// `None` where there is no such user.
+    /// Returns `None` if there is no such user.
     pub fn of(archive: &Archive) -> Option<Self> {
         let user = ordinary_user().filter(|_| is_root());
         if !available(user.is_some(), "root and the user npzfs-test")
@@ -45,10 +45,10 @@ impl Home {
         std::os::unix::fs::chown(place.path(), Some(uid), Some(gid)).unwrap();
         let archive = archive.write(place.path(), "my, own.npz");
         let at = place.join("mnt");
-        // The user may not be allowed to look into the directory of the sources.
+        // The user may have no access to the directory of the sources.
         let program = place.join("npzfs");
-        // Copied by another process: a descriptor of this one, open for writing, could be in a child
-        // of another test when the program is to run.
+        // Another process copies it, since a child of another test could inherit a descriptor that is
+        // open for writing, and then the copy could not be executed.
         let copied = run(Command::new("cp").arg(npzfs().get_program()).arg(&program));
         assert_eq!(copied.status, Some(0));
         Some(Self {
@@ -60,7 +60,7 @@ impl Home {
         })
     }
 
-    pub fn run(&self, command: &mut Command) -> Said {
+    pub fn run(&self, command: &mut Command) -> Output {
         run(as_user(command, &self.user))
     }
 
@@ -68,7 +68,7 @@ impl Home {
         Command::new(&self.program)
     }
 
-    pub fn mount(&self, options: &[&str]) -> Said {
+    pub fn mount(&self, options: &[&str]) -> Output {
         self.run(
             self.npzfs()
                 .arg("mount")
@@ -77,17 +77,17 @@ impl Home {
         )
     }
 
-    pub fn umount(&self, options: &[&str]) -> Said {
+    pub fn umount(&self, options: &[&str]) -> Output {
         self.run(self.npzfs().arg("umount").args(options).arg(&self.at))
     }
 
-    pub fn cat(&self, name: &str) -> Said {
+    pub fn cat(&self, name: &str) -> Output {
         self.run(Command::new("cksum").arg(self.at.join(name)))
     }
 
     fn is_dead(&self) -> bool {
-        let said = self.run(Command::new("stat").arg("-f").arg(&self.at));
-        said.err.contains("not connected")
+        let result = self.run(Command::new("stat").arg("-f").arg(&self.at));
+        result.err.contains("not connected")
     }
 
     pub fn stats(&self) -> serde_json::Value {
@@ -104,12 +104,12 @@ impl Home {
     }
 }
 
-fn ok(said: &Said) {
-    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+fn ok(result: &Output) {
+    assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
 }
 
 #[test]
-fn an_ordinary_user_mounts_reads_and_unmounts_through_fusermount3() {
+fn an_ordinary_user_mounts_and_unmounts_with_fusermount3() {
     let Some(home) = Home::new() else { return };
     ok(&home.mount(&[]));
     let line = &mounts_below(&home.at)[0];
@@ -139,12 +139,12 @@ fn an_ordinary_user_mounts_reads_and_unmounts_through_fusermount3() {
         home.user.uid.as_raw()
     );
     ok(&home.umount(&[]));
-    assert!(!is_running(server));
+    assert!(has_exited(server));
     assert!(!home.at.exists());
 }
 
 #[test]
-fn nobody_else_can_look_into_a_users_mount_not_even_root() {
+fn no_other_user_has_access_to_a_mount_not_even_root() {
     let Some(home) = Home::new() else { return };
     ok(&home.mount(&[]));
     for error in [
@@ -171,14 +171,7 @@ fn a_users_mount_ends_by_signal_lazily_and_in_use() {
         .arg(home.at.join("d/y"))
         .stdout(Stdio::null());
     let mut tail = as_user(&mut tail, &home.user).spawn().unwrap();
-    let descriptors = format!("/proc/{}/fd", tail.id());
-    wait_until("tail has opened the file", || {
-        fs::read_dir(&descriptors).is_ok_and(|links| {
-            links
-                .flatten()
-                .any(|link| fs::read_link(link.path()).is_ok_and(|to| to.starts_with(&home.at)))
-        })
-    });
+    wait_until("tail opens the file", || uses(tail.id(), &home.at));
     let busy = home.umount(&[]);
     assert_eq!(busy.status, Some(1));
     assert!(
@@ -194,7 +187,7 @@ fn a_users_mount_ends_by_signal_lazily_and_in_use() {
 }
 
 #[test]
-fn a_users_mount_ends_with_the_process_that_it_is_for_and_its_users_finish() {
+fn a_users_mount_ends_with_its_owner_and_its_users_finish() {
     let Some(home) = Home::new() else { return };
     let (input, held) = std::io::pipe().unwrap();
     let mut mount = home.npzfs();
@@ -207,8 +200,8 @@ fn a_users_mount_ends_with_the_process_that_it_is_for_and_its_users_finish() {
     user.arg(home.at.join("x"));
     user.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut user = as_user(&mut user, &home.user).spawn().unwrap();
-    let mut said = BufReader::new(user.stdout.take().unwrap());
-    said.read_line(&mut String::new()).unwrap();
+    let mut result = BufReader::new(user.stdout.take().unwrap());
+    result.read_line(&mut String::new()).unwrap();
 
     drop(held);
     wait_until("the mount is gone", || mounts_below(&home.at).is_empty());
@@ -216,14 +209,14 @@ fn a_users_mount_ends_with_the_process_that_it_is_for_and_its_users_finish() {
     assert!(is_running(server));
     drop(user.stdin.take());
     let mut sum = String::new();
-    said.read_line(&mut sum).unwrap();
+    result.read_line(&mut sum).unwrap();
     assert!(sum.ends_with(" 1048576\n"), "{sum}");
     user.wait().unwrap();
     wait_until("the end", || !is_running(server));
 }
 
 #[test]
-fn what_a_killed_server_of_a_user_leaves_is_cleaned_up() {
+fn the_mount_of_a_users_killed_server_is_cleaned_up() {
     let Some(home) = Home::new() else { return };
     ok(&home.mount(&[]));
     send_signal(home.server(), Signal::SIGKILL);
@@ -243,22 +236,22 @@ fn what_a_killed_server_of_a_user_leaves_is_cleaned_up() {
 }
 
 #[test]
-fn a_user_cannot_unmount_what_another_user_has_mounted() {
+fn a_user_cannot_unmount_a_mount_of_another_user() {
     let Some(home) = Home::new() else { return };
     let mount = crate::mounted::Mounted::new(&Archive::stored([("x", "data")]));
-    let said = home.run(home.npzfs().arg("umount").arg(&mount.at));
-    assert_eq!(said.status, Some(1));
+    let result = home.run(home.npzfs().arg("umount").arg(&mount.at));
+    assert_eq!(result.status, Some(1));
     assert_eq!(
-        said.err,
+        result.err,
         format!("npzfs: {}: mounted by another user\n", mount.at.display())
     );
     assert_eq!(mount.read("x"), b"data");
 }
 
 #[test]
-fn with_allow_other_everybody_may_read_and_with_allow_root_only_root() {
+fn allow_other_admits_every_user_allow_root_only_root() {
     let Some(home) = Home::new() else { return };
-    // Root mounts, so that /etc/fuse.conf has no say.
+    // Root mounts, so /etc/fuse.conf does not matter.
     let mount = |options: &[&str]| {
         ok(&run(npzfs()
             .arg("mount")
@@ -266,7 +259,7 @@ fn with_allow_other_everybody_may_read_and_with_allow_root_only_root() {
             .args([&home.archive, &home.at])));
     };
     let other_reads = || home.cat("x").status == Some(0);
-    let end = || ok(&run(npzfs().arg("umount").arg(&home.at)));
+    let end = || ok(&umount(&home.at));
 
     mount(&[]);
     assert!(!other_reads());
@@ -278,7 +271,7 @@ fn with_allow_other_everybody_may_read_and_with_allow_root_only_root() {
     end();
     for umask in ["0007", "077"] {
         mount(&["-o", &format!("allow_other,umask={umask}")]);
-        // Root has everything cached now, which must not open the door.
+        // Everything is cached now, which must not grant access.
         fs::read(home.at.join("x")).unwrap();
         assert!(!other_reads(), "the kernel must check modes");
         let list = home.run(Command::new("ls").arg(&home.at));
@@ -286,16 +279,16 @@ fn with_allow_other_everybody_may_read_and_with_allow_root_only_root() {
         end();
     }
     mount(&["--allow-root"]);
-    // Root has everything cached now, which must not open the door.
+    // Everything is cached now, which must not grant access.
     fs::read(home.at.join("x")).unwrap();
     assert!(!other_reads());
     end();
 }
 
 #[test]
-fn a_user_who_may_not_share_mounts_is_told_where_that_is_allowed() {
+fn a_refusal_to_share_names_the_line_for_fuse_conf() {
     let Some(home) = Home::new() else { return };
-    // A fuse.conf of its own, in a namespace of its own.
+    // Another fuse.conf, in a mount namespace.
     let conf = home.place.join("fuse.conf");
     fs::write(&conf, "").unwrap();
     let script = "mount --bind \"$0\" /etc/fuse.conf && \
@@ -306,50 +299,47 @@ fn a_user_who_may_not_share_mounts_is_told_where_that_is_allowed() {
     command
         .arg(home.user.uid.to_string())
         .args([&home.program, &home.archive, &home.at]);
-    let said = run(&mut command);
-    assert_eq!(said.status, Some(11));
+    let result = run(&mut command);
+    assert_eq!(result.status, Some(11));
     assert_eq!(
-        said.err,
+        result.err,
         "npzfs: --allow-other and --allow-root need a line 'user_allow_other' in /etc/fuse.conf\n"
     );
     assert_eq!(mounts_below(home.place.path()), [""; 0]);
 }
 
 #[test]
-fn a_user_without_fusermount3_or_a_directory_of_its_own_is_told_so() {
+fn a_refusal_names_fusermount3_or_the_mount_point() {
     let Some(home) = Home::new() else { return };
     let empty_path = |command: &mut Command| {
         command.env("PATH", "/nowhere");
     };
     let mut command = home.npzfs();
     empty_path(command.arg("mount").args([&home.archive, &home.at]));
-    let said = home.run(&mut command);
-    assert_eq!(said.status, Some(11));
+    let result = home.run(&mut command);
+    assert_eq!(result.status, Some(11));
     assert_eq!(
-        said.err,
+        result.err,
         "npzfs: mounting without root needs fusermount3, which was not found: install the \
          package fuse3\n"
     );
-    let elsewhere = Place::new();
-    let said = home.run(
+    let other = Place::new();
+    let result = home.run(
         home.npzfs()
             .arg("mount")
             .arg(&home.archive)
-            .arg(elsewhere.path()),
+            .arg(other.path()),
     );
-    assert_eq!(said.status, Some(10), "{}", said.err);
-    let prefix = format!(
-        "npzfs: {}: mount point refused: ",
-        elsewhere.path().display()
-    );
-    assert!(said.err.starts_with(&prefix), "{}", said.err);
+    assert_eq!(result.status, Some(10), "{}", result.err);
+    let prefix = format!("npzfs: {}: mount point refused: ", other.path().display());
+    assert!(result.err.starts_with(&prefix), "{}", result.err);
     assert!(Path::new("/dev/fuse").exists());
 }
 
 #[test]
-fn a_user_who_may_not_open_the_device_is_told_its_mode() {
+fn a_refusal_to_open_the_device_names_the_mode_it_needs() {
     let Some(home) = Home::new() else { return };
-    // A device of its own mode, in a namespace of its own.
+    // A device with another mode, in a mount namespace.
     let script = "mknod -m 600 \"$0\" c 10 229 && mount --bind \"$0\" /dev/fuse && \
                   exec setpriv --reuid \"$1\" --regid \"$1\" --clear-groups \
                   \"$2\" mount -f \"$3\" \"$4\"";
@@ -360,10 +350,10 @@ fn a_user_who_may_not_open_the_device_is_told_its_mode() {
     command
         .arg(home.user.uid.to_string())
         .args([&home.program, &home.archive, &home.at]);
-    let said = run(&mut command);
-    assert_eq!(said.status, Some(11), "{}", said.err);
+    let result = run(&mut command);
+    assert_eq!(result.status, Some(11), "{}", result.err);
     assert_eq!(
-        said.err,
+        result.err,
         "npzfs: /dev/fuse cannot be opened: permission denied: it needs mode 0666\n"
     );
     assert!(!home.at.exists());

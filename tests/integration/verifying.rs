@@ -1,4 +1,4 @@
-//! `npzfs verify`: what it finds, in which words, and what it leaves alone.
+//! `npzfs verify`: its findings and their texts.
 
 use std::fs;
 use std::io::Write;
@@ -6,11 +6,11 @@ use std::process::Command;
 
 use flate2::write::DeflateEncoder;
 
-use crate::fixture::{Archive, Member, crc32, damaged, npy, npy_of, pattern};
-use crate::mounted::{Place, Said, installed, npzfs, run};
+use crate::fixture::{Archive, Member, damaged, npy, npy_of, pattern};
+use crate::mounted::{Output, Place, installed, npzfs, run};
 
-/// What is said of an archive whose bytes these are and whose name is `a.npz`.
-fn verified_bytes(bytes: &[u8], options: &[&str]) -> Said {
+/// Verifies an archive of these bytes with the name `a.npz`.
+fn verified_bytes(bytes: &[u8], options: &[&str]) -> Output {
     let place = Place::new();
     fs::write(place.join("a.npz"), bytes).unwrap();
     let mut command = npzfs();
@@ -18,27 +18,27 @@ fn verified_bytes(bytes: &[u8], options: &[&str]) -> Said {
     run(command.current_dir(place.path()))
 }
 
-fn verified(archive: &Archive) -> Said {
+fn verified(archive: &Archive) -> Output {
     verified_bytes(&archive.bytes(), &[])
 }
 
-fn said(status: i32, lines: &[&str]) -> Said {
-    Said {
+fn report(status: i32, lines: &[&str]) -> Output {
+    Output {
         status: Some(status),
         out: lines.iter().flat_map(|line| [line, "\n"]).collect(),
         err: String::new(),
     }
 }
 
-/// An archive of one member has this fault and no other.
+/// Checks that an archive of one member has this fault and no other.
 fn assert_fault(member: Member, fault: &str) {
     assert_faults(&Archive::of([member]), &[fault]);
 }
 
 fn assert_faults(archive: &Archive, faults: &[&str]) {
-    let said = verified(archive);
-    let lines: Vec<_> = said.out.lines().collect();
-    let (result, found) = lines.split_last().expect("a result");
+    let result = verified(archive);
+    let lines: Vec<_> = result.out.lines().collect();
+    let (summary, found) = lines.split_last().expect("a summary");
     let faults: Vec<_> = faults
         .iter()
         .map(|fault| format!("a.npz: member {fault}"))
@@ -46,8 +46,8 @@ fn assert_faults(archive: &Archive, faults: &[&str]) {
     assert_eq!(found, faults);
     let plural = if faults.len() == 1 { "" } else { "s" };
     let end = format!(": {} fault{plural}", faults.len());
-    assert!(result.ends_with(&end), "{result}");
-    assert_eq!((said.status, said.err.as_str()), (Some(1), ""));
+    assert!(summary.ends_with(&end), "{summary}");
+    assert_eq!((result.status, result.err.as_str()), (Some(1), ""));
 }
 
 fn deflated(name: &str, contents: &[u8]) -> Member {
@@ -56,7 +56,7 @@ fn deflated(name: &str, contents: &[u8]) -> Member {
     Member {
         method: 8,
         size: contents.len() as u64,
-        crc32: crc32(contents),
+        crc32: crc32fast::hash(contents),
         ..Member::stored(name, encoder.finish().unwrap())
     }
 }
@@ -88,14 +88,17 @@ fn a_sound_archive_is_sound() {
         ])
     };
     let line = "a.npz: 7 members, 680 B: sound";
-    assert_eq!(verified(&archive), said(0, &[line]));
+    assert_eq!(verified(&archive), report(0, &[line]));
     let empty = Archive::default();
-    assert_eq!(verified(&empty), said(0, &["a.npz: 0 members, 0 B: sound"]));
+    assert_eq!(
+        verified(&empty),
+        report(0, &["a.npz: 0 members, 0 B: sound"])
+    );
 }
 
 #[test]
 fn a_flipped_byte_of_stored_data_is_found_anywhere() {
-    // More than one of the parts that threads share out, and not a whole number of them.
+    // More than one of the parts that threads check, and not a whole number of them.
     let data = pattern(4_500_001, 1);
     let archive = Archive::stored([("x", data.clone())]);
     let bytes = archive.bytes();
@@ -115,7 +118,7 @@ fn a_flipped_byte_of_stored_data_is_found_anywhere() {
             archive.members[0].crc32
         );
         let lines = [&*fault, "a.npz: 1 member, 4.5 MB: 1 fault"];
-        assert_eq!(verified_bytes(&bytes, &[]), said(1, &lines));
+        assert_eq!(verified_bytes(&bytes, &[]), report(1, &lines));
     }
 }
 
@@ -124,9 +127,9 @@ fn a_flipped_byte_of_deflated_data_is_found_anywhere() {
     let member = deflated("x", &compressible(3000));
     for at in (0..member.data.len()).step_by(7) {
         let damaged = member.clone().with(|member| member.data[at] ^= 0x10);
-        let said = verified(&Archive::of([damaged]));
-        assert_eq!((said.status, said.err.as_str()), (Some(1), ""), "{at}");
-        let fault = said.out.lines().next().unwrap();
+        let result = verified(&Archive::of([damaged]));
+        assert_eq!((result.status, result.err.as_str()), (Some(1), ""), "{at}");
+        let fault = result.out.lines().next().unwrap();
         let known = [
             "compressed data is damaged: ",
             "CRC-32 of the data is ",
@@ -147,9 +150,9 @@ fn compressed_data_that_ends_too_soon_is_found() {
     let len = whole.data.len();
     for len in [0, len / 2, len - 1] {
         let cut = whole.clone().with(|member| member.data.truncate(len));
-        let said = verified(&Archive::of([cut]));
-        let fault = said.out.lines().next().unwrap();
-        assert_eq!(said.status, Some(1), "{len}");
+        let result = verified(&Archive::of([cut]));
+        let fault = result.out.lines().next().unwrap();
+        assert_eq!(result.status, Some(1), "{len}");
         assert!(
             fault.starts_with("a.npz: member 'x': compressed data is damaged: ")
                 || fault.ends_with(" bytes of data instead of 200000"),
@@ -165,14 +168,14 @@ fn compressed_data_that_ends_too_soon_is_found() {
 #[test]
 fn headers_that_disagree_are_faults() {
     let stored = || Member::stored("x", "data");
-    let said = "local and central header disagree on the";
+    let result = "local and central header disagree on the";
     assert_fault(
         stored().with(|member| member.local.crc32 = Some(1)),
-        &format!("'x': {said} CRC"),
+        &format!("'x': {result} CRC"),
     );
     assert_fault(
         stored().with(|member| member.local.name = Some(b"y".to_vec())),
-        &format!("'x': {said} name"),
+        &format!("'x': {result} name"),
     );
     assert_fault(
         stored().with(|member| member.local.signature = Some(*b"PK\x03\x05")),
@@ -195,9 +198,9 @@ fn members_that_overlap_are_faults() {
         }),
     ]);
     let overlaps = "overlaps the member whose local header is at 0";
-    let said = verified(&archive);
-    assert_eq!(said.status, Some(1));
-    let lines: Vec<_> = said.out.lines().collect();
+    let result = verified(&archive);
+    assert_eq!(result.status, Some(1));
+    let lines: Vec<_> = result.out.lines().collect();
     assert_eq!(
         lines,
         [
@@ -212,7 +215,7 @@ fn members_that_overlap_are_faults() {
 }
 
 #[test]
-fn what_cannot_be_checked_is_a_fault() {
+fn members_that_cannot_be_checked_are_faults() {
     assert_faults(
         &Archive::of([
             Member::stored("secret", "data").with(|member| member.flags = 1),
@@ -239,33 +242,33 @@ fn a_data_descriptor_that_is_wrong_or_missing_is_a_fault() {
         let mut bytes = archive.bytes();
         assert_eq!(bytes[descriptor..][..4], *b"PK\x07\x08");
         bytes[descriptor + at] ^= 1;
-        assert_eq!(verified_bytes(&bytes, &[]), said(1, &lines), "{at}");
+        assert_eq!(verified_bytes(&bytes, &[]), report(1, &lines), "{at}");
     }
     let missing = Member::stored("x", "data").with(|member| member.flags = 1 << 3);
     assert_eq!(
         verified(&Archive::of([missing, Member::stored("y", "data")])),
-        said(1, &lines)
+        report(1, &lines)
     );
 }
 
 #[test]
-fn an_npy_header_that_lies_is_a_fault() {
-    let told = |shape: &str, len| Member::stored("x.npy", npy("'<f8'", shape, &vec![0; len]));
+fn a_false_npy_header_is_a_fault() {
+    let declaring = |shape: &str, len| Member::stored("x.npy", npy("'<f8'", shape, &vec![0; len]));
     for (member, fault) in [
         (
-            told("(3, 4)", 95),
+            declaring("(3, 4)", 95),
             "npy header tells of 96 bytes of data, but 95 follow it",
         ),
         (
-            told("(3, 4)", 97),
+            declaring("(3, 4)", 97),
             "npy header tells of 96 bytes of data, but 97 follow it",
         ),
         (
-            told("(0, 4)", 1),
+            declaring("(0, 4)", 1),
             "npy header tells of 0 bytes of data, but 1 follow it",
         ),
         (
-            told("(4294967296, 4294967296)", 8),
+            declaring("(4294967296, 4294967296)", 8),
             "npy header tells of over 2^64 bytes of data, but 8 follow it",
         ),
         (
@@ -405,14 +408,14 @@ fn an_npy_header_that_is_long_for_numpy_is_noted() {
     // The end of the header is at a multiple of 64 bytes.
     let sound = Archive::stored([("x.npy", padded(9900))]);
     let sound_line = "a.npz: 1 member, 9.9 kB: sound";
-    assert_eq!(verified(&sound), said(0, &[sound_line]));
+    assert_eq!(verified(&sound), report(0, &[sound_line]));
     let long = Archive::stored([("x.npy", padded(10_001))]);
     let lines = [
         "note: a.npz: member 'x.npy': npy header of 10036 characters: np.load refuses it unless \
          max_header_size is raised",
         "a.npz: 1 member, 10 kB: sound",
     ];
-    assert_eq!(verified(&long), said(0, &lines));
+    assert_eq!(verified(&long), report(0, &lines));
 }
 
 #[test]
@@ -426,7 +429,7 @@ fn members_that_are_no_arrays_by_design_are_sound() {
     ]);
     assert_eq!(
         verified(&archive),
-        said(0, &["a.npz: 5 members, 260 B: sound"])
+        report(0, &["a.npz: 5 members, 260 B: sound"])
     );
     assert_fault(
         Member::stored("._x.npy", "text"),
@@ -444,7 +447,7 @@ fn an_npy_header_too_long_to_check_is_noted() {
         "a.npz: 1 member, 300 kB: sound",
     ];
     let archive = Archive::stored([("x.npy", header.clone())]);
-    assert_eq!(verified(&archive), said(0, &lines));
+    assert_eq!(verified(&archive), report(0, &lines));
     header.truncate(300_011);
     assert_fault(
         Member::stored("x.npy", header),
@@ -476,7 +479,7 @@ fn gaps_prefixes_and_repeated_names_are_notes() {
          after member 'x'",
         "a.npz: 3 members, 12 B: sound",
     ];
-    assert_eq!(verified(&archive), said(0, &lines));
+    assert_eq!(verified(&archive), report(0, &lines));
 }
 
 #[test]
@@ -543,11 +546,11 @@ fn names_in_findings_are_escaped() {
         r"a.npz: member 'a\u{1b}[31m\n'': CRC-32 of the data is adf3f363 instead of 00000000",
         "a.npz: 1 member, 4 B: 1 fault",
     ];
-    assert_eq!(verified(&Archive::of([member])), said(1, &lines));
+    assert_eq!(verified(&Archive::of([member])), report(1, &lines));
 }
 
 #[test]
-fn progress_is_shown_on_a_terminal_and_only_there() {
+fn progress_is_shown_only_on_a_terminal() {
     if !installed(&["script"]) {
         return;
     }
@@ -557,7 +560,7 @@ fn progress_is_shown_on_a_terminal_and_only_there() {
     let on_terminal = |line: &str| {
         let mut script = Command::new("script");
         script.args(["-qec", line, "/dev/null"]);
-        // Nothing is drawn on a terminal that can do nothing.
+        // A dumb terminal would get no progress bar.
         script.env("TERM", "xterm").env("NO_COLOR", "1");
         run(script.current_dir(place.path()))
     };
@@ -565,28 +568,28 @@ fn progress_is_shown_on_a_terminal_and_only_there() {
     assert_eq!(shown.status, Some(0));
     assert!(shown.out.contains(" of 3.00 MB, "), "{}", shown.out);
     assert!(shown.out.contains(" left: a.npz"), "{}", shown.out);
-    let result = "a.npz: 1 member, 3.0 MB: sound\r\n";
-    assert!(shown.out.ends_with(result), "{}", shown.out);
+    let summary = "a.npz: 1 member, 3.0 MB: sound\r\n";
+    assert!(shown.out.ends_with(summary), "{}", shown.out);
 
     let redirected = on_terminal(&format!("{line} 2> log"));
-    assert_eq!(redirected.out, result);
+    assert_eq!(redirected.out, summary);
     assert_eq!(fs::read(place.join("log")).unwrap(), b"");
 }
 
 #[test]
-fn a_reader_of_the_output_that_has_gone_does_no_harm() {
+fn closed_output_does_no_harm() {
     let place = Place::new();
     let bad = Member::stored("x", "data").with(|member| member.crc32 = 0);
     Archive::of([bad]).write(place.path(), "a.npz");
     let line = format!("{} verify a.npz >&-", env!("CARGO_BIN_EXE_npzfs"));
-    let said = run(Command::new("sh")
+    let result = run(Command::new("sh")
         .args(["-c", &line])
         .current_dir(place.path()));
-    assert_eq!((said.status, said.err.as_str()), (Some(1), ""));
+    assert_eq!((result.status, result.err.as_str()), (Some(1), ""));
 }
 
 #[test]
-fn random_damage_is_found_or_refused_but_never_a_crash() {
+fn random_damage_never_causes_a_crash() {
     let archive = Archive::of([
         Member::stored("x.npy", array()),
         deflated("d/y.npy", &array()),
@@ -594,11 +597,11 @@ fn random_damage_is_found_or_refused_but_never_a_crash() {
     ]);
     let bytes = archive.bytes();
     for seed in 0..100 {
-        let said = verified_bytes(&damaged(&bytes, seed), &[]);
-        match said.status {
-            Some(0 | 1) => assert_eq!(said.err, "", "seed {seed}"),
-            Some(21 | 22) => assert_eq!(said.err.lines().count(), 1, "seed {seed}"),
-            status => panic!("seed {seed}: {status:?}: {}", said.err),
+        let result = verified_bytes(&damaged(&bytes, seed), &[]);
+        match result.status {
+            Some(0 | 1) => assert_eq!(result.err, "", "seed {seed}"),
+            Some(21 | 22) => assert_eq!(result.err.lines().count(), 1, "seed {seed}"),
+            status => panic!("seed {seed}: {status:?}: {}", result.err),
         }
     }
 }

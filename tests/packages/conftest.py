@@ -13,7 +13,7 @@ import pytest
 from scratch import Scratch
 
 TOP = Path(__file__).parents[2]
-sys.path.append(str(TOP / "packaging"))  # for the scripts that are tested by themselves
+sys.path.append(str(TOP / "packaging"))  # for the scripts that are tested separately
 KINDS = {"deb": "*.deb", "rpm": "*.rpm", "arch": "*.pkg.tar*", "dist": "*.tar.xz"}
 BUILD_TIMEOUT_S = 1200
 
@@ -25,7 +25,7 @@ class Place:
         self.top = top
         self.log = top / "target" / "packages.log"
         self.log.parent.mkdir(exist_ok=True)
-        # The options of a make that runs the tests are not for this one.
+        # Not the options of a make that runs the tests.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
         with open(self.log, "w") as log:
             self.make = subprocess.Popen(
@@ -41,7 +41,7 @@ class Place:
         assert self.make.wait(BUILD_TIMEOUT_S) == 0, self.log.read_text()
 
     def end(self) -> None:
-        """Ends a build that still runs, with all that it has started."""
+        """Kill a build that still runs, with its children."""
         if self.make.poll() is None:
             os.killpg(self.make.pid, signal.SIGKILL)
             self.make.wait()
@@ -53,16 +53,16 @@ class Place:
 
 @pytest.fixture(scope="session")
 def places(tmp_path_factory) -> Iterator[tuple[Place, Place]]:
-    """Here and elsewhere, where the time zone, the permissions and Cargo's home are others."""
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    """Builds here and in a clone with another time zone, umask and home of Cargo."""
+    other = tmp_path_factory.mktemp("other")
     home = Path(os.environ.get("CARGO_HOME", "~/.cargo")).expanduser()
-    (elsewhere / "cargo").symlink_to(home)
+    (other / "cargo").symlink_to(home)
     rustup = Path(os.environ.get("RUSTUP_HOME", "~/.rustup")).expanduser()
-    clone = elsewhere / "clone"
+    clone = other / "clone"
     subprocess.run(["git", "clone", "--quiet", TOP, clone], check=True)
     here = Place(TOP)
     umask = os.umask(0o077)
-    there = Place(clone, TZ="Asia/Tokyo", CARGO_HOME=f"{elsewhere}/cargo", RUSTUP_HOME=str(rustup))
+    there = Place(clone, TZ="Asia/Tokyo", CARGO_HOME=f"{other}/cargo", RUSTUP_HOME=str(rustup))
     os.umask(umask)
     try:
         here.wait()
@@ -71,12 +71,12 @@ def places(tmp_path_factory) -> Iterator[tuple[Place, Place]]:
     finally:
         here.end()
         there.end()
-        shutil.rmtree(elsewhere)  # it is large
+        shutil.rmtree(other)  # it is large
 
 
 @pytest.fixture(scope="session")
 def package(places):
-    """The package of a kind."""
+    """Return the package of a kind."""
     return places[0].package
 
 

@@ -1,4 +1,4 @@
-"""A system to install packages into: this one, with all changes in memory, and gone in the end."""
+"""A system to install packages into: this one, with all changes in memory."""
 
 import os
 import shutil
@@ -7,8 +7,8 @@ from pathlib import Path
 
 TIMEOUT_S = 120
 
-# In namespaces of its own, so that neither a mount nor a process outlives the shell, which waits
-# for the end of its input.
+# In namespaces of its own, so that no mount and no process outlives the shell, which waits for the
+# end of its input.
 SET_UP = """
 mount -t tmpfs npzfs-test "$0"
 cd "$0"
@@ -17,7 +17,7 @@ mount -t overlay -o lowerdir=/,upperdir="$0/changes",workdir="$0/work" npzfs-tes
 mount -t proc proc root/proc
 mount --bind /dev root/dev
 mount -t tmpfs npzfs-test root/mnt
-# Slim images have dpkg leave manual pages out.
+# In slim images dpkg is configured not to install manual pages.
 rm -rf root/etc/dpkg/dpkg.cfg.d
 echo ready
 read -r _
@@ -38,13 +38,13 @@ class Scratch:
         self.shell.communicate(timeout=TIMEOUT_S)
 
     def run(self, *command: str) -> str:
-        """What a command writes on standard output. It must succeed."""
+        """Run a command, which must succeed, and return its standard output."""
         namespaces = f"/proc/{self.shell.pid}/ns"
         enter = [f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/mnt"}
-        # In files, as a server that stayed would hold a pipe open.
-        said, complained = self.directory / "said", self.directory / "complained"
-        with open(said, "w") as out, open(complained, "w") as err:
+        # Output goes to files, since a server that remains would hold a pipe open.
+        stdout, stderr = self.directory / "stdout", self.directory / "stderr"
+        with open(stdout, "w") as out, open(stderr, "w") as err:
             status = subprocess.run(
                 ["nsenter", *enter, "chroot", self.directory / "root", *command],
                 env=environment,
@@ -53,21 +53,21 @@ class Scratch:
                 stderr=err,
                 timeout=TIMEOUT_S,
             ).returncode
-        assert status == 0, f"{command}: status {status}: {complained.read_text()}"
-        return said.read_text()
+        assert status == 0, f"{command}: status {status}: {stderr.read_text()}"
+        return stdout.read_text()
 
-    def seen(self, path: str) -> Path:
-        """Where a path of this directory is found from outside."""
+    def outside(self, path: str) -> Path:
+        """Return the path by which processes outside find a path of this directory."""
         return Path(f"/proc/{self.shell.pid}/root{self.directory}/{path}")
 
-    def give(self, file: Path) -> str:
-        """Copies a file to where commands find it."""
-        shutil.copy(file, self.seen("root/mnt"))
+    def copy(self, file: Path) -> str:
+        """Copy a file into the system; returns its path inside."""
+        shutil.copy(file, self.outside("root/mnt"))
         return f"/mnt/{file.name}"
 
     def changes(self) -> set[str]:
-        """All files that are not as on this system, and directories that it does not have."""
-        top = self.seen("changes")
+        """Return the files that differ from this system, and new directories."""
+        top = self.outside("changes")
         changed = set()
         for at, directories, files in os.walk(top):
             below = Path("/") / Path(at).relative_to(top)

@@ -1,4 +1,4 @@
-"""CHANGELOG.md becomes the changelogs of packages."""
+"""The changelogs of packages, made from CHANGELOG.md."""
 
 from datetime import datetime, timezone
 
@@ -22,7 +22,7 @@ TEXT = """# Changelog
 """
 
 
-def test_what_is_not_released_has_the_version_and_the_time_of_the_commit():
+def test_unreleased_changes_have_the_version_and_commit_time():
     ahead, first = changelog.releases(TEXT, "0.2.0", NOW)
     assert changelog.deb(ahead) == (
         "npzfs (0.2.0) unstable; urgency=medium\n"
@@ -32,9 +32,7 @@ def test_what_is_not_released_has_the_version_and_the_time_of_the_commit():
         "\n"
         f" -- {changelog.MAINTAINER}  Thu, 04 Mar 2027 05:06:07 +0000\n"
     )
-    assert changelog.rpm(first) == (
-        f"* Tue Dec 01 2026 {changelog.MAINTAINER} - 0.1.0-1\n- All.\n"
-    )
+    assert changelog.rpm(first) == (f"* Tue Dec 01 2026 {changelog.MAINTAINER} - 0.1.0-1\n- All.\n")
 
 
 def test_percent_signs_are_no_macros_of_rpm():

@@ -1,4 +1,4 @@
-"""What each package holds, and what it says of itself."""
+"""The files and the metadata of each package."""
 
 import subprocess
 import tomllib
@@ -56,19 +56,19 @@ HERE = {
 }
 
 
-def said(*command) -> str:
+def output(*command) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def unpacked(kind, package, directory) -> dict:
-    """The files of a package, by their names below the prefix, wherever its format has that."""
+    """Unpack a package; return its files by their paths below the prefix."""
     if kind == "deb":
-        said("dpkg-deb", "--extract", package, directory)
+        output("dpkg-deb", "--extract", package, directory)
     else:
-        said("bsdtar", "--extract", "--directory", directory, "--file", package)
+        output("bsdtar", "--extract", "--directory", directory, "--file", package)
     top = next(directory.glob("npzfs-*"), directory / "usr")
     files = [path for path in top.rglob("*") if path.is_symlink() or path.is_file()]
-    # rpm finds programs by their build number as well.
+    # The links from build IDs to programs in an rpm.
     files = [path for path in files if ".build-id" not in path.parts]
     return {str(path.relative_to(top)).removesuffix(".gz"): path for path in files}
 
@@ -99,17 +99,17 @@ def test_a_package_has_the_version_in_cargo_toml(kind, package):
 
 
 def test_lintian_finds_neither_errors_nor_warnings_in_the_deb(package):
-    found = said("lintian", "--allow-root", "--fail-on=error,warning", package("deb"))
+    found = output("lintian", "--allow-root", "--fail-on=error,warning", package("deb"))
     assert found == ""
 
 
 @pytest.mark.parametrize("kind", ["deb", "rpm", "arch"])
 def test_a_package_depends_on_fuse3(kind, package, tmp_path):
     file = package(kind)
-    database = f"--dbpath={tmp_path}"  # or rpm makes one in the home directory
+    database = f"--dbpath={tmp_path}"  # else rpm creates one in the home directory
     ask = {
         "deb": ["dpkg-deb", "--field", file, "Depends"],
         "rpm": ["rpm", database, "--query", "--requires", "--package", file],
         "arch": ["tar", "--extract", "--to-stdout", "--file", file, ".PKGINFO"],
     }
-    assert "fuse3" in said(*ask[kind]).replace(",", " ").split()
+    assert "fuse3" in output(*ask[kind]).replace(",", " ").split()

@@ -1,4 +1,4 @@
-"""Each package is installed, used and removed, and nothing of it is left."""
+"""The installation, use and removal of each package."""
 
 import zipfile
 
@@ -10,7 +10,7 @@ FRAME = TOP / "examples" / "frame.npz"
 
 INSTALL = {
     "deb": ["dpkg", "--install"],
-    # Debian has packages that rpm and pacman know nothing of.
+    # rpm and pacman do not know the packages of Debian.
     "rpm": ["rpm", "--install", "--nodeps"],
     "arch": ["pacman", "--upgrade", "--noconfirm", "--nodeps", "--nodeps"],
 }
@@ -20,13 +20,13 @@ REMOVE = {
     "arch": ["pacman", "--remove", "--noconfirm", "npzfs"],
 }
 BY_MOUNT = [["mount", "-t", "fuse.npzfs"], ["mount", "-t", "npzfs"]]
-# On Arch, /sbin is /usr/bin, but not where dpkg is at home.
+# On Arch, /sbin is /usr/bin, but not on the Debian that runs the tests.
 BY_HELPER = [["/usr/bin/mount.fuse.npzfs"], ["/usr/bin/mount.npzfs"]]
 HELPERS = {"deb": BY_MOUNT, "rpm": BY_MOUNT, "arch": BY_HELPER}
 ZSH = {"deb": "vendor-completions", "rpm": "site-functions", "arch": "site-functions"}
 
-# What package managers, and the triggers of other packages, write on their own account.
-BOOKS = (
+# The files of package managers, and of triggers of other packages.
+DATABASES = (
     "/etc/dpkg/",
     "/etc/ld.so.cache",
     "/var/cache/",
@@ -38,8 +38,8 @@ BOOKS = (
 
 
 @pytest.mark.parametrize("kind", INSTALL)
-def test_a_package_is_installed_used_and_removed_and_nothing_is_left(kind, package, scratch):
-    scratch.run(*INSTALL[kind], scratch.give(package(kind)))
+def test_a_package_is_installed_used_and_removed_completely(kind, package, scratch):
+    scratch.run(*INSTALL[kind], scratch.copy(package(kind)))
 
     uses(scratch, ["/usr/bin/npzfs", "mount"], *HELPERS[kind])
     assert manual(scratch, "npzfs").startswith("/usr/share/man/man1/npzfs.1")
@@ -50,7 +50,7 @@ def test_a_package_is_installed_used_and_removed_and_nothing_is_left(kind, packa
         assert "npzfs" in scratch.run("cat", f"/usr/share/{script}")
 
     scratch.run(*REMOVE[kind])
-    left = {path for path in scratch.changes() if not path.startswith(BOOKS)}
+    left = {path for path in scratch.changes() if not path.startswith(DATABASES)}
     assert left == set()
 
 
@@ -59,21 +59,21 @@ def manual(scratch, page: str) -> str:
 
 
 def uses(scratch, *commands) -> None:
-    """Mounts with each of the commands, and unmounts."""
-    archive = scratch.give(FRAME)
+    """Mount with each of the commands, and unmount."""
+    archive = scratch.copy(FRAME)
     scratch.run("mkdir", "-p", "/mnt/point")
     for command in commands:
         scratch.run(*command, archive, "/mnt/point")
         with zipfile.ZipFile(FRAME) as members:
             for name in members.namelist():
-                assert scratch.seen(f"root/mnt/point/{name}").read_bytes() == members.read(name)
+                assert scratch.outside(f"root/mnt/point/{name}").read_bytes() == members.read(name)
         assert "npzfs" in scratch.run("findmnt", "--noheadings", "/mnt/point")
         scratch.run("umount", "/mnt/point")
         assert scratch.run("ls", "/mnt/point") == ""
 
 
-def test_the_tarball_is_installed_as_it_says(package, scratch):
-    scratch.run("tar", "--extract", "--directory=/mnt", "--file", scratch.give(package("dist")))
+def test_the_tarball_is_installed_by_its_instructions(package, scratch):
+    scratch.run("tar", "--extract", "--directory=/mnt", "--file", scratch.copy(package("dist")))
     (top,) = scratch.run("find", "/mnt", "-maxdepth", "1", "-name", "npzfs-*-linux").split()
     uses(scratch, [f"{top}/bin/npzfs", "mount"])
 
@@ -87,8 +87,8 @@ def test_the_tarball_is_installed_as_it_says(package, scratch):
 
 
 def test_the_program_of_the_tarball_needs_no_other_file(package, scratch):
-    scratch.run("tar", "--extract", "--directory=/mnt", "--file", scratch.give(package("dist")))
-    scratch.give(FRAME)
+    scratch.run("tar", "--extract", "--directory=/mnt", "--file", scratch.copy(package("dist")))
+    scratch.copy(FRAME)
     scratch.run("sh", "-euc", "mkdir /mnt/empty; mv /mnt/frame.npz /mnt/*/bin/npzfs /mnt/empty")
     listed = scratch.run("chroot", "/mnt/empty", "/npzfs", "list", "/frame.npz")
     assert listed.endswith("11 members, 38 kB in members, 40 kB archive\n")

@@ -1,4 +1,4 @@
-"""The licences of all crates are known, and their texts are at hand."""
+"""The licences of all crates, and their texts."""
 
 import pytest
 
@@ -7,7 +7,7 @@ import licenses
 
 @pytest.fixture
 def crate(tmp_path):
-    """A crate with a licence and its text."""
+    """Return the metadata of a crate with a licence and its text."""
 
     def crate(licence, name="matrix", text="A text.", file="LICENSE"):
         manifest = tmp_path / name / "Cargo.toml"
@@ -37,7 +37,7 @@ def crate(tmp_path):
         ("", False),
     ],
 )
-def test_an_expression_is_known_if_known_licences_fulfil_it(expression, known):
+def test_an_expression_is_known_if_known_licences_satisfy_it(expression, known):
     assert licenses.is_known(expression) == known
 
 
@@ -56,14 +56,14 @@ def test_a_crate_without_a_text_fails_the_build(crate):
         licenses.report([crate("MIT", file="README")])
 
 
-def test_a_text_of_several_crates_is_told_once(crate):
+def test_a_text_of_several_crates_is_quoted_once(crate):
     report = licenses.report([crate("MIT", "a"), crate("MIT", "b"), crate("MIT", "c", "Another.")])
     assert "a 1.0.0: MIT\nb 1.0.0: MIT\nc 1.0.0: MIT\n" in report
     assert report.count("A text.") == 1
     assert "\na 1.0.0, b 1.0.0:\n\nA text.\n" in report
 
 
-def test_every_crate_of_the_program_is_told_and_none_of_the_tests():
+def test_the_crates_of_the_program_are_listed_without_the_tests():
     crates = {crate["name"] for crate in licenses.crates(licenses.metadata())}
     assert {"clap", "fuser", "zlib-rs"} <= crates
     assert not {"npzfs", "proptest", "zip"} & crates

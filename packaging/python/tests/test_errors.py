@@ -1,4 +1,4 @@
-"""What fails is told by an exception, with the program's own words."""
+"""Failures raise exceptions with the messages of the program."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def assert_raises(kind, status, message, call, *arguments, **options):
 
 
 @every_call
-def test_an_archive_that_is_not_there_is_a_missing_file(place, call):
+def test_a_missing_archive_raises_not_found(place, call):
     path = place / "a.npz"
     message = f"{path}: cannot be opened: No such file or directory"
     error = assert_raises(npzfs.NotFound, 20, message, call, path)
@@ -42,7 +42,7 @@ def test_an_archive_that_is_not_there_is_a_missing_file(place, call):
 
 
 @every_call
-def test_a_file_that_is_no_archive_is_told_so(place, call):
+def test_a_file_that_is_no_archive_raises_not_an_archive(place, call):
     path = place / "a.npz"
     path.write_bytes(b"text")
     error = assert_raises(npzfs.NotAnArchive, 21, f"{path}: not a ZIP archive", call, path)
@@ -50,7 +50,7 @@ def test_a_file_that_is_no_archive_is_told_so(place, call):
 
 
 @every_call
-def test_a_damaged_archive_is_told_so(archive, call):
+def test_a_damaged_archive_raises_damaged_archive(archive, call):
     archive.write_bytes(archive.read_bytes()[:-30])
     with pytest.raises(npzfs.DamagedArchive, match=rf"^{archive}: ") as raised:
         call(archive)
@@ -58,7 +58,7 @@ def test_a_damaged_archive_is_told_so(archive, call):
 
 
 @every_call
-def test_what_is_no_file_cannot_be_opened(place, call):
+def test_a_fifo_raises_cannot_open(place, call):
     os.mkfifo(place / "a.npz")
     message = f"{place}/a.npz: is a FIFO, not an archive"
     error = assert_raises(npzfs.CannotOpen, 20, message, call, place / "a.npz")
@@ -70,7 +70,7 @@ def test_strict_refuses_members_that_cannot_be_read(place):
         file.writestr("good", "text")
         file.writestr("bad", "text")
     whole = (place / "a.npz").read_bytes()
-    # That it is encrypted, in both headers.
+    # The flag for encryption in both headers.
     at = [whole.rindex(b"PK\x03\x04") + 6, whole.rindex(b"PK\x01\x02") + 8]
     (place / "a.npz").write_bytes(bytes(b | (i in at) for i, b in enumerate(whole)))
     message = f"{place}/a.npz: member 'bad': encrypted"
@@ -82,7 +82,7 @@ def test_strict_refuses_members_that_cannot_be_read(place):
         assert_raises(npzfs.Unreadable, 23, message, arrays.__getitem__, "bad")
 
 
-def test_a_member_that_turns_out_to_be_damaged_is_an_input_output_error(place):
+def test_a_damaged_member_raises_os_error_when_it_is_read(place):
     np.savez_compressed(place / "a.npz", x=np.random.default_rng(1).random(1000))
     whole = bytearray((place / "a.npz").read_bytes())
     whole[len(whole) // 2] ^= 1
@@ -93,20 +93,20 @@ def test_a_member_that_turns_out_to_be_damaged_is_an_input_output_error(place):
         assert raised.value.errno == errno.EIO and not isinstance(raised.value, npzfs.Error)
 
 
-def test_a_place_that_cannot_be_mounted_on_is_told(archive, place):
+def test_an_unusable_mount_point_raises_mount_point_error(archive, place):
     message = f"{archive}: mount point is not a directory"
     assert_raises(npzfs.MountPointError, 10, message, npzfs.mount, archive, at=archive)
     assert issubclass(npzfs.MountPointError, OSError)
 
 
-def test_fuse_that_is_not_available_is_told(archive):
+def test_unavailable_fuse_raises_fuse_unavailable(archive):
     with pytest.raises(npzfs.FuseUnavailable) as raised:
         npzfs.mount(archive, passthrough="on")
     assert raised.value.status == 11 and isinstance(raised.value, OSError)
     assert "--passthrough=on: " in raised.value.message
 
 
-def test_an_option_with_a_wrong_value_is_told(archive):
+def test_an_invalid_value_raises_usage_error(archive):
     with pytest.raises(npzfs.UsageError, match="^invalid value '0' for '--threads <N>'") as raised:
         npzfs.mount(archive, threads=0)
     assert raised.value.status == 2 and isinstance(raised.value, ValueError)
@@ -114,18 +114,18 @@ def test_an_option_with_a_wrong_value_is_told(archive):
 
 @pytest.mark.parametrize("call", [npzfs.mount, npzfs.load])
 @pytest.mark.parametrize("option", ["thread", "foreground", "until_eof", "f"])
-def test_an_option_that_is_not_there_is_a_type_error(archive, call, option):
+def test_an_unknown_option_is_a_type_error(archive, call, option):
     message = rf"^{call.__name__}\(\) got an unexpected keyword argument '{option}'$"
     with pytest.raises(TypeError, match=message):
         call(archive, **{option: True})
 
 
-def test_no_archive_at_all_is_a_type_error():
+def test_no_archive_is_a_type_error():
     with pytest.raises(TypeError, match=r"^mount\(\) needs an archive$"):
         npzfs.mount()
 
 
-def test_a_program_that_is_not_there_or_not_the_one_is_told(archive, place, monkeypatch):
+def test_a_missing_program_raises_and_so_does_another_one(archive, place, monkeypatch):
     monkeypatch.setenv("NPZFS", str(place / "none"))
     message = f"{place}/none: No such file or directory"
     error = assert_raises(npzfs.ProgramNotFound, 127, message, npzfs.mount, archive)
@@ -151,7 +151,7 @@ def test_a_mount_that_fails_leaves_nothing(archive, place):
 def test_every_exit_status_of_a_mount_has_its_exception():
     section = MANUAL.read_text().split("\n.Sh EXIT STATUS\n")[1].split("\n.El\n")[0]
     statuses = {int(status) for status in re.findall(r"^\.It (\d+)$", section, re.MULTILINE)}
-    # Done; failed, which is the base of all; and what only `npzfs run` ends with.
+    # Success, the base class of all failures, and the statuses of `npzfs run` alone.
     assert set(_errors._BY_STATUS) == statuses - {0, 1, 126, 127}
     assert npzfs.Error.status == 1
 

@@ -22,7 +22,7 @@ def base(array):
     return array
 
 
-def test_a_frame_is_mapped_and_keeps_what_it_is_mapped_from(place):
+def test_a_frame_is_mapped_and_keeps_its_server(place):
     (place / "frame.npz").write_bytes(FRAME.read_bytes())
     frame = npzfs.frame(place / "frame.npz")
     (place / "frame.npz").unlink()
@@ -37,16 +37,16 @@ def test_a_frame_is_mapped_and_keeps_what_it_is_mapped_from(place):
     assert np.array_equal(column, stored.iloc[:, 0].values)
     del column
     gc.collect()
-    wait_until("the server has ended", lambda: servers(place) == [])
+    wait_until("the server ends", lambda: servers(place) == [])
 
 
-def test_without_staticframe_it_says_what_to_install(monkeypatch):
+def test_without_staticframe_the_error_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "static_frame", None)
     with pytest.raises(ImportError, match=r"pip install 'npzfs\[static-frame\]'"):
         npzfs.frame(FRAME)
 
 
-def test_without_numpy_load_says_what_to_install(archive, monkeypatch):
+def test_without_numpy_the_error_names_the_package(archive, monkeypatch):
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(ImportError, match=r"pip install 'npzfs\[numpy\]'"):
         npzfs.load(archive)

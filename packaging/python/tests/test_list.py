@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 FRAME = ROOT / "examples" / "frame.npz"
 
 
-def test_it_tells_of_every_member(archive):
+def test_a_listing_has_every_member(archive):
     listing = npzfs.list(archive)
     assert (listing.archive, listing.size_bytes) == (str(archive), archive.stat().st_size)
     assert listing.frame is None
@@ -29,7 +29,7 @@ def test_it_tells_of_every_member(archive):
     assert one.npy is not None and one.npy.shape == ()
 
 
-def test_it_tells_of_a_frame():
+def test_a_listing_has_the_frame():
     frame = npzfs.list(FRAME).frame
     assert frame is not None
     assert (frame.name, frame.shape, frame.blocks) == ("weather", (360, 10), 6)
@@ -41,14 +41,14 @@ def test_it_tells_of_a_frame():
     )
 
 
-def test_what_it_tells_can_be_hashed_and_not_changed(archive):
+def test_listings_are_hashable_and_immutable(archive):
     listing = npzfs.list(FRAME)
     assert len({listing, npzfs.list(FRAME), npzfs.list(archive)}) == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         listing.members[0].name = "other"
 
 
-def test_it_has_what_the_schema_has():
+def test_the_classes_have_the_keys_of_the_schema():
     schema = json.loads((ROOT / "docs" / "list.schema.json").read_text())
     kinds = {
         "member": npzfs.Member,
@@ -64,7 +64,7 @@ def test_it_has_what_the_schema_has():
         assert fields == list(keys["properties"]), kind
 
 
-def test_members_that_cannot_be_read_are_no_failure(archive):
+def test_unreadable_members_are_no_failure(archive):
     whole = bytearray(archive.read_bytes())
     whole[whole.index(b"PK\x03\x04")] = 0
     archive.write_bytes(whole)
@@ -72,7 +72,7 @@ def test_members_that_cannot_be_read_are_no_failure(archive):
     assert x.problem is not None and x.lane is None and x.npy is None
 
 
-def test_nothing_is_mounted_for_it(archive, monkeypatch):
+def test_names_are_escaped_and_paths_are_not(archive):
     np.savez(archive, **{"two\nlines": np.ones(1)})
     (member,) = npzfs.list(str(archive)).members
     assert (member.name, member.path) == ("two\\nlines.npy", "two\nlines.npy")

@@ -32,7 +32,7 @@ ARRAYS = {
 
 @pytest.mark.filterwarnings("ignore:Stored array in format")
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_it_is_what_numpy_load_gives_but_mapped(place, save):
+def test_arrays_are_those_of_numpy_load_but_mapped(place, save):
     save(place / "a.npz", **ARRAYS)
     with np.load(place / "a.npz") as expected, npzfs.load(place / "a.npz") as arrays:
         assert arrays.files == expected.files
@@ -50,14 +50,14 @@ def test_it_is_what_numpy_load_gives_but_mapped(place, save):
 
 
 @pytest.mark.parametrize("name", ["x", "x.npy", "../out", "../out.npy", "/absolute", "a/b"])
-def test_one_name_is_found_before_all_are_known(place, name):
+def test_a_name_is_found_without_a_listing(place, name):
     np.savez(place / "a.npz", **{key: ARRAYS[key] for key in ("x", "../out", "/absolute", "a/b")})
     with npzfs.load(place / "a.npz") as arrays:
         assert np.array_equal(arrays[name], ARRAYS[name.replace(".npy", "")])
         assert name in arrays and len(arrays) == 4
 
 
-def test_a_missing_name_is_a_key_error_that_names_those_there_are(archive):
+def test_a_missing_name_is_a_key_error_with_the_other_names(archive):
     with npzfs.load(archive) as arrays:
         for name in ("y", "", "../a.npz", "d", "no\0thing", "\udc80"):
             assert name not in arrays and arrays.get(name) is None
@@ -69,7 +69,7 @@ def test_a_missing_name_is_a_key_error_that_names_those_there_are(archive):
             arrays["x"] = 1
 
 
-def test_what_is_no_array_is_bytes(place):
+def test_other_members_are_bytes(place):
     with zipfile.ZipFile(place / "a.npz", "w") as file:
         file.writestr("__meta__.json", "{}")
         file.writestr("text.npy", "text")
@@ -78,7 +78,7 @@ def test_what_is_no_array_is_bytes(place):
         assert dict(arrays) == {"__meta__.json": b"{}", "text": b"text", "nothing": b""}
 
 
-def test_it_shows_a_few_names(place):
+def test_repr_shows_a_few_names(place):
     np.savez(place / "a.npz", **{f"a{i}": np.ones(1) for i in range(9)})
     np.savez(place / "b.npz")
     arrays = npzfs.load(place / "a.npz")
@@ -90,7 +90,7 @@ def test_it_shows_a_few_names(place):
         assert repr(arrays) == f"Arrays '{place}/b.npz' with keys: nothing"
 
 
-def test_nothing_can_be_had_once_it_is_closed(archive):
+def test_nothing_is_accessible_after_close(archive):
     arrays = npzfs.load(archive)
     arrays.close()
     arrays.close()
@@ -104,13 +104,13 @@ def test_nothing_can_be_had_once_it_is_closed(archive):
             use()
 
 
-def test_arrays_outlive_it_and_the_mount_goes_with_the_last_one(place):
+def test_arrays_outlive_the_mapping_and_end_the_server(place):
     values = np.random.default_rng(1).random((1 << 10, 1 << 10))
     np.savez(place / "a.npz", x=values)
     with npzfs.load(place / "a.npz") as arrays:
         column = arrays["x"][:, 7]
         x = arrays["x"]
-    # It cannot be seen any more, but serves pages that nobody has asked for before.
+    # It is unmounted, but still serves pages that were not read before.
     assert mounts(place) == [] and servers(place) != []
     assert np.array_equal(x, values)
     del x
@@ -119,17 +119,17 @@ def test_arrays_outlive_it_and_the_mount_goes_with_the_last_one(place):
     assert np.array_equal(column, values[:, 7])
     del column
     gc.collect()
-    wait_until("the server has ended", lambda: servers(place) == [])
+    wait_until("the server ends", lambda: servers(place) == [])
 
 
-def test_an_array_of_a_mapping_that_nobody_holds_stays(archive, place):
+def test_an_array_outlives_an_unreferenced_mapping(archive, place):
     x = npzfs.load(archive)["x"]
     gc.collect()
     assert mounts(place) == []
     assert x.sum() == 66
 
 
-def test_copies_on_write_leave_the_archive_as_it_is(archive):
+def test_copy_on_write_does_not_change_the_archive(archive):
     before = archive.read_bytes()
     with npzfs.load(archive, mmap_mode="c") as arrays:
         x = arrays["x"]
@@ -145,7 +145,7 @@ def test_arrays_cannot_be_mapped_for_writing(archive, mode):
         npzfs.load(archive, mode)
 
 
-def test_it_can_be_pickled(archive, place, monkeypatch):
+def test_a_mapping_can_be_pickled(archive, place, monkeypatch):
     monkeypatch.chdir(place)
     arrays = npzfs.load("a.npz", umask=0o027)
     again = pickle.loads(pickle.dumps(arrays))
@@ -197,13 +197,13 @@ def test_a_long_header_that_npzfs_cannot_parse_is_refused(place):
             arrays["x"]
 
 
-def test_it_shares_the_mount_of_the_same_archive(archive, place):
+def test_a_mapping_shares_the_mount_of_the_same_archive(archive, place):
     with npzfs.mount(archive) as path, npzfs.load(archive) as arrays:
         assert mounts(place) == [str(path)]
     assert arrays.closed and mounts(place) == []
 
 
-def test_archives_inside_go_by_their_paths(place, archive):
+def test_members_of_inner_archives_have_their_paths(place, archive):
     with zipfile.ZipFile(place / "bus.zip", "w") as bus:
         bus.write(archive, "one/inner.npz")
         bus.writestr("broken.npz", "text")
@@ -215,7 +215,7 @@ def test_archives_inside_go_by_their_paths(place, archive):
         }  # fmt: skip
 
 
-def test_each_array_takes_one_open_file(place, archive):
+def test_each_array_uses_one_open_file(place, archive):
     def open_files():
         return len(os.listdir("/proc/self/fd"))
 
@@ -235,12 +235,12 @@ def test_each_array_takes_one_open_file(place, archive):
         assert open_files() == before
 
 
-def test_a_folder_is_refused_in_words(place):
+def test_a_folder_is_refused(place):
     with pytest.raises(IsADirectoryError, match="takes one archive"):
         npzfs.load(place)
 
 
-def test_of_repeated_names_there_is_the_last(place):
+def test_of_repeated_names_the_last_is_loaded(place):
     with pytest.warns(UserWarning), zipfile.ZipFile(place / "a.npz", "w") as file:
         file.writestr("x", "first")
         file.writestr("x", "last")

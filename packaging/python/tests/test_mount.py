@@ -15,7 +15,7 @@ from pathlib import Path
 import npzfs
 import numpy as np
 import pytest
-from conftest import mounts, server_of, wait_until
+from conftest import has_ended, mounts, server_of, wait_until
 from npzfs import _program, _server
 
 
@@ -26,7 +26,7 @@ def test_a_block_has_the_members_as_files_and_leaves_nothing(archive, place):
         assert sorted(os.listdir(path)) == ["d", "one.npy", "x.npy"]
         x = np.load(path / "x.npy", mmap_mode="r")
         assert isinstance(x, np.memmap) and x.shape == (3, 4) and x.sum() == 66
-    # At once, though the array is still mapped.
+    # At once, even though the array is still mapped.
     assert mounts(place) == [] and not path.exists()
     assert x.sum() == 66
 
@@ -38,7 +38,7 @@ def test_a_block_that_raises_unmounts(archive, place):
     assert mounts(place) == []
 
 
-def test_an_array_goes_on_reading_pages_that_nobody_has_read_before(place):
+def test_an_array_reads_new_pages_after_the_unmount(place):
     values = np.random.default_rng(1).random(1 << 21)
     np.savez(place / "a.npz", x=values)
     with npzfs.mount(place / "a.npz") as path:
@@ -52,10 +52,10 @@ def test_an_array_goes_on_reading_pages_that_nobody_has_read_before(place):
     os.kill(server, 0)
     del inside
     gc.collect()
-    wait_until("the server has ended", lambda: not os.path.exists(f"/proc/{server}/fd/1"))
+    wait_until("the server ends", lambda: has_ended(server))
 
 
-def test_at_is_made_and_removed_or_found_and_left(archive, place, monkeypatch):
+def test_at_is_created_and_removed_or_found_and_kept(archive, place, monkeypatch):
     with npzfs.mount(archive, at=place / "made") as path:
         assert path == place / "made" and mounts(place) == [str(path)]
     assert not (place / "made").exists()
@@ -67,7 +67,7 @@ def test_at_is_made_and_removed_or_found_and_left(archive, place, monkeypatch):
     assert os.listdir(place / "found") == [] and mounts(place) == []
 
 
-def test_several_archives_and_folders_are_directories_of_the_mount(archive, place):
+def test_several_archives_and_folders_share_a_mount(archive, place):
     (place / "folder").mkdir()
     shutil.copy(archive, place / "folder" / "b.npz")
     with npzfs.mount(archive, place / "folder") as path:
@@ -111,7 +111,7 @@ def test_an_archive_that_was_replaced_is_mounted_anew(archive, place):
 
 
 @pytest.mark.parametrize("lazily", [False, True])
-def test_a_mount_that_somebody_has_taken_away_is_made_again(archive, place, lazily):
+def test_an_unmounted_archive_is_mounted_again(archive, place, lazily):
     with npzfs.mount(archive) as old:
         used = open(old / "x.npy") if lazily else None
         command = [_program.find(), "umount", *["--lazy"] * lazily, old]
@@ -125,10 +125,13 @@ def test_a_mount_that_somebody_has_taken_away_is_made_again(archive, place, lazi
 
 
 @pytest.mark.parametrize("at", [None, "at"])
-def test_what_a_killed_server_leaves_is_cleaned_up(archive, place, at):
+def test_a_killed_server_is_cleaned_up(archive, place, at):
     with npzfs.mount(archive, at=at and place / at) as path:
-        os.kill(server_of(path), signal.SIGKILL)
-        wait_until("the mount is dead", lambda: _server._is_dead(path))
+        server = server_of(path)
+        os.kill(server, signal.SIGKILL)
+        # Its connection to the kernel and its socket are closed one after the other.
+        wait_until("the server ends", lambda: has_ended(server))
+        assert _server._is_dead(path)
         with npzfs.mount(archive) as other:
             assert (other / "x.npy").exists()
     assert mounts(place) == []
@@ -180,7 +183,7 @@ def test_the_options_are_those_of_the_program():
         option.replace("-", "_")
         for option in re.findall(r"^ +(?:-\w, )?--([a-z-]+)", said.stdout, re.MULTILINE)
     }
-    # A mount of this process has no use for these.
+    # The package does not need these.
     options -= {"color", "foreground", "help", "until_eof"}
     assert set(npzfs.Options.__annotations__) == options | {"o"}
 

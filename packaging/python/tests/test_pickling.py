@@ -1,4 +1,4 @@
-"""Arrays that are handed to other processes, which get their data and not the name of a file."""
+"""Arrays that are sent to other processes, which get the data and not a file name."""
 
 from __future__ import annotations
 
@@ -135,12 +135,12 @@ def run(text, place, *arguments):
         start_new_session=True,
     )
     try:
-        _, said = process.communicate(timeout=TIMEOUT_S)
+        _, stderr = process.communicate(timeout=TIMEOUT_S)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)  # the workers, too
         process.wait()
         raise
-    assert process.returncode == 0, said
+    assert process.returncode == 0, stderr
 
 
 @pytest.mark.parametrize("moment", ["inside", "after"])

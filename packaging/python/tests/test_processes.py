@@ -1,4 +1,4 @@
-"""Mounts of programs with threads and children, and of such that end in bad ways."""
+"""Mounts of programs with threads and children, and of programs that end in any way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import traceback
 import npzfs
 import numpy as np
 import pytest
-from conftest import TIMEOUT_S, mounts, python, servers, start, wait_until
+from conftest import TIMEOUT_S, default_signals, mounts, python, servers, start, wait_until
 
 MOUNT = """
 import os, signal, sys, threading, time
@@ -25,7 +25,7 @@ archive, action = sys.argv[1:]
 
 
 def in_child(work):
-    """Do something in a process that was forked, which then ends as Python programs do."""
+    """Call a function in a forked process, which then exits as Python programs do."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -35,7 +35,7 @@ def in_child(work):
         except BaseException:
             traceback.print_exc()
         finally:
-            # Pytest must not go on here; but what runs at the end of a program, does.
+            # Run the exit handlers, but do not return to pytest.
             import atexit
 
             atexit._run_exitfuncs()
@@ -53,7 +53,7 @@ def total_of(arrays):
     return float(arrays["x"].sum())
 
 
-def test_threads_share_a_mount_that_goes_with_the_last_of_them(archive, place):
+def test_threads_share_a_mount_until_the_last_one_leaves(archive, place):
     barrier = threading.Barrier(16)
     seen = []
 
@@ -95,10 +95,10 @@ def test_a_child_that_ends_does_not_unmount(archive, place):
     assert mounts(place) == []
 
 
-def test_a_child_that_leaves_the_block_or_fails_in_it_does_not_unmount(archive, place):
+def test_a_child_that_leaves_the_block_does_not_unmount(archive, place):
     def work(fail):
         try:
-            # Both leave the block that was entered before the process was forked.
+            # Leave the block that the parent has entered.
             stack.__exit__(fail and ValueError, None, None)
         finally:
             gc.collect()
@@ -127,7 +127,7 @@ def test_a_child_has_a_mount_of_its_own(archive, place):
         wait_until("the child's mounts are gone", lambda: mounts(place) == [str(path)])
 
 
-def test_the_block_of_the_parent_ends_the_mount_though_a_child_lives(archive, place):
+def test_the_parent_ends_the_mount_though_a_child_lives(archive, place):
     reader, writer = os.pipe()
     with npzfs.mount(archive) as path:
         child = os.fork()
@@ -190,13 +190,13 @@ ENDINGS = {
     "SIGINT": ("os.kill(os.getpid(), signal.SIGINT)", -signal.SIGINT),
     "SIGKILL": ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
     "exec": ("os.execlp('true', 'true')", 0),
-    "in a thread": ("threading.Thread(target=os._exit, args=(5,)).start(); time.sleep(9)", 5),
+    "in a thread": ("threading.Thread(target=os._exit, args=(5,)).start(); time.sleep(99)", 5),
 }
 
 
 @pytest.mark.parametrize("held", ["block", "mount", "load"])
 @pytest.mark.parametrize("action, status", ENDINGS.values(), ids=ENDINGS)
-def test_nothing_is_left_of_an_interpreter_however_it_ends(archive, place, held, action, status):
+def test_an_interpreter_leaves_nothing_however_it_ends(archive, place, held, action, status):
     if held == "block":
         body = "with npzfs.mount(archive) as path:\n    x = open(path / 'x.npy')\n    exec(action)"
     else:
@@ -207,8 +207,8 @@ def test_nothing_is_left_of_an_interpreter_however_it_ends(archive, place, held,
     wait_until("the mount is gone", lambda: mounts(place) == [])
 
 
-def test_nothing_is_left_of_an_interpreter_that_is_killed_though_its_children_live(archive, place):
-    body = "with npzfs.mount(archive):\n    print(os.fork(), flush=True)\n    time.sleep(60)\n"
+def test_a_killed_interpreter_leaves_nothing_despite_a_child(archive, place):
+    body = "with npzfs.mount(archive):\n    print(os.fork(), flush=True)\n    time.sleep(999)\n"
     process = start(MOUNT + body, archive, "")
     assert len(mounts(place)) == 1
     (child,) = (int(pid) for pid in children(process.pid) if "npzfs" not in command(pid))
@@ -233,7 +233,7 @@ def command(pid):
         return file.read()
 
 
-def test_an_interpreter_that_is_killed_while_it_mounts_leaves_nothing(archive, place):
+def test_an_interpreter_killed_while_mounting_leaves_nothing(archive, place):
     program = MOUNT + "while True:\n    print('', flush=True)\n    npzfs.mount(archive).close()\n"
     for number in range(8):
         process = start(program, archive, "")
@@ -247,8 +247,10 @@ def test_an_interpreter_that_is_killed_while_it_mounts_leaves_nothing(archive, p
 
 
 def interrupted(process):
-    """What a process group says that is interrupted until it ends: an interrupt that Python
-    raises in a callback of its own is printed, and forgotten."""
+    """Interrupt a process group until it has ended; returns its error output.
+
+    Python prints and ignores an interrupt that it raises in a callback of its own.
+    """
     for _ in range(TIMEOUT_S):
         os.killpg(process.pid, signal.SIGINT)
         try:
@@ -264,20 +266,25 @@ def test_an_interrupt_from_the_keyboard_leaves_nothing(archive, place):
     for number in range(8):
         command = [sys.executable, "-c", program, archive, ""]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=default_signals,
         )
         assert process.stdout is not None
         process.stdout.readline()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(number * 0.002)
-        said = interrupted(process)
-        assert process.returncode == -signal.SIGINT and said.endswith(b"KeyboardInterrupt\n")
+        stderr = interrupted(process).decode()
+        assert process.returncode == -signal.SIGINT, stderr
+        assert "\nKeyboardInterrupt" in stderr, stderr
     wait_until("all mounts are gone", lambda: mounts(place) == [] and servers(place) == [])
 
 
-def test_nobody_has_to_wait_for_a_server_that_goes_on(archive):
+def test_a_remaining_server_is_no_child_of_the_process(archive):
     x = npzfs.load(archive)["x"]
     gc.collect()
-    # Servers are nobody's children here.
+    # The server still runs, since the array is mapped.
     assert [pid for pid in children(os.getpid()) if "npzfs" in command(pid)] == []
     assert x.sum() == 66

@@ -1,4 +1,4 @@
-"""The wheel, as pip installs it."""
+"""The wheel, installed by pip."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERSION = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re
 (WHEEL,) = (ROOT / "dist").glob("npzfs-*.whl")
 
 
-def said(*command, **options):
+def output(*command, **options):
     ran = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, **options)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
@@ -28,10 +28,10 @@ def said(*command, **options):
 
 def test_a_fresh_environment_needs_nothing_but_the_wheel(archive, place):
     environment = place / "environment"
-    said(sys.executable, "-m", "venv", environment)
+    output(sys.executable, "-m", "venv", environment)
     pip = [environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
     before = sorted(environment.rglob("*"))
-    said(*pip, "install", "--no-index", WHEEL)
+    output(*pip, "install", "--no-index", WHEEL)
     program = (
         "import npzfs, os, sys\n"
         "assert npzfs._program.find() == sys.argv[2]\n"
@@ -40,22 +40,22 @@ def test_a_fresh_environment_needs_nothing_but_the_wheel(archive, place):
         "try: npzfs.load(sys.argv[1])\n"
         "except ImportError as error: print(error)\n"
     )
-    # Neither a module nor a program of elsewhere.
+    # No variables that lead to other modules or programs.
     bare = {key: os.environ[key] for key in ("TMPDIR", "XDG_RUNTIME_DIR") if key in os.environ}
     binary = environment / "bin" / "npzfs"
     python = environment / "bin" / "python"
-    assert said(python, "-I", "-B", "-c", program, archive, binary, env=bare) == (
+    assert output(python, "-I", "-B", "-c", program, archive, binary, env=bare) == (
         "['d', 'one.npy', 'x.npy']\n3\nnpzfs.load needs NumPy: pip install 'npzfs[numpy]'\n"
     )
-    assert said(binary, "--version") == f"npzfs {VERSION}\n"
+    assert output(binary, "--version") == f"npzfs {VERSION}\n"
     manual = environment / "share" / "man" / "man1" / "npzfs.1"
     assert manual.read_bytes() == (ROOT / "man" / "npzfs.1").read_bytes()
-    said(*pip, "uninstall", "--yes", "npzfs")
+    output(*pip, "uninstall", "--yes", "npzfs")
     after = {path for path in environment.rglob("*") if "__pycache__" not in path.parts}
     assert {path for path in after if path.is_file()} <= set(before)
 
 
-def test_the_program_is_found_where_pip_has_put_it(place, monkeypatch):
+def test_the_program_is_found_where_pip_installs_it(place, monkeypatch):
     assert _program.find() == str(Path(sys.prefix) / "bin" / "npzfs")
     # pip install --target
     target = place / "target"
@@ -64,13 +64,13 @@ def test_the_program_is_found_where_pip_has_put_it(place, monkeypatch):
     shutil.copy(_program.find(), target / "bin")
     program = "import npzfs._program; print(npzfs._program.find())"
     environment = {**os.environ, "PYTHONPATH": str(target)}
-    found = said("python3", "-c", program, env=environment).strip()
+    found = output("python3", "-c", program, env=environment).strip()
     assert found == str(target / "bin" / "npzfs")
     # Without it, the one in PATH.
     (target / "bin" / "npzfs").rename(place / "npzfs")
     base = Path(sys.base_prefix) / "bin" / "python3"
     environment["PATH"] = str(place)
-    assert said(base, "-c", program, env=environment).strip() == str(place / "npzfs")
+    assert output(base, "-c", program, env=environment).strip() == str(place / "npzfs")
     environment["PATH"] = "/nowhere"
     ran = subprocess.run([base, "-c", program], env=environment, capture_output=True, text=True)
     assert ran.stderr.endswith(
@@ -86,7 +86,7 @@ def test_the_version_is_that_of_the_program():
         npzfs.nothing
 
 
-def test_the_wheel_holds_what_it_should():
+def test_the_wheel_has_all_files_and_metadata():
     with zipfile.ZipFile(WHEEL) as wheel:
         names = wheel.namelist()
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
@@ -107,15 +107,15 @@ def test_the_wheel_holds_what_it_should():
         "Requires-Dist: numpy>=1.26 ; extra == 'numpy'",
     ):
         assert line in text.splitlines()
-    # Nothing that everybody has to have.
+    # No package is required unconditionally.
     assert not re.search(r"^Requires-Dist: [^;]*$", text, re.M)
-    # Audited: the program asks for no younger C library than the name says.
+    # The name states the oldest C library that the program works with.
     assert re.fullmatch(
         rf"npzfs-{VERSION}-py3-none-(manylinux_2_\d+|musllinux_1_\d+)_\w+\.whl", WHEEL.name
     )
 
 
-def test_the_readmes_do_what_they_say(place, monkeypatch):
+def test_the_examples_of_the_readmes_run(place, monkeypatch):
     blocks = []
     for readme in (ROOT / "README.md", ROOT / "packaging" / "python" / "README.md"):
         blocks += re.findall(r"^```python\n(.*?)^```$", readme.read_text(), re.M | re.S)
