@@ -29,6 +29,7 @@ pub use verify::VerifyArgs;
 
 use crate::mount::kernel_options::{self, KernelOptions, Rejection};
 use crate::ui::color::HEADING;
+use crate::ui::human::Escaped;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -205,6 +206,19 @@ fn usage_error(subcommand: &str, reason: String) -> clap::Error {
         Some(subcommand) => subcommand.error(ErrorKind::InvalidValue, reason),
         None => cli.error(ErrorKind::InvalidValue, reason),
     }
+}
+
+/// Returns the message of an error, without the word that
+/// [`Console::report`](crate::ui::console::Console::report) replaces.
+pub fn usage_message(error: &clap::Error) -> String {
+    // Not `to_string()`, which drops escape sequences of the arguments that the message quotes.
+    let text = error.render().ansi().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| Escaped(line.as_bytes()).to_string())
+        .collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]

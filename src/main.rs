@@ -10,7 +10,6 @@ use npzfs::commands::{self, status};
 use npzfs::exit_status::{self, ExitStatus, mount8};
 use npzfs::ui::color;
 use npzfs::ui::console::{self, Console};
-use npzfs::ui::human::Escaped;
 
 /// The exit statuses of the program, which depend on the name by which it was called.
 struct Statuses {
@@ -54,7 +53,7 @@ fn main() -> ExitCode {
         }))
         .unwrap_or(statuses.bug),
         Err(error) if error.use_stderr() => {
-            console.report(&usage_message(&error));
+            console.report(&cli::usage_message(&error));
             statuses.usage
         }
         Err(help_or_version) => {
@@ -73,16 +72,4 @@ fn main() -> ExitCode {
         }
     };
     status.into()
-}
-
-/// Returns clap's message, without the word that [`Console::report`] replaces.
-fn usage_message(error: &clap::Error) -> String {
-    // Not `to_string()`, which drops escape sequences of the arguments that the message quotes.
-    let text = error.render().ansi().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-    let lines: Vec<_> = text
-        .lines()
-        .map(|line| Escaped(line.as_bytes()).to_string())
-        .collect();
-    lines.join("\n")
 }
