@@ -28,7 +28,7 @@ WHEEL_REQUIREMENTS = packaging/python/requirements.txt
 
 FUZZ_RUNS = 10000000
 
-.PHONY: all build demo test check unit clients bench bench-rust bench-check fuzz soak install uninstall \
+.PHONY: all build demo test check unit clients bench bench-rust bench-check survey fuzz soak install uninstall \
 	wheel test-python deb rpm arch dist test-packages clean
 
 all: build
@@ -75,6 +75,11 @@ bench-check:
 	python3 -m compileall -q comparison
 	mkdir -p target/bench-check
 	python3 -m comparison.report comparison/results.json target/bench-check/benchmarks.md
+
+# docs/writers.md: who writes and reads archives, and how. Installs a gigabyte of other programs and libraries.
+survey: build
+	survey/setup.sh target/survey
+	NPZFS=$(CURDIR)/$(HERE) target/survey/python/bin/python -B -m survey target/survey
 
 # FUZZ_RUNS is the number of executions. Findings go to fuzz/target/corpus.
 fuzz:

@@ -1,10 +1,11 @@
 #!/bin/sh
-# MLX 0.32.4: three of four JavaScript readers read no array that `mx.save` wrote.
+# MLX 0.32.4: none of four JavaScript readers reads an array that `mx.save` wrote.
 #
 # Expected: a matrix of float32 in C order is what every reader can do; MLX writes the format of NumPy.
-# Happens:  MLX spells the shape `(2, 2, )`, which is Python, and which NumPy reads; readers that turn the header into JSON stumble
-#           over the comma. Vectors, scalars and empty arrays say `'fortran_order': True` on top of it, as whatever is contiguous
-#           in that order does, and readers without Fortran order refuse that. (candle-core 0.11.1, in Rust, refuses both.)
+# Happens:  MLX spells the shape `(2, 2, )`, which is Python, and which NumPy reads, but readers that turn the header into JSON
+#           stumble over the comma. The header ends at byte 78, where the format wants a multiple of 64 (once 16), so npyjs
+#           cannot lay an array over the data. Vectors and scalars say `'fortran_order': True` on top of it, as whatever is
+#           contiguous in that order does, and readers without that order refuse. (candle-core 0.11.1, in Rust, refuses both.)
 # Matters:  to whoever moves weights from MLX to a browser, or writes a header by hand: the spelling of NumPy is the format.
 set -eu
 work=$(mktemp -d)
@@ -20,7 +21,8 @@ for name, array in (("matrix", [[1.0, 2.0], [3.0, 4.0]]), ("vector", [1.0, 2.0])
     mx.save(f"{name}.npy", mx.array(array))
     np.save(f"numpy-{name}.npy", np.array(array, "f4"))
     with open(f"{name}.npy", "rb") as file:
-        print(name, file.read()[10:].split(b"}")[0].decode())
+        data = file.read()
+        print(name, data[10:].split(b"}")[0].decode() + "}", "ends at", 10 + int.from_bytes(data[8:10], "little"))
 END
 cat > read.mjs << 'END'
 import fs from 'fs';
@@ -52,12 +54,12 @@ for library in npyjs numpy-parser loaders.gl npyz; do
     done
 done | tee -a seen
 cat > expected << 'END'
-matrix {'descr': '<f4', 'fortran_order': False, 'shape': (2, 2, )
-vector {'descr': '<f4', 'fortran_order': True, 'shape': (2, )
+matrix {'descr': '<f4', 'fortran_order': False, 'shape': (2, 2, )} ends at 78
+vector {'descr': '<f4', 'fortran_order': True, 'shape': (2, )} ends at 70
 npyjs numpy-matrix read
-npyjs matrix read
+npyjs matrix refused
 npyjs numpy-vector read
-npyjs vector read
+npyjs vector refused
 numpy-parser numpy-matrix read
 numpy-parser matrix refused
 numpy-parser numpy-vector read
