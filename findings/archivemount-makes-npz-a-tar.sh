@@ -4,7 +4,7 @@
 # Expected: the archive is written again as what it was, or the mount is read-only, or an error at the end.
 # Happens:  on unmounting, the archive is replaced by a tar archive of the same name. No warning, and `np.load` then says that
 #           the file holds pickled data. The old archive is beside it, as one.npz.orig, until the next time.
-# Matters:  to whoever adds an array to an .npz that is mounted so, as the tool invites to: all arrays are gone for NumPy.
+# Matters:  to anyone who adds an array to an .npz that is mounted so, as the tool invites to: all arrays are gone for NumPy.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

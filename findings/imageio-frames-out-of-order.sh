@@ -4,7 +4,7 @@
 # Expected: `mimread` gives the frames in the order in which `mimwrite`, or `np.savez(f, *frames)`, took them.
 # Happens:  from the eleventh frame on it does not: the plugin sorts the keys arr_0, arr_1, ... as text, so that arr_10 and
 #           arr_11 come between arr_1 and arr_2. No warning; shapes and types are right.
-# Matters:  to whoever keeps a film or a stack of slices in a .npz: time or depth is shuffled.
+# Matters:  to anyone who keeps a film or a stack of slices in a .npz: time or depth is shuffled.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

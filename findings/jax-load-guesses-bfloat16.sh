@@ -4,7 +4,7 @@
 # Expected: bfloat16 that `jnp.save` wrote is loaded as bfloat16, that `jnp.savez` wrote as well, and what is no number is refused.
 # Happens:  in a file bfloat16 is `V2`, as raw bytes are. `jnp.load` of a .npy makes bfloat16 of every V2, also of bytes that
 #           NumPy saved as such, and of no V1, so float8 is not restored; of a .npz it restores nothing.
-# Matters:  to whoever keeps both weights and packed records: which of the two it was is not in the file.
+# Matters:  to anyone who keeps both weights and packed records: which of the two it was is not in the file.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -5,7 +5,7 @@
 #           does not fit.
 # Happens:  times and counts wrap: 2**31 + 5 becomes a negative number, even with all warnings made errors. The same array in
 #           a .npz stays as it was, for then `jnp.load` gives NumPy's own arrays.
-# Matters:  to whoever loads time stamps or identifiers; a .npy and a .npz of one array give different numbers.
+# Matters:  to anyone who loads time stamps or identifiers; a .npy and a .npz of one array give different numbers.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

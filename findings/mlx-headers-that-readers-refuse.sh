@@ -6,7 +6,7 @@
 #           stumble over the comma. The header ends at byte 78, where the format wants a multiple of 64 (once 16), so npyjs
 #           cannot lay an array over the data. Vectors and scalars say `'fortran_order': True` on top of it, as whatever is
 #           contiguous in that order does, and readers without that order refuse. (candle-core 0.11.1, in Rust, refuses both.)
-# Matters:  to whoever moves weights from MLX to a browser, or writes a header by hand: the spelling of NumPy is the format.
+# Matters:  to anyone who moves weights from MLX to a browser, or writes a header by hand: the spelling of NumPy is the format.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

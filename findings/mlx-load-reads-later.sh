@@ -4,7 +4,7 @@
 # Expected: an array that was loaded has the numbers that the file had; what is written to the file afterwards is another matter.
 # Happens:  the file is read at the first use. If something else was saved there meanwhile, the array has the new numbers. An
 #           array from a .npz has the old ones.
-# Matters:  to whoever loads a checkpoint, trains, saves over it and compares: both sides are the new one.
+# Matters:  to anyone who loads a checkpoint, trains, saves over it and compares: both sides are the new one.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -5,7 +5,7 @@
 #           have an order in Python.
 # Happens:  MLX keeps the names in a hash table. NumPy finds what MLX saved backwards, and MLX what NumPy saved shuffled; only
 #           MLX with MLX looks right, up to a number of arrays.
-# Matters:  to whoever takes layers, samples or time steps by their place, and not by name: shapes are often equal.
+# Matters:  to anyone who takes layers, samples or time steps by their place, and not by name: shapes are often equal.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

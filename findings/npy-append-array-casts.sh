@@ -3,7 +3,7 @@
 #
 # Expected: an error, as for a shape that does not fit, or the type of `np.concatenate`, which holds both.
 # Happens:  fractions are cut off, numbers that do not fit wrap, and strings are cut to the width of the first array.
-# Matters:  to whoever collects batches whose type depends on their values, such as labels: the file looks sound.
+# Matters:  to anyone who collects batches whose type depends on their values, such as labels: the file looks sound.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

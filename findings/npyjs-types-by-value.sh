@@ -4,7 +4,7 @@
 # Expected: numbers of JavaScript are float64, so float64 is written, and every number is kept.
 # Happens:  [1, 2] becomes uint8, [300, 1] uint16, [-1, 5] int8, and what has a fraction float32, with 7 digits, unless a number is too
 #           large for it. A series of files that one program wrote has a type each.
-# Matters:  to whoever stores measurements or coordinates: digits are lost for good, though typed arrays are kept as they are.
+# Matters:  to anyone who stores measurements or coordinates: digits are lost for good, though typed arrays are kept as they are.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

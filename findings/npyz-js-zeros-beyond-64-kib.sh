@@ -5,7 +5,7 @@
 # Happens:  only what the stream has at first, 64 KiB, is taken for the data, and the size of an element is computed from it:
 #           bytes at hand divided by elements. So an array of 100,000 float64 has elements of no bytes, and each is what the first
 #           eight bytes say. Shape and type are right, nothing is said; a small array is right as well.
-# Matters:  to whoever tries the library on a small file first, as one does.
+# Matters:  to anyone who tries the library on a small file first, as one does.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

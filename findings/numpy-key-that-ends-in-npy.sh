@@ -5,7 +5,7 @@
 # Happens:  of the keys "a" and "a.npy", both give the array "a". Nothing is raised on either side, `files` lists both keys,
 #           and the second array is in the archive, as "a.npy.npy". A key is first looked up among the members' names, where
 #           "a.npy" is the member of the key "a".
-# Matters:  to whoever uses file names as keys, or merges archives: the wrong array, of the wrong length, in silence.
+# Matters:  to anyone who uses file names as keys, or merges archives: the wrong array, of the wrong length, in silence.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

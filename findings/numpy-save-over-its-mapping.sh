@@ -5,7 +5,7 @@
 #           read-only, and NumPy knows which file it is mapped from (`array.filename`).
 # Happens:  the file is emptied first, which takes the numbers from the mapping, and zeros are saved. Nothing is raised. (A large
 #           array ends otherwise, and no better: this is about what passes for success.)
-# Matters:  to whoever edits arrays in place, or normalises a folder of them, and maps them to save memory.
+# Matters:  to anyone who edits arrays in place, or normalises a folder of them, and maps them to save memory.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

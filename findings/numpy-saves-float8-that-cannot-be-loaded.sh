@@ -5,7 +5,7 @@
 #           `np.save` says that it cannot be done.
 # Happens:  `np.save` and `np.savez` succeed and write `'descr': '<f1'`, which is no dtype; `np.load` raises, for the array and
 #           for no other of its kind: of the five float8 types tried only this one. JAX's `save` and `load` are the same.
-# Matters:  to whoever stores gradients in the format that is meant for them: the loss shows when they are needed.
+# Matters:  to anyone who stores gradients in the format that is meant for them: the loss shows when they are needed.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

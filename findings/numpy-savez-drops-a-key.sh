@@ -4,7 +4,7 @@
 # Expected: a key that cannot be one is refused, as `file` is; what an older NumPy saved, a newer one saves.
 # Happens:  `allow_pickle` became a parameter, so the array of that name is taken for a setting, of which only the truth would be
 #           asked, and only for objects: it is not in the archive, and nothing is said, whatever its size.
-# Matters:  to whoever saves settings or parsed arguments beside the data, `np.savez(f, **everything)`, and upgrades.
+# Matters:  to anyone who saves settings or parsed arguments beside the data, `np.savez(f, **everything)`, and upgrades.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

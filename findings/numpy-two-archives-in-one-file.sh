@@ -5,7 +5,7 @@
 # Happens:  the first `np.load` gives the last archive, since a ZIP archive is looked for from the end of the file, and leaves
 #           the file at its end; so the first archive can never be had, and the second `np.load` fails, with a message about
 #           pickles.
-# Matters:  to whoever appends a checkpoint or a batch to an open file: the newest arrays are taken for the oldest ones.
+# Matters:  to anyone who appends a checkpoint or a batch to an open file: the newest arrays are taken for the oldest ones.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

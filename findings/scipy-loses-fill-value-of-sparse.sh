@@ -6,7 +6,7 @@
 # Happens:  it gives a matrix of the right shape and type, in which every element that is not stored is 0, where the array
 #           has its fill value. Both call their format "coo" and name their members alike, but for `fill_value`, which SciPy
 #           does not look for.
-# Matters:  to whoever stores distances, masks or logarithms sparsely, where "absent" is not 0.
+# Matters:  to anyone who stores distances, masks or logarithms sparsely, where "absent" is not 0.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -4,7 +4,7 @@
 # Expected: what `to_npz` wrote, `from_npz` reads: frames without rows, and without either, come back equal.
 # Happens:  with an index of two labels and no columns `to_npz` succeeds, and `from_npz` raises: the number of rows is
 #           taken from the blocks, of which there are none. `to_npy` and `from_npy` are the same.
-# Matters:  to whoever stores the result of a selection that may be empty: it is found out when it is needed.
+# Matters:  to anyone who stores the result of a selection that may be empty: it is found out when it is needed.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -5,7 +5,7 @@
 # Happens:  how much to read for a member is computed from the lengths in the central directory, before its local header is seen. If
 #           the local field is longer, which is what aligns the data, reading ends too early and fails with FILE_ENDED. Both
 #           headers are as the specification has them, and NumPy reads the array.
-# Matters:  to whoever aligns arrays so that they can be mapped, with zipalign, with a crate's `with_alignment`, or by hand.
+# Matters:  to anyone who aligns arrays so that they can be mapped, with zipalign, with a crate's `with_alignment`, or by hand.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -81,10 +81,10 @@ class Archive:
     def __init__(self, data):
         self.data = data
         end = data.rindex(struct.pack("<I", END))
-        (_, _, _, self.told_count, self.told_length, self.told_start, comment) = struct.unpack_from("<HHHHIIH", data, end + 4)
+        (_, _, _, self.declared_count, self.declared_length, self.declared_start, comment) = struct.unpack_from("<HHHHIIH", data, end + 4)
         self.comment = comment
         self.trailing = len(data) - (end + 22 + comment)
-        start, length, self.count = self.told_start, self.told_length, self.told_count
+        start, length, self.count = self.declared_start, self.declared_length, self.declared_count
         self.zip64_end = end >= 20 and data[end - 20:end - 16] == struct.pack("<I", ZIP64_LOCATOR)
         if self.zip64_end:
             at = struct.unpack_from("<Q", data, end - 12)[0]
@@ -217,7 +217,7 @@ def notes(archive, arrays):
     if extra:
         found.append("also " + ", ".join(extra))
     if archive.count != len(archive.members):
-        found.append(f"{archive.count} entries told")
+        found.append(f"{archive.count} entries declared")
     if archive.gaps():
         found.append(f"{archive.gaps()} bytes in no member")
     if archive.comment:
