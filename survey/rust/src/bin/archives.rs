@@ -40,7 +40,8 @@ fn save(folder: &Path, name: &str, data: &[u8]) -> Outcome {
 
 fn zip_write(archive: &Path, folder: &Path) -> Outcome {
     let mut zip = zip::ZipWriter::new(File::create(archive)?);
-    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     for name in NAMES {
         zip.start_file(name, options)?;
         zip.write_all(&fs::read(folder.join(name))?)?;
@@ -110,7 +111,9 @@ fn rawzip_read(archive: &Path, folder: &Path) -> Outcome {
         let mut data = Vec::new();
         match entry.compression_method() {
             rawzip::CompressionMethod::STORE => {
-                member.verifying_reader(member.data()).read_to_end(&mut data)?;
+                member
+                    .verifying_reader(member.data())
+                    .read_to_end(&mut data)?;
             }
             _ => {
                 let inflated = flate2::read::DeflateDecoder::new(member.data());
@@ -152,4 +155,3 @@ fn piz_read(archive: &Path, folder: &Path) -> Outcome {
     }
     Ok(())
 }
-

@@ -5,8 +5,8 @@ use std::io::BufReader;
 
 use candle_core::{DType, Device, Tensor};
 use ndarray::{Array0, Array1, Array2, ArrayD};
-use num_complex::Complex;
 use npyz::WriterBuilder;
+use num_complex::Complex;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -31,7 +31,10 @@ type Array = (Vec<usize>, Vec<String>, bool);
 
 fn print((shape, values, fortran): Array) -> Outcome {
     let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
-    println!("{{\"shape\": {shape:?}, \"fortran\": {fortran}, \"values\": [{}]}}", values.join(", "));
+    println!(
+        "{{\"shape\": {shape:?}, \"fortran\": {fortran}, \"values\": [{}]}}",
+        values.join(", ")
+    );
     Ok(())
 }
 
@@ -54,13 +57,25 @@ fn write_ndarray(path: &str) -> Outcome {
 
 fn write_npyz(path: &str) -> Outcome {
     let mut npz = npyz::npz::NpzWriter::create(path)?;
-    let mut one = npz.array("x", Default::default())?.default_dtype().shape(&[300, 100]).begin_nd()?;
+    let mut one = npz
+        .array("x", Default::default())?
+        .default_dtype()
+        .shape(&[300, 100])
+        .begin_nd()?;
     one.extend(x())?;
     one.finish()?;
-    let mut two = npz.array("y", Default::default())?.default_dtype().shape(&[7]).begin_nd()?;
+    let mut two = npz
+        .array("y", Default::default())?
+        .default_dtype()
+        .shape(&[7])
+        .begin_nd()?;
     two.extend(y())?;
     two.finish()?;
-    let mut three = npz.array("deep/z", Default::default())?.default_dtype().shape(&[]).begin_nd()?;
+    let mut three = npz
+        .array("deep/z", Default::default())?
+        .default_dtype()
+        .shape(&[])
+        .begin_nd()?;
     three.push(&2.5)?;
     three.finish()?;
     Ok(())
@@ -70,7 +85,10 @@ fn write_candle(path: &str) -> Outcome {
     let x = Tensor::from_iter(x(), &Device::Cpu)?.reshape((300, 100))?;
     let y = Tensor::from_iter(y(), &Device::Cpu)?;
     let z = Tensor::from_iter([2.5], &Device::Cpu)?.reshape(())?;
-    Ok(Tensor::write_npz(&[("x", x), ("y", y), ("deep/z", z)], path)?)
+    Ok(Tensor::write_npz(
+        &[("x", x), ("y", y), ("deep/z", z)],
+        path,
+    )?)
 }
 
 /// Tries each type of element in turn: the crate checks it against the header.
@@ -88,7 +106,21 @@ fn read_ndarray(path: &str) -> Outcome<Array> {
             })*
         };
     }
-    try_types!(f64, f32, i64, i32, i16, i8, u64, u32, u16, u8, bool, Complex<f32>, Complex<f64>);
+    try_types!(
+        f64,
+        f32,
+        i64,
+        i32,
+        i16,
+        i8,
+        u64,
+        u32,
+        u16,
+        u8,
+        bool,
+        Complex<f32>,
+        Complex<f64>
+    );
     Err("no element type of the crate".into())
 }
 
@@ -106,7 +138,23 @@ fn read_npyz(path: &str) -> Outcome<Array> {
             })*
         };
     }
-    try_types!(f64, f32, half::f16, i64, i32, i16, i8, u64, u32, u16, u8, bool, Complex<f32>, Complex<f64>, String);
+    try_types!(
+        f64,
+        f32,
+        half::f16,
+        i64,
+        i32,
+        i16,
+        i8,
+        u64,
+        u32,
+        u16,
+        u8,
+        bool,
+        Complex<f32>,
+        Complex<f64>,
+        String
+    );
     Err("no element type that was tried".into())
 }
 
@@ -114,9 +162,22 @@ fn read_candle(path: &str) -> Outcome<Array> {
     let tensor = Tensor::read_npy(path)?;
     let flat = tensor.flatten_all()?;
     let values = match tensor.dtype() {
-        DType::I64 => flat.to_vec1::<i64>()?.iter().map(|value| value.to_string()).collect(),
-        DType::U8 => flat.to_vec1::<u8>()?.iter().map(|value| value.to_string()).collect(),
-        _ => flat.to_dtype(DType::F64)?.to_vec1::<f64>()?.iter().map(|value| value.to_string()).collect(),
+        DType::I64 => flat
+            .to_vec1::<i64>()?
+            .iter()
+            .map(|value| value.to_string())
+            .collect(),
+        DType::U8 => flat
+            .to_vec1::<u8>()?
+            .iter()
+            .map(|value| value.to_string())
+            .collect(),
+        _ => flat
+            .to_dtype(DType::F64)?
+            .to_vec1::<f64>()?
+            .iter()
+            .map(|value| value.to_string())
+            .collect(),
     };
     Ok((tensor.dims().to_vec(), values, false))
 }
