@@ -8,7 +8,7 @@
 # Matters:  appending is how Python's zipfile replaces an array in a large .npz without writing it all again.
 set -eu
 work=$(mktemp -d)
-trap 'fusermount -u "$work/mount" 2> /dev/null; rm -rf "$work"' EXIT
+trap 'fusermount -u "$work/mount" 2> /dev/null || true; rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6
 cd "$work"
