@@ -16,7 +16,7 @@ Each row was made by a run of `make survey`: the writer wrote an archive of the 
 documentation. No row is an endorsement, and an empty cell means that there is nothing to say.
 
 npzfs {npzfs}. Every archive below was also read by NumPy, by unzip 6.0 and by 7-Zip, mounted by npzfs and compared byte
-by byte with what Python's `zipfile` reads, and checked by `npzfs verify`: the last column has those that did not take it.
+by byte with what Python's `zipfile` reads, and checked by `npzfs verify`. Where one of them fails, a last column says so.
 
 - **Sizes**: where a reader that goes through the file from its start finds the length of a member: in its local
   header, in the ZIP64 field there, or only behind the data, in a *descriptor*. npzfs takes them from the central directory.
@@ -60,8 +60,9 @@ def table(heads, rows):
 
 
 def writers(results, headers):
-    heads = ["Writer", "Version", "Method", "Sizes", "Data at", *(["Header"] if headers else []), "Dates", "Fields, flags",
-             "Not taken by"]
+    heads = ["Writer", "Version", "Method", "Sizes", "Data at", *(["Header"] if headers else []), "Dates", "Fields, flags"]
+    if any(row["readers"] for row in results):
+        heads.append("Not taken by")
     rows = []
     for row in results:
         also = [f"ZIP64 in {' and '.join(row['zip64'])}"] if row["zip64"] and row["sizes"] != ["ZIP64 field"] else []
@@ -77,7 +78,7 @@ def writers(results, headers):
             ", ".join(also),
             "; ".join(f"{reader}: {said}" for reader, said in row["readers"].items()),
         ])
-    return table(heads, rows)
+    return table(heads, [row[:len(heads)] for row in rows])
 
 
 def archive_readers(results):
