@@ -91,10 +91,13 @@ fuzz:
 			fuzz/corpus/$$target -- -runs=$(FUZZ_RUNS) -max_len=4096 -print_final_stats=1 || exit 1; \
 	done
 
-# Runs each load test for a minute, and the model test with many more cases.
-soak:
+# Runs each load test for a minute, and the model test and the comparison of npy headers with NumPy with
+# many more cases.
+soak: build $(VENV)/done
 	NPZFS_LOAD_SECONDS=60 NPZFS_MODEL_CASES=3000 \
 		$(CARGO) test --locked --release --test integration -- load model --nocapture
+	NPZFS_HEADERS=400000 NPZFS=$(CURDIR)/$(RELEASE) \
+		$(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/clients/test_npy_headers.py
 
 $(VENV)/done: $(REQUIREMENTS)
 $(BENCH_VENV)/done: $(BENCH_REQUIREMENTS)

@@ -2,8 +2,8 @@
 //!
 //! A header is a Python dictionary literal, from which NumPy makes a dtype and a shape. npzfs reads it
 //! to tell clients what an array is, and to check how long its data must be; it serves the bytes of a
-//! file whatever its header says. Existing parsers of npy headers allocate or recurse as a header asks
-//! them to, but whoever made the archive chose the header, so this one bounds its length and depth.
+//! file whatever its header says. A header is untrusted input: existing parsers allocate memory or
+//! recurse as it demands, so this one bounds its length and depth.
 
 mod descr;
 mod dtype;
