@@ -4,6 +4,7 @@
 pub mod attach;
 pub mod auto_unmount;
 pub mod connection;
+pub mod copies;
 pub mod daemon;
 mod descriptor;
 pub mod error;
@@ -16,5 +17,6 @@ pub mod lifecycle;
 mod locked;
 pub mod mount_point;
 pub mod probe;
+pub mod server;
 pub mod session;
 pub mod unmount;

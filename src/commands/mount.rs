@@ -19,7 +19,7 @@ use crate::inflate::{Inflater, Limits};
 use crate::mount::attach::Attachment;
 use crate::mount::connection::Connection;
 use crate::mount::daemon::{self, Background, Launch};
-use crate::mount::error::{MountError, system};
+use crate::mount::error::{MountError, require_proc, system};
 use crate::mount::inherited_fd;
 use crate::mount::kernel_options::KernelOptions;
 use crate::mount::lifecycle::{self, Mount};
@@ -51,6 +51,7 @@ pub enum Target {
 /// # Errors
 /// Any [`Error`]; then nothing is mounted, or not any more.
 pub fn run(arguments: &MountArgs, console: &mut Console) -> Result<ExitStatus, Error> {
+    require_proc()?;
     // Before the fork, which closes inherited descriptors.
     let connected = inherited_fd::find(&arguments.mount_point, late_option(arguments))?;
     let mut launch = None;
@@ -221,12 +222,20 @@ fn announce(
             return console.note(&format!("mounted {what} at {at}: {summary}"));
         }
         Some(guard) => {
+            let access = match config::access(options) {
+                Access::Owner => "this user only",
+                Access::OwnerAndRoot => "this user and root",
+                Access::All => "all users",
+            };
             let after = if guard.mount_point.was_cleaned_up {
                 ", after cleaning up what a killed npzfs had left there"
             } else {
                 ""
             };
-            format!("mounted {what} at {at}{after}: {summary}; unmount with: npzfs umount {at}")
+            format!(
+                "mounted {what} at {at} for {access}{after}: {summary}; unmount with: npzfs umount \
+                 {at}"
+            )
         }
     };
     // The mount is live, whether or not standard output can be written.

@@ -23,7 +23,7 @@ use crate::commands::mount::config;
 use crate::commands::mount::{self, Target};
 use crate::exit_status::{self, ExitStatus};
 use crate::mount::daemon::{self, Background};
-use crate::mount::error::{MountError, system};
+use crate::mount::error::{MountError, require_proc, system};
 use crate::mount::mount_point::MountPoint;
 use crate::mount::unmount;
 use crate::sys;
@@ -61,6 +61,7 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// Any [`Error`]; then the command was not run, or the mount is left.
 pub fn run(arguments: &RunArgs, console: &mut Console) -> Result<ExitStatus, Error> {
+    require_proc()?;
     sys::process::reset_sigchld();
     // The caller's signal mask, for the command and the server.
     let mask = block(&ENDING)?;

@@ -20,7 +20,7 @@ pub fn of(error: &Error) -> ExitStatus {
             exit_status::NOT_FOUND
         }
         Error::Command { .. } => exit_status::NOT_STARTED,
-        Error::Mount(MountError::System { .. })
+        Error::Mount(MountError::NoProc | MountError::System { .. })
         | Error::Unmount { .. }
         | Error::Log { .. }
         | Error::Output(_)
@@ -44,7 +44,7 @@ pub fn of_helper(error: &Error) -> ExitStatus {
         {
             mount8::USAGE
         }
-        Error::Mount(MountError::System { .. }) => mount8::SYSTEM,
+        Error::Mount(MountError::NoProc | MountError::System { .. }) => mount8::SYSTEM,
         _ => mount8::FAILED,
     }
 }

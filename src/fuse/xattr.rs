@@ -18,6 +18,7 @@ use super::stats::Stats;
 use crate::archive::Archive;
 use crate::archive::error::ReadError;
 use crate::npy::NpyHeader;
+use crate::sys::process;
 use crate::tree::Ino;
 use crate::ui::human::error_text;
 use crate::vfs::{Vfs, VfsError};
@@ -177,6 +178,9 @@ impl Xattrs<'_> {
     fn stats_json(&self) -> String {
         let mut json = self.stats.to_json();
         json.insert("pid".to_owned(), std::process::id().into());
+        if let Ok(namespace) = process::pid_namespace() {
+            json.insert("pid_namespace".to_owned(), namespace.into());
+        }
         let uptime = self.stats.uptime().as_secs();
         json.insert("uptime_seconds".to_owned(), uptime.into());
         json.extend(self.vfs.status());

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::mount::holders::Holder;
+use crate::sys::process;
 use crate::ui::human::{Escaped, error_text};
 
 /// The reason why nothing was mounted, or why a mount failed.
@@ -21,6 +22,8 @@ pub enum MountError {
     },
     /// FUSE cannot be used.
     Fuse(FuseError),
+    /// `/proc` is not mounted.
+    NoProc,
     /// A system call failed that hardly ever fails.
     System {
         /// The action that failed, as an infinitive.
@@ -28,6 +31,18 @@ pub enum MountError {
         /// The cause.
         error: io::Error,
     },
+}
+
+/// Fails where `/proc` is not mounted, without which mounts cannot be found and processes not forked.
+///
+/// # Errors
+/// [`MountError::NoProc`].
+pub fn require_proc() -> Result<(), MountError> {
+    if process::has_proc() {
+        Ok(())
+    } else {
+        Err(MountError::NoProc)
+    }
 }
 
 /// Turns the error of a system call that hardly ever fails into a [`MountError`].
@@ -53,6 +68,9 @@ impl fmt::Display for MountError {
                 write!(f, "{}: {error}", Escaped::path(mount_point))
             }
             Self::Fuse(error) => error.fmt(f),
+            Self::NoProc => {
+                f.write_str("/proc is not mounted, and npzfs needs it: mount -t proc proc /proc")
+            }
             Self::System { action, error } => write!(f, "cannot {action}: {}", error_text(error)),
         }
     }
@@ -63,6 +81,7 @@ impl Error for MountError {
         match self {
             Self::MountPoint { error, .. } => Some(error),
             Self::Fuse(error) => error.source(),
+            Self::NoProc => None,
             Self::System { error, .. } => Some(error),
         }
     }
@@ -85,6 +104,16 @@ pub enum MountPointError {
         /// The type of that file system.
         fs_type: String,
         /// The source of that file system.
+        source: String,
+    },
+    /// A npzfs mount is there, whose archive has changed.
+    Stale {
+        /// The source of that mount.
+        source: String,
+    },
+    /// A npzfs mount is there, whose server does not answer.
+    NotAnswering {
+        /// The source of that mount.
         source: String,
     },
     /// The mount that a killed npzfs left there cannot be unmounted.
@@ -126,6 +155,18 @@ impl fmt::Display for MountPointError {
                 f,
                 "mount point already carries a mount ({} of {})",
                 Escaped(fs_type.as_bytes()),
+                Escaped(source.as_bytes())
+            ),
+            Self::Stale { source } => write!(
+                f,
+                "mount point already carries a mount of {} that is stale, since its archive has \
+                 changed (npzfs umount unmounts it)",
+                Escaped(source.as_bytes())
+            ),
+            Self::NotAnswering { source } => write!(
+                f,
+                "mount point already carries a mount of {}, and the process behind it does not \
+                 answer (npzfs umount --lazy unmounts it all the same)",
                 Escaped(source.as_bytes())
             ),
             Self::LeftOver(error) => write!(f, "what a killed npzfs left there {error}"),

@@ -19,6 +19,19 @@ pub struct Holder {
     pub command: Vec<u8>,
 }
 
+impl Holder {
+    /// Returns the process of an entry of `/proc`, if it is one.
+    pub fn of(entry: &DirEntry) -> Option<Self> {
+        Some(Self {
+            pid: entry.file_name().to_str()?.parse().ok()?,
+            command: fs::read(entry.path().join("comm"))
+                .unwrap_or_default()
+                .trim_ascii()
+                .to_vec(),
+        })
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (pid {})", Escaped(&self.command), self.pid)
@@ -38,7 +51,8 @@ pub fn find(mount: &MountInfo) -> Vec<Holder> {
         // Mappings come last: there one process that hangs could hide all the others.
         for holds in [uses, has_mapped] {
             for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-                if let Some(holder) = holder(&entry, |process| holds(process, &mount))
+                if let Some(holder) = Holder::of(&entry)
+                    && holds(&entry.path(), &mount)
                     && found.send(holder).is_err()
                 {
                     return;
@@ -55,17 +69,6 @@ pub fn find(mount: &MountInfo) -> Vec<Holder> {
     holders.sort_by_key(|holder| holder.pid);
     holders.dedup();
     holders
-}
-
-fn holder(process: &DirEntry, holds: impl FnOnce(&Path) -> bool) -> Option<Holder> {
-    let pid: u32 = process.file_name().to_str()?.parse().ok()?;
-    holds(&process.path()).then(|| Holder {
-        pid,
-        command: fs::read(process.path().join("comm"))
-            .unwrap_or_default()
-            .trim_ascii()
-            .to_vec(),
-    })
 }
 
 fn uses(process: &Path, mount: &MountInfo) -> bool {

@@ -10,6 +10,7 @@ use log::{info, warn};
 use nix::unistd::mkdtemp;
 
 use crate::mount::error::{MountError, MountPointError};
+use crate::mount::server::State;
 use crate::mount::unmount;
 use crate::sys::mountinfo::Place;
 use crate::ui::human::Escaped;
@@ -45,17 +46,10 @@ impl MountPoint {
             return Ok(Self::new(place.path, false));
         }
         if place.is_mount_point() {
-            if place.mount.is_npzfs() && unmount::is_dead(&place) {
-                unmount::detach(&place).map_err(MountPointError::LeftOver)?;
-                warn!("{}: unmounted a dead npzfs mount", Escaped::path(given));
-                let mut prepared = Self::find_or_create(given, nonempty)?;
-                prepared.was_cleaned_up = true;
-                return Ok(prepared);
-            }
-            return Err(MountPointError::Mounted {
-                fs_type: place.mount.fs_type.to_string_lossy().into_owned(),
-                source: place.mount.source.to_string_lossy().into_owned(),
-            });
+            Self::clean_up(given, &place)?;
+            let mut prepared = Self::find_or_create(given, nonempty)?;
+            prepared.was_cleaned_up = true;
+            return Ok(prepared);
         }
         let metadata = fs::metadata(&place.path).map_err(MountPointError::Io)?;
         if !metadata.is_dir() {
@@ -68,6 +62,25 @@ impl MountPoint {
             }
         }
         Ok(Self::new(place.path, false))
+    }
+
+    /// Unmounts what is mounted at a place, if that is a dead npzfs mount.
+    fn clean_up(given: &Path, place: &Place) -> Result<(), MountPointError> {
+        let source = place.mount.source.to_string_lossy().into_owned();
+        let fs_type = place.mount.fs_type.to_string_lossy().into_owned();
+        if !place.mount.is_npzfs() {
+            return Err(MountPointError::Mounted { fs_type, source });
+        }
+        match unmount::probe(place) {
+            State::Dead => {
+                unmount::detach(place).map_err(MountPointError::LeftOver)?;
+                warn!("{}: unmounted a dead npzfs mount", Escaped::path(given));
+                Ok(())
+            }
+            State::NotAnswering => Err(MountPointError::NotAnswering { source }),
+            State::Live(stats) if stats.stale => Err(MountPointError::Stale { source }),
+            _ => Err(MountPointError::Mounted { fs_type, source }),
+        }
     }
 
     /// Creates a directory under a random name: below `XDG_RUNTIME_DIR`, otherwise where temporary

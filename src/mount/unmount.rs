@@ -4,6 +4,7 @@
 //! same place in between. As root this module works on a pinned [`Place`], where that cannot happen;
 //! where it must not pin, the time between the look and the unmount is kept short.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,14 +14,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::statvfs::statvfs;
-use serde_json::Value;
 
+use crate::mount::copies::Copies;
 use crate::mount::error::UnmountError;
 use crate::mount::fusermount;
 use crate::mount::holders;
-use crate::mount::probe;
-use crate::sys::file;
-use crate::sys::mountinfo::{self, MountInfo, Place};
+use crate::mount::server::{self, State, Target};
+use crate::sys::mountinfo::{self, MountInfo, Pin, Place};
 
 /// How long to retry a mount that is in use: a process that is ending, or about to call execve(2),
 /// uses it for a moment.
@@ -36,30 +36,54 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval between two looks whether the server has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Unmounts the npzfs mount at `given` and waits for its server to end. With `lazy` a mount in use is
-/// detached at once, and its server ends when the last user has closed everything. So is a mount
-/// whose server was killed.
+/// The reason why the server of a mount has not ended, although the mount is unmounted.
+#[derive(Debug)]
+pub enum LivesOn {
+    /// Copies of the mount are left.
+    Copied(Copies),
+    /// The server with this process number takes its time.
+    Server(u32),
+}
+
+impl fmt::Display for LivesOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Copied(copies) => write!(
+                f,
+                "unmounted, but the process behind it goes on: still mounted {copies}"
+            ),
+            Self::Server(pid) => {
+                write!(
+                    f,
+                    "unmounted, but the process behind it (pid {pid}) has not ended yet"
+                )
+            }
+        }
+    }
+}
+
+/// Unmounts the npzfs mount at `given` and waits for its server to end. Returns the reason if it does
+/// not. With `lazy` a mount in use is detached at once, and its
+/// server ends when the last user has closed everything. So is a mount whose server was killed.
 ///
 /// # Errors
 /// Any [`UnmountError`].
-pub fn unmount(given: &Path, lazy: bool) -> Result<(), UnmountError> {
+pub fn unmount(given: &Path, lazy: bool) -> Result<Option<LivesOn>, UnmountError> {
     let place = find_npzfs(given)?;
     if lazy {
-        return detach(&place);
+        return detach(&place).map(|()| None);
     }
-    let server = match probe_server(&place).ok_or(UnmountError::NotAnswering)? {
-        Server::Dead => return detach(&place),
-        Server::Live(pid) => pid,
+    let server = match probe(&place) {
+        State::NotAnswering => return Err(UnmountError::NotAnswering),
+        State::Dead => return detach(&place).map(|()| None),
+        state => state.stats().and_then(|stats| stats.pid),
     };
     let mount = place.mount.clone();
     match unmount_when_idle(given, place) {
         Err(UnmountError::Busy { .. }) => return Err(busy(&mount)),
         result => result?,
     }
-    if let Some(pid) = server {
-        wait_for_end(pid);
-    }
-    Ok(())
+    Ok(wait_for_end(server, mount.device))
 }
 
 /// Unmounts the npzfs mount at `mount_point`, or detaches it if it stays in use. Returns whether it
@@ -92,7 +116,10 @@ fn unmount_when_idle(given: &Path, place: Place) -> Result<(), UnmountError> {
         // The kernel counts a pinned mount as in use.
         drop(place);
         // Much faster than finding the place again.
-        if mountinfo::mount_id_at(&path).is_ok_and(|id| id == mount.id) {
+        if Pin::new(&path)
+            .and_then(|pin| pin.mount_id())
+            .is_ok_and(|id| id == mount.id)
+        {
             match try_unmount(&path) {
                 Err(UnmountError::Busy { .. }) if Instant::now() < deadline => {
                     thread::sleep(RETRY_INTERVAL);
@@ -141,7 +168,7 @@ fn mounted_inside(mount: &MountInfo) -> Option<PathBuf> {
 pub fn is_dead(place: &Place) -> bool {
     // ECONNABORTED if it ended while it was being asked.
     matches!(
-        statvfs(&place.pinned_path()),
+        statvfs(&place.pin.path()),
         Err(Errno::ENOTCONN | Errno::ECONNABORTED)
     )
 }
@@ -155,7 +182,7 @@ pub fn detach(place: &Place) -> Result<(), UnmountError> {
     if let Some(inside) = mounted_inside(&place.mount) {
         return Err(UnmountError::MountInside { inside });
     }
-    match umount2(&place.pinned_path(), MntFlags::MNT_DETACH) {
+    match umount2(&place.pin.path(), MntFlags::MNT_DETACH) {
         Ok(()) => Ok(()),
         Err(Errno::EPERM) => fusermount::unmount(&place.path, true),
         Err(error) => Err(UnmountError::Io(error.into())),
@@ -214,41 +241,39 @@ fn try_unmount(path: &Path) -> Result<(), UnmountError> {
     }
 }
 
-/// The server of a mount.
-enum Server {
-    Dead,
-    /// It answers; its process number is known if this user may ask for it.
-    Live(Option<u64>),
-}
-
-/// Asks a mount for its server; `None` if that does not answer.
-fn probe_server(place: &Place) -> Option<Server> {
-    let ask = |place: &&Place| {
-        if is_dead(place) {
-            return b"dead".to_vec();
-        }
-        let stats = file::getxattr(&place.pinned_path(), c"user.npzfs.stats");
-        stats.unwrap_or_else(|_| b"live".to_vec())
+/// Asks the server of the mount at a place for its state.
+pub fn probe(place: &Place) -> State {
+    let target = Target {
+        path: place.pin.path(),
+        id: place.mount.id,
     };
-    let answer = probe::probe_all(SERVER_TIMEOUT, &[place], ask).pop()??;
-    if answer == b"dead" {
-        return Some(Server::Dead);
-    }
-    let stats: Option<Value> = serde_json::from_slice(&answer).ok();
-    Some(Server::Live(
-        stats.and_then(|stats| stats.get("pid")?.as_u64()),
-    ))
+    let state = server::probe_all(&[target], SERVER_TIMEOUT).pop();
+    state.unwrap_or(State::NotAnswering)
 }
 
-fn wait_for_end(pid: u64) {
+/// Waits for the server `pid` of the unmounted file system `device` to end, and returns the reason if
+/// it does not. Copies are searched for only then, since processes that just start may have some for a
+/// moment.
+fn wait_for_end(pid: Option<u32>, device: (u32, u32)) -> Option<LivesOn> {
     let deadline = Instant::now() + SERVER_TIMEOUT;
-    while is_running(pid) && Instant::now() < deadline {
+    while let Some(pid) = pid
+        && Instant::now() < deadline
+    {
+        if !is_running(pid) {
+            return None;
+        }
         thread::sleep(POLL_INTERVAL);
+    }
+    let copies = Copies::find(device);
+    if copies.is_empty() {
+        pid.map(LivesOn::Server)
+    } else {
+        Some(LivesOn::Copied(copies))
     }
 }
 
 /// Whether a process has not ended. A zombie has.
-fn is_running(pid: u64) -> bool {
+fn is_running(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
         state.is_some_and(|state| !state.starts_with(['Z', 'X']))

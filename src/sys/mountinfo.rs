@@ -89,7 +89,15 @@ fn unescape(field: &[u8]) -> OsString {
 /// # Errors
 /// Those of reading `/proc/self/mountinfo`.
 pub fn all() -> io::Result<Vec<MountInfo>> {
-    let table = fs::read("/proc/self/mountinfo")?;
+    read(Path::new("/proc/self"))
+}
+
+/// Returns all mounts that the process with the directory `process` in `/proc` can see.
+///
+/// # Errors
+/// Those of reading its `mountinfo`.
+pub fn read(process: &Path) -> io::Result<Vec<MountInfo>> {
+    let table = fs::read(process.join("mountinfo"))?;
     let lines = table.split(|&byte| byte == b'\n');
     Ok(lines.filter_map(MountInfo::parse).collect())
 }
@@ -114,25 +122,43 @@ pub fn mount_id(file: &File) -> io::Result<u64> {
     Ok(info.lines().find_map(id).ok_or(io::ErrorKind::NotFound)?)
 }
 
-/// Returns the [`MountInfo::id`] of the mount that a path leads to.
-///
-/// # Errors
-/// Those of open(2).
-pub fn mount_id_at(path: &Path) -> io::Result<u64> {
-    mount_id(&pin(path)?)
+/// A pinned path, which the kernel counts as a use of its mount.
+#[derive(Debug)]
+pub struct Pin {
+    file: File,
 }
 
-fn pin(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
-        .open(path)
+impl Pin {
+    /// Pins the place that a path leads to.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let flags = libc::O_PATH | libc::O_CLOEXEC;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).custom_flags(flags).open(path)?;
+        Ok(Self { file })
+    }
+
+    /// Returns the [`MountInfo::id`] of the mount.
+    ///
+    /// # Errors
+    /// Those of [`mount_id`].
+    pub fn mount_id(&self) -> io::Result<u64> {
+        mount_id(&self.file)
+    }
+
+    /// Returns a path to exactly this place, whatever has been mounted over it meanwhile.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
 }
 
 /// A pinned place in the file tree, and the mount that it is on.
 #[derive(Debug)]
 pub struct Place {
-    pin: File,
+    /// Keeps the place and its mount.
+    pub pin: Pin,
     /// The absolute path, without symbolic links.
     pub path: PathBuf,
     /// The mount that the path leads to: the topmost one.
@@ -145,9 +171,9 @@ impl Place {
     /// # Errors
     /// Those of open(2), and `NotFound` where its mount is not in mountinfo.
     pub fn find(path: &Path) -> io::Result<Self> {
-        let pin = pin(path)?;
-        let path = fs::read_link(format!("/proc/self/fd/{}", pin.as_raw_fd()))?;
-        let id = mount_id(&pin)?;
+        let pin = Pin::new(path)?;
+        let path = fs::read_link(pin.path())?;
+        let id = pin.mount_id()?;
         let mounts = all()?;
         let mount = mounts.into_iter().find(|mount| mount.id == id);
         let mount = mount.ok_or(io::ErrorKind::NotFound)?;
@@ -162,11 +188,6 @@ impl Place {
     /// Whether an automounter watches this place, and waits for something to be mounted over it.
     pub fn is_automount_point(&self) -> bool {
         self.is_mount_point() && self.mount.fs_type == "autofs"
-    }
-
-    /// Returns a path to exactly this mount, whatever has been mounted over it meanwhile.
-    pub fn pinned_path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.pin.as_raw_fd()).into()
     }
 }
 

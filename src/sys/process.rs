@@ -7,7 +7,9 @@ use std::io;
 use std::mem;
 use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -21,6 +23,40 @@ pub const TERMINATION_SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, S
 /// Returns the number of processors that this process may use.
 pub fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Whether `/proc` is mounted.
+pub fn has_proc() -> bool {
+    Path::new("/proc/self/mountinfo").exists()
+}
+
+/// Returns the number of this process's PID namespace (pid_namespaces(7)).
+///
+/// # Errors
+/// Those of reading `/proc`.
+pub fn pid_namespace() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
+}
+
+/// Returns the number in this process's PID namespace of the process that has the number `pid` in
+/// the PID namespace `namespace`; `None` if it has none here, or this user may not see it.
+pub fn find_pid(pid: u32, namespace: u64) -> Option<u32> {
+    if pid_namespace().is_ok_and(|own| own == namespace) {
+        return Some(pid);
+    }
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut processes = processes.filter_map(|process| {
+        let here = process.file_name().to_str()?.parse().ok()?;
+        let is_in = fs::metadata(process.path().join("ns/pid")).ok()?.ino() == namespace;
+        let status = fs::read_to_string(process.path().join("status")).ok()?;
+        let numbers = status
+            .lines()
+            .find_map(|line| line.strip_prefix("NSpid:"))?;
+        // From this namespace inward: the last one is the number in its own.
+        let innermost: u32 = numbers.split_whitespace().last()?.parse().ok()?;
+        (is_in && innermost == pid).then_some(here)
+    });
+    processes.next()
 }
 
 /// Whether this process ignores a signal.

@@ -4,9 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
 
 use crate::fixture::{Archive, Member, npy};
-use crate::mounted::{Mounted, Place, npzfs, run};
+use crate::mounted::{
+    Mounted, Place, available, is_root, npzfs, run, send_signal, stop, wait_until,
+};
 
 /// Returns a directory with an invalid input of every kind.
 fn place() -> Place {
@@ -194,6 +199,69 @@ fn each_error_has_its_status_and_its_text() {
         assert!(!place.join("mnt").exists() && !place.join("out").exists());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_stale_mount_in_the_way_is_called_stale() {
+    let mount = Mounted::new(&Archive::stored([("x", "data")]));
+    let archive = mount.archive.display();
+    fs::write(&mount.archive, "something else").unwrap();
+    wait_until("the change is noticed", || mount.stats()["stale"] == true);
+    let other = Archive::stored([("x", "data")]).write(mount.place(), "other.npz");
+    let said = run(npzfs().arg("mount").args([&other, &mount.at]));
+    let stale = format!(
+        "npzfs: {}: mount point already carries a mount of {archive} that is stale, since its \
+         archive has changed (npzfs umount unmounts it)\n",
+        mount.at.display(),
+    );
+    assert_eq!((said.status, said.err), (Some(10), stale));
+}
+
+#[test]
+fn a_mount_in_the_way_that_hangs_is_given_up() {
+    let mount = Mounted::new(&Archive::stored([("x", "data")]));
+    let server = mount.server();
+    stop(server);
+    let said = run(npzfs().arg("mount").args([&mount.archive, &mount.at]));
+    send_signal(server, Signal::SIGCONT);
+    let hangs = format!(
+        "npzfs: {}: mount point already carries a mount of {}, and the process behind it does not \
+         answer (npzfs umount --lazy unmounts it all the same)\n",
+        mount.at.display(),
+        mount.archive.display()
+    );
+    assert_eq!((said.status, said.err), (Some(10), hangs));
+}
+
+#[test]
+fn without_proc_the_message_names_it() {
+    if !available(is_root(), "root, for a mount namespace without /proc") {
+        return;
+    }
+    let place = place();
+    let message = "npzfs: /proc is not mounted, and npzfs needs it: mount -t proc proc /proc\n";
+    for line in [
+        "mount a.npz mnt",
+        "run a.npz -- true",
+        "umount empty",
+        "mounts",
+    ] {
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "sh",
+            "-c",
+            "umount -l /proc && exec \"$0\" \"$@\"",
+        ]);
+        command.arg(npzfs().get_program()).args(line.split(' '));
+        let said = run(command.current_dir(place.path()));
+        assert_eq!(
+            (said.status, said.err.as_str()),
+            (Some(1), message),
+            "{line}"
+        );
+    }
+    assert!(!place.join("mnt").exists());
 }
 
 #[test]

@@ -256,7 +256,8 @@ fn with_v_the_mount_is_reported_and_n_has_no_effect() {
     assert_eq!(
         result.out.lines().next(),
         Some(&*format!(
-            "mounted {archive} at {at}: 2 members, 66 kB; unmount with: npzfs umount {at}"
+            "mounted {archive} at {at} for this user only: 2 members, 66 kB; unmount with: npzfs \
+             umount {at}"
         ))
     );
     assert_eq!((result.status, result.err.as_str()), (Some(0), ""));

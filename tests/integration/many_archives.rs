@@ -58,7 +58,7 @@ fn the_line_shows_the_number_of_archives_and_folders() {
     assert_eq!(
         mount.message,
         format!(
-            "mounted 3 sources at {at}: 2 archives, 1 folder, 2 members, 2.0 kB; \
+            "mounted 3 sources at {at} for this user only: 2 archives, 1 folder, 2 members, 2.0 kB; \
              unmount with: npzfs umount {at}\n"
         )
     );

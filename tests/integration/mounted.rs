@@ -129,6 +129,15 @@ pub fn send_signal(pid: u32, signal: Signal) {
     nix::sys::signal::kill(pid, signal).expect("signal is sent");
 }
 
+/// Stops a process, and waits until all its threads have stopped.
+pub fn stop(pid: u32) {
+    send_signal(pid, Signal::SIGSTOP);
+    wait_until("all threads stop", || {
+        let mut threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+        threads.all(|thread| state(&thread.expect("a thread").path()) == Some('T'))
+    });
+}
+
 /// Waits until a condition is true.
 pub fn wait_until(event: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;

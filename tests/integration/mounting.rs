@@ -26,14 +26,23 @@ fn findmnt(column: &str, at: &Path) -> String {
 }
 
 #[test]
-fn one_line_shows_what_was_mounted_and_how_to_unmount_it() {
-    let mount = Mounted::new(&archive());
-    let (archive, at) = (mount.archive.display(), mount.at.display());
-    assert_eq!(
-        mount.message,
-        format!("mounted {archive} at {at}: 2 members, 13 B; unmount with: npzfs umount {at}\n")
-    );
-    assert_eq!(Mounted::with_options(&self::archive(), ["-q"]).message, "");
+fn one_line_shows_what_was_mounted_for_whom_and_how_to_unmount_it() {
+    let shows = |option: &str, access: &str| {
+        let mount = Mounted::with_options(&archive(), [option]);
+        let (archive, at) = (mount.archive.display(), mount.at.display());
+        let expected = format!(
+            "mounted {archive} at {at} for {access}: 2 members, 13 B; unmount with: npzfs umount \
+             {at}\n"
+        );
+        assert_eq!(mount.message, expected);
+    };
+    shows("--threads=2", "this user only");
+    // An ordinary user may not be allowed to share mounts.
+    if is_root() {
+        shows("--allow-root", "this user and root");
+        shows("--allow-other", "all users");
+    }
+    assert_eq!(Mounted::with_options(&archive(), ["-q"]).message, "");
 }
 
 #[test]
@@ -131,7 +140,11 @@ fn relative_paths_work() {
         .args(["mount", "a.npz", "mnt"])
         .current_dir(place.path()));
     assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
-    assert!(result.out.starts_with("mounted a.npz at mnt: 2 members"));
+    assert!(
+        result
+            .out
+            .starts_with("mounted a.npz at mnt for this user only: 2 members")
+    );
     assert_eq!(fs::read(place.join("mnt/x.npy")).unwrap(), b"some data");
     let result = run(npzfs().args(["umount", "mnt"]).current_dir(place.path()));
     assert_eq!((result.status, result.err.as_str()), (Some(0), ""));

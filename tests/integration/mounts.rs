@@ -1,14 +1,15 @@
 //! `npzfs mounts`.
 
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::fixture::{Archive, Member};
 use crate::mounted::{
-    Mounted, Place, available, is_dead, is_root, npzfs, run, send_signal, umount, wait_until,
+    Mounted, Place, available, is_dead, is_root, npzfs, run, send_signal, stop, umount, wait_until,
 };
 use crate::users::Home;
 
@@ -137,13 +138,61 @@ fn a_mount_whose_server_was_killed_is_dead() {
 fn a_stopped_server_does_not_delay_the_list() {
     let mounts = [Mounted::new(&archive()), Mounted::new(&archive())];
     let server = mounts[0].server();
-    send_signal(server, Signal::SIGSTOP);
+    stop(server);
     assert_eq!(state(&mounts[0].at), "not answering");
     wait_until("the other answers in time", || {
         state(&mounts[1].at) == "live"
     });
     send_signal(server, Signal::SIGCONT);
     wait_until("it answers again", || state(&mounts[0].at) == "live");
+}
+
+#[test]
+fn a_server_in_another_pid_namespace_has_its_number_of_this_one() {
+    if !available(is_root(), "root, for a PID namespace") {
+        return;
+    }
+    let place = Place::new();
+    let path = archive().write(place.path(), "a.npz");
+    let at = place.join("mnt");
+    let mut mount = npzfs();
+    mount.args(["mount", "-f"]).args([&path, &at]);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--pid", "--fork", "--kill-child"]);
+    unshare.arg(mount.get_program()).args(mount.get_args());
+    let mut unshare = unshare.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = [0];
+    unshare
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut line)
+        .unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", unshare.id());
+    let server: u64 = std::fs::read_to_string(children)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+
+    let here = listed(&at);
+    // A namespace that cannot see the server, with a /proc of its own.
+    let mut elsewhere = Command::new("unshare");
+    elsewhere.args(["--pid", "--fork", "--mount-proc"]);
+    elsewhere
+        .arg(npzfs().get_program())
+        .args(["mounts", "--json"]);
+    let elsewhere = run(&mut elsewhere).out;
+    assert_eq!(run(npzfs().arg("umount").arg(&at)).status, Some(0));
+    assert_eq!(unshare.wait().unwrap().code(), Some(0));
+
+    assert_eq!((here.len(), &here[0]["state"]), (1, &json!("live")));
+    assert_eq!(here[0]["pid"], server);
+    let elsewhere: Vec<Value> = serde_json::from_str(&elsewhere).unwrap();
+    let is_it = |mount: &&Value| mount["mount_point"] == at.to_str().unwrap();
+    let elsewhere = elsewhere.iter().find(is_it).unwrap();
+    assert_eq!(elsewhere["state"], "live");
+    assert_eq!(elsewhere["pid"], Value::Null);
 }
 
 #[test]

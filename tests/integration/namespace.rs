@@ -15,6 +15,14 @@ pub struct Namespace {
     keeper: Child,
 }
 
+/// Unmounts the copies of other mounts in a new mount namespace, except that of the mount at `$0`.
+/// Their servers would not end while the copies are there.
+pub const DROP_COPIES: &str = r#"
+    while read -r _ at type _; do
+        [ "$type" != fuse.npzfs ] || [ "$at" = "$0" ] || umount -l "$(printf %b "$at")"
+    done </proc/self/mounts 2>&-
+"#;
+
 /// The commands that set it up, which have no effect outside.
 const SCRIPT: &str = r#"
     mount --bind "$0/sbin" /sbin && mount --bind "$0/fstab" /etc/fstab &&
@@ -43,7 +51,7 @@ impl Namespace {
         fs::write(place.join("fstab"), fstab).unwrap();
         let mut keeper = Command::new("unshare");
         keeper
-            .args(["--mount", "sh", "-c", SCRIPT])
+            .args(["--mount", "sh", "-c", &format!("{DROP_COPIES}{SCRIPT}")])
             .arg(place.path());
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = keeper.spawn().expect("a namespace");

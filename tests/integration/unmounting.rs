@@ -13,8 +13,9 @@ use nix::sys::signal::Signal;
 use crate::fixture::{Archive, pattern};
 use crate::mounted::{
     Foreground, Mounted, Place, available, has_exited, is_dead, is_root, is_running, mounts_below,
-    npzfs, run, send_signal, uses, wait_until,
+    npzfs, run, send_signal, stop, uses, wait_until,
 };
+use crate::namespace::DROP_COPIES;
 
 fn archive() -> Archive {
     Archive::stored([("x", pattern(3 << 20, 1)), ("y", pattern(100, 2))])
@@ -287,7 +288,7 @@ fn a_mount_in_use_is_not_ended_and_its_users_are_named() {
 fn an_unresponsive_server_is_unmounted_only_lazily() {
     let mount = Mounted::new(&archive());
     let server = mount.server();
-    send_signal(server, Signal::SIGSTOP);
+    stop(server);
     assert_eq!(
         umount(&[], &mount.at),
         (
@@ -318,6 +319,83 @@ fn a_lazy_umount_lets_the_users_finish() {
     drop(file);
     wait_until("the end", || !is_running(server));
     assert!(!mount.at.exists());
+}
+
+/// A process in a mount namespace of its own, which has a copy of a mount.
+struct OtherNamespace(Child);
+
+impl OtherNamespace {
+    /// Leaves no copies but that of the mount at `at`.
+    fn new(at: &Path) -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+        command.arg(format!("{DROP_COPIES} echo; exec sleep 600"));
+        command.arg(at).stdout(Stdio::piped());
+        let mut namespace = Self(command.spawn().unwrap());
+        let mut line = [0];
+        let stdout = namespace.0.stdout.as_mut().unwrap();
+        stdout.read_exact(&mut line).unwrap();
+        let pid = namespace.0.id();
+        wait_until("the process has its name", || {
+            fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"sleep\n")
+        });
+        namespace
+    }
+}
+
+impl Drop for OtherNamespace {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn umount_names_the_processes_that_hold_a_copy_of_the_mount() {
+    if !available(is_root(), "root, for a mount namespace") {
+        return;
+    }
+    let mount = Mounted::new(&archive());
+    let server = mount.server();
+    let other = OtherNamespace::new(&mount.at);
+    let (at, pid) = (mount.at.display(), other.0.id());
+    let goes_on = format!(
+        "npzfs: {at}: unmounted, but the process behind it goes on: still mounted in the mount \
+         namespace of sleep (pid {pid})\n"
+    );
+    assert_eq!(umount(&[], &mount.at), (Some(0), goes_on));
+    assert_eq!(mounts_below(mount.place()), [""; 0]);
+    let inside = format!("/proc/{pid}/root{at}");
+    let row = run(npzfs().arg("mounts"));
+    let row = row.out.lines().find(|line| line.starts_with(&inside));
+    assert!(row.unwrap().contains(&format!("  {server}")), "{row:?}");
+    assert_eq!(fs::read(Path::new(&inside).join("y")).unwrap().len(), 100);
+    drop(other);
+    wait_until("the end", || !is_running(server));
+    wait_until("nothing is left", || !mount.at.exists());
+}
+
+#[test]
+fn umount_names_the_other_places_of_a_mount() {
+    if !available(is_root(), "root, for a bind mount") {
+        return;
+    }
+    let mount = Mounted::new(&archive());
+    let server = mount.server();
+    let copy = mount.place().join("copy");
+    fs::create_dir(&copy).unwrap();
+    let mut bind = Command::new("mount");
+    let bound = run(bind.arg("--bind").args([&mount.at, &copy]));
+    assert_eq!(bound.status, Some(0), "{}", bound.err);
+    let goes_on = format!(
+        "npzfs: {}: unmounted, but the process behind it goes on: still mounted at {}\n",
+        mount.at.display(),
+        copy.display()
+    );
+    let unmounted = umount(&[], &mount.at);
+    assert_eq!(umount(&[], &copy), (Some(0), String::new()));
+    assert_eq!(unmounted, (Some(0), goes_on));
+    assert!(!is_running(server));
 }
 
 #[test]
@@ -440,8 +518,8 @@ fn the_next_mount_cleans_up_after_a_killed_server() {
     assert_eq!(
         result.out,
         format!(
-            "mounted {archive} at {at}, after cleaning up what a killed npzfs had left there: \
-             2 members, 3.1 MB; unmount with: npzfs umount {at}\n"
+            "mounted {archive} at {at} for this user only, after cleaning up what a killed npzfs \
+             had left there: 2 members, 3.1 MB; unmount with: npzfs umount {at}\n"
         )
     );
     assert_eq!(mounts_below(&mount.at).len(), 1);
