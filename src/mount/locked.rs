@@ -1,4 +1,4 @@
-//! A mount that stays read-only, whoever remounts it.
+//! A mount that stays read-only, even if root remounts it.
 //!
 //! Root can make a mount writable behind the back of its server: `mount -i -o remount,rw` goes past
 //! npzfs, and the kernel does not ask. Where files are opened without a request, a shared mapping could

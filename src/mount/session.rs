@@ -87,7 +87,7 @@ impl Session {
         let device = duplicate(&connection.device)?;
         let access = match connection.guard {
             Some(_) => config.access,
-            // The program that has mounted has told the kernel whom to let in.
+            // The program that has mounted has chosen the users in the options of its mount.
             None => Access::All,
         };
         let fuse = handshake(npzfs, connection.device, access, config.threads)?;
