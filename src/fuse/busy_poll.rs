@@ -1,9 +1,9 @@
-//! Whose turn it is to wait for the next request.
+//! Busy polling: one worker polls for the next request instead of sleeping until it comes.
 //!
-//! Most of what a small request takes is not work: it is two processors that wake each other. So
-//! while requests keep coming, one thread does not sleep between them: it looks again and again
-//! whether the next one is there. The other threads stay away meanwhile, since the kernel would wake
-//! one of them for each request, in vain.
+//! Most of the time of a small request is not work, but two processors that wake each other. So during
+//! a series of requests one worker polls the device, and the others are parked: the kernel would wake
+//! one of them for each request, for nothing. The price is a processor. So polling stops as soon as
+//! requests become rare, as one worker is too few, or as another task needs the processor.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,66 +16,60 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::sys::sync::{lock, unpoisoned};
 use crate::tree::Ino;
 
-/// How many requests must have come soon after one another before the next one is looked out for.
+/// The number of requests in quick succession after which polling starts.
 const SOON_MIN: u64 = 4;
 
-/// Requests that come less often than this many times within [`PollConfig::timeout`] are not worth a
-/// processor.
+/// A request comes soon if it does so within this part of [`PollConfig::timeout`] after the last one.
 const SOON_PART: u64 = 4;
 
-/// The least READ whose answer is work, in bytes.
+/// The size from which on a READ is mostly work, in bytes.
 const LONG_MIN: u32 = 64 << 10;
 
-/// What comes sooner than this after an answer was waiting already, in nanoseconds.
+/// A request that arrives within this time after an answer was in the queue already, in nanoseconds.
 const AT_ONCE: u64 = 3_000;
 
-/// How many requests in a row may have been waiting already until one thread is too few.
+/// The number of queued requests in a row above which one worker is too few.
 const QUEUED_MAX: u64 = 64;
 
-/// How often it is looked for a request before the processor is offered to others.
-const LOOKS: u32 = 8;
+/// The number of polls between two calls of sched_yield(2).
+const POLLS_PER_YIELD: u32 = 8;
 
-/// Whoever has had the processor of the thread that looks out for longer than this needs it, in
-/// nanoseconds.
+/// A yield that takes longer than this has run another task, which needs the CPU, in nanoseconds.
 const SHARED_MIN: u64 = 100_000;
 
-/// How long all threads serve once one is too few, in nanoseconds.
+/// How long all workers serve once one is too few, in nanoseconds.
 const CROWDED: u64 = 20_000_000;
 
-/// How long they do once somebody needs the processor: at first and, if it is so again and again, at
-/// most, in nanoseconds.
+/// The shortest and the longest pause while another task needs the CPU, in nanoseconds.
 const PAUSE: (u64, u64) = (4_000_000, 160_000_000);
 
-/// How one thread looks out for requests, for all.
+/// The settings of busy polling.
 #[derive(Debug)]
 pub struct PollConfig {
     /// The connection to the kernel.
     pub device: OwnedFd,
-    /// How long it is looked at in vain before the thread sleeps.
+    /// How long a worker polls without a request before it sleeps.
     pub timeout: Duration,
 }
 
-/// The threads that wait for requests.
+/// Decides which workers wait for requests, and how. All times are in nanoseconds since `began`.
 #[derive(Debug)]
 pub(super) struct BusyPoll {
-    /// How many there are.
-    threads: usize,
-    /// `None` where all threads sleep until a request comes.
-    polling: Option<PollConfig>,
+    workers: usize,
+    /// `None` if all workers sleep until a request comes.
+    config: Option<PollConfig>,
     began: Instant,
-    /// When the last request came, and when the last one was answered, in nanoseconds since
-    /// `began`.
-    came: AtomicU64,
-    answered: AtomicU64,
-    /// How many requests have come soon, in a row.
+    last_arrival: AtomicU64,
+    last_answer: AtomicU64,
+    /// The number of requests in a row that came soon.
     soon: AtomicU64,
-    /// How many short ones were waiting already, in a row.
+    /// The number of short requests in a row that were in the queue already.
     queued: AtomicU64,
     /// The inodes of the last two long READs.
     long: [AtomicU64; 2],
-    /// Until when all threads serve, and how long that was to be the last time it was for somebody
-    /// who needed the processor.
+    /// When polling may start again.
     pause_ends: AtomicU64,
+    /// The length of the last pause for another task.
     pause: AtomicU64,
     state: Mutex<State>,
     ended: Condvar,
@@ -83,23 +77,23 @@ pub(super) struct BusyPoll {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many threads stay away.
-    away: usize,
-    /// Whether one of them sees to it that polling ends.
+    /// The number of parked workers.
+    parked: usize,
+    /// Whether one of them is_watcher the deadline.
     is_watched: bool,
     /// How many times polling has ended.
     ends: u64,
 }
 
 impl BusyPoll {
-    /// Those of a mount that `threads` threads serve.
-    pub(super) fn new(threads: usize, polling: Option<PollConfig>) -> Self {
+    /// Returns the state for that number of workers.
+    pub(super) fn new(workers: usize, config: Option<PollConfig>) -> Self {
         Self {
-            threads,
-            polling,
+            workers,
+            config,
             began: Instant::now(),
-            came: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
+            last_arrival: AtomicU64::new(0),
+            last_answer: AtomicU64::new(0),
             soon: AtomicU64::new(0),
             queued: AtomicU64::new(0),
             long: Default::default(),
@@ -110,11 +104,11 @@ impl BusyPoll {
         }
     }
 
-    /// A thread has a request.
+    /// Counts a request that a worker has taken.
     pub(super) fn begin(&self) {
-        if let Some(polling) = &self.polling {
-            let now = self.record_arrival(polling);
-            if now.saturating_sub(self.answered.load(Ordering::Relaxed)) > AT_ONCE {
+        if let Some(config) = &self.config {
+            let now = self.record_arrival(config);
+            if now.saturating_sub(self.last_answer.load(Ordering::Relaxed)) > AT_ONCE {
                 self.queued.store(0, Ordering::Relaxed);
             } else if self.queued.fetch_add(1, Ordering::Relaxed) > QUEUED_MAX {
                 self.suspend();
@@ -122,38 +116,39 @@ impl BusyPoll {
         }
     }
 
-    /// The same for a READ of `size` bytes.
+    /// Like `begin`, for a READ of `size` bytes.
     pub(super) fn begin_read(&self, ino: Ino, size: u32) {
         if size < LONG_MIN {
             return self.begin();
         }
-        if let Some(polling) = &self.polling {
-            self.record_arrival(polling);
+        if let Some(config) = &self.config {
+            self.record_arrival(config);
             let last = self.long[0].swap(ino.0, Ordering::Relaxed);
-            // There and back again: these are two readers, or more.
+            // The reads alternate between two files, so there are two readers or more.
             if last != ino.0 && self.long[1].swap(last, Ordering::Relaxed) == ino.0 {
                 self.suspend();
             }
         }
     }
 
-    /// A request whose client had to wait for something else is about to be answered: that time was
-    /// no silence.
+    /// Restarts the clock for a request that was held back until a warm-up was over: that time was no
+    /// silence of the client.
     pub(super) fn resume(&self) {
-        self.came.store(self.now(), Ordering::Relaxed);
+        self.last_arrival.store(self.now(), Ordering::Relaxed);
     }
 
-    /// For a while all threads serve: one is too few, or the answers wait for a disk, and it would
-    /// be in vain to look out for the next request meanwhile.
+    /// Suspends polling for a while, so that all workers serve: one is too few, or answers wait for a
+    /// disk.
     pub(super) fn suspend(&self) {
         self.pause_ends
             .fetch_max(self.now() + CROWDED, Ordering::Relaxed);
     }
 
-    fn record_arrival(&self, polling: &PollConfig) -> u64 {
+    /// Notes that a request has arrived, and whether it came soon. Returns the time.
+    fn record_arrival(&self, config: &PollConfig) -> u64 {
         let now = self.now();
-        let gap = now.saturating_sub(self.came.swap(now, Ordering::Relaxed));
-        if gap <= polling.timeout_nanos() / SOON_PART {
+        let gap = now.saturating_sub(self.last_arrival.swap(now, Ordering::Relaxed));
+        if gap <= config.timeout_nanos() / SOON_PART {
             self.soon.fetch_add(1, Ordering::Relaxed);
         } else {
             self.soon.store(0, Ordering::Relaxed);
@@ -161,31 +156,31 @@ impl BusyPoll {
         now
     }
 
-    /// A request is answered.
+    /// Notes that a request has been answered, or handed to a pool.
     pub(super) fn answered(&self) {
-        self.answered.store(self.now(), Ordering::Relaxed);
+        self.last_answer.store(self.now(), Ordering::Relaxed);
     }
 
-    /// A thread has nothing more to do. Returns when it is to wait for a request: whether one has
-    /// come meanwhile that it has looked out for.
+    /// Polls for the next request, or parks this worker while another one does so. Returns when the
+    /// worker should read from the device: `true` if polling has found a request.
     pub(super) fn poll_next(&self) -> bool {
-        let Some(polling) = self.polling.as_ref().filter(|it| self.is_worthwhile(it)) else {
+        let Some(config) = self.config.as_ref().filter(|it| self.is_worthwhile(it)) else {
             return false;
         };
         let state = lock(&self.state);
-        if state.away + 1 < self.threads {
-            self.park(polling, state);
+        if state.parked + 1 < self.workers {
+            self.park(config, state);
             return false;
         }
         drop(state);
-        while !(0..LOOKS).any(|_| has_request(&polling.device)) {
+        while !(0..POLLS_PER_YIELD).any(|_| has_request(&config.device)) {
             let before = self.now();
             thread::yield_now();
             let after = self.now();
             if after - before > SHARED_MIN {
                 self.back_off(after);
             }
-            if !self.is_worthwhile(polling) {
+            if !self.is_worthwhile(config) {
                 end(&mut lock(&self.state), &self.ended);
                 return false;
             }
@@ -193,8 +188,9 @@ impl BusyPoll {
         true
     }
 
-    /// Somebody else needs the processor: whoever sleeps until a request comes is preferred to them
-    /// then, and who looks out is not. If that is so again soon after a pause, the next one is longer.
+    /// Stops polling for a while, since another task needs this CPU. The scheduler favours a thread that
+    /// wakes from a blocking read; a busy-polling one gets no such favour. The pause doubles each time
+    /// that contention recurs soon after one (4 ms up to 160 ms).
     fn back_off(&self, now: u64) {
         let last = self.pause.load(Ordering::Relaxed);
         let is_again = now < self.pause_ends.load(Ordering::Relaxed) + 2 * last;
@@ -207,32 +203,33 @@ impl BusyPoll {
         self.pause_ends.fetch_max(now + pause, Ordering::Relaxed);
     }
 
-    /// Whether it pays to look out for the next request, and one thread is enough for that.
-    fn is_worthwhile(&self, polling: &PollConfig) -> bool {
+    /// Returns whether polling pays: requests come in quick succession, and one worker is enough.
+    fn is_worthwhile(&self, config: &PollConfig) -> bool {
         let now = self.now();
         self.soon.load(Ordering::Relaxed) >= SOON_MIN
-            && now.saturating_sub(self.came.load(Ordering::Relaxed)) <= polling.timeout_nanos()
+            && now.saturating_sub(self.last_arrival.load(Ordering::Relaxed))
+                <= config.timeout_nanos()
             && now >= self.pause_ends.load(Ordering::Relaxed)
     }
 
-    /// Keeps this thread from waiting for requests until polling ends. The one that looks out may be
-    /// held up with a request, so one of those that stay away sees to that, too: not the first of all,
-    /// since some may not have come back yet from the time before.
-    fn park(&self, polling: &PollConfig, mut state: MutexGuard<'_, State>) {
-        let watches = !state.is_watched;
+    /// Parks this worker until polling ends. The polling worker may be busy with a request, so one
+    /// parked worker also watches the deadline. It is the one that finds `is_watched` unset, not the
+    /// first to park: workers of the previous round may still be waking up.
+    fn park(&self, config: &PollConfig, mut state: MutexGuard<'_, State>) {
+        let is_watcher = !state.is_watched;
         state.is_watched = true;
         let ends = state.ends;
-        state.away += 1;
+        state.parked += 1;
         while state.ends == ends {
-            if !watches {
+            if !is_watcher {
                 state = unpoisoned(self.ended.wait(state));
-            } else if self.is_worthwhile(polling) {
-                state = unpoisoned(self.ended.wait_timeout(state, polling.timeout)).0;
+            } else if self.is_worthwhile(config) {
+                state = unpoisoned(self.ended.wait_timeout(state, config.timeout)).0;
             } else {
                 end(&mut state, &self.ended);
             }
         }
-        state.away -= 1;
+        state.parked -= 1;
     }
 
     fn now(&self) -> u64 {
@@ -246,13 +243,13 @@ impl PollConfig {
     }
 }
 
-/// Whether a request waits to be answered, or the mount has ended.
+/// Returns whether a request is in the queue, or the mount has ended.
 pub(super) fn has_request(device: &OwnedFd) -> bool {
     let mut device = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
     !matches!(poll(&mut device, PollTimeout::ZERO), Ok(0))
 }
 
-/// Polling ends: all who stay away come back.
+/// Ends polling, and wakes all parked workers.
 fn end(state: &mut State, ended: &Condvar) {
     state.ends += 1;
     state.is_watched = false;
@@ -270,101 +267,101 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(1);
     const LONG: u32 = 128 << 10;
 
-    fn turns_on(device: impl Into<OwnedFd>) -> BusyPoll {
-        let polling = PollConfig {
+    fn poll_on(device: impl Into<OwnedFd>) -> BusyPoll {
+        let config = PollConfig {
             device: device.into(),
             timeout: TIMEOUT,
         };
-        BusyPoll::new(1, Some(polling))
+        BusyPoll::new(1, Some(config))
     }
 
-    fn turns() -> BusyPoll {
-        turns_on(File::open("/dev/null").unwrap())
+    fn poll() -> BusyPoll {
+        poll_on(File::open("/dev/null").unwrap())
     }
 
-    fn is_worthwhile(turns: &BusyPoll) -> bool {
-        turns.is_worthwhile(turns.polling.as_ref().unwrap())
+    fn is_worthwhile(poll: &BusyPoll) -> bool {
+        poll.is_worthwhile(poll.config.as_ref().unwrap())
     }
 
-    /// Lets a client take its time between two requests.
-    fn come(turns: &BusyPoll, count: usize) {
+    /// Takes and answers requests of a client that pauses between them.
+    fn serve(poll: &BusyPoll, count: usize) {
         for _ in 0..count {
-            turns.begin();
-            turns.answered();
+            poll.begin();
+            poll.answered();
             thread::sleep(Duration::from_micros(10));
         }
     }
 
     #[test]
-    fn a_few_requests_soon_after_one_another_tell_that_more_will_come() {
-        let turns = turns();
-        come(&turns, 3);
-        assert!(!is_worthwhile(&turns));
-        come(&turns, 1);
-        assert!(is_worthwhile(&turns));
+    fn a_few_requests_in_quick_succession_start_polling() {
+        let poll = poll();
+        serve(&poll, 3);
+        assert!(!is_worthwhile(&poll));
+        serve(&poll, 1);
+        assert!(is_worthwhile(&poll));
     }
 
     #[test]
-    fn one_request_that_is_late_starts_the_count_anew() {
-        let turns = turns();
-        come(&turns, 10);
+    fn a_late_request_restarts_the_count() {
+        let poll = poll();
+        serve(&poll, 10);
         thread::sleep(TIMEOUT / 2);
-        assert!(is_worthwhile(&turns));
-        come(&turns, 1);
-        assert!(!is_worthwhile(&turns));
+        assert!(is_worthwhile(&poll));
+        serve(&poll, 1);
+        assert!(!is_worthwhile(&poll));
     }
 
     #[test]
-    fn nothing_keeps_coming_after_a_silence() {
-        let turns = turns();
-        come(&turns, 10);
+    fn polling_stops_after_a_silence() {
+        let poll = poll();
+        serve(&poll, 10);
         thread::sleep(TIMEOUT + Duration::from_millis(1));
-        assert!(!is_worthwhile(&turns));
+        assert!(!is_worthwhile(&poll));
     }
 
     #[test]
-    fn two_readers_of_much_are_more_than_one_thread_can_serve() {
-        let turns = turns();
-        come(&turns, 10);
+    fn two_readers_of_large_blocks_stop_polling() {
+        let poll = poll();
+        serve(&poll, 10);
         for ino in [1, 1, 2, 2, 3] {
-            turns.begin_read(Ino(ino), LONG);
+            poll.begin_read(Ino(ino), LONG);
         }
-        assert!(is_worthwhile(&turns));
-        turns.begin_read(Ino(2), LONG);
-        assert!(!is_worthwhile(&turns));
+        assert!(is_worthwhile(&poll));
+        poll.begin_read(Ino(2), LONG);
+        assert!(!is_worthwhile(&poll));
     }
 
     #[test]
-    fn two_readers_of_little_are_not() {
-        let turns = turns();
-        come(&turns, 10);
+    fn two_readers_of_small_blocks_do_not_stop_polling() {
+        let poll = poll();
+        serve(&poll, 10);
         for ino in [1, 2, 1, 2] {
-            turns.begin_read(Ino(ino), LONG_MIN - 1);
+            poll.begin_read(Ino(ino), LONG_MIN - 1);
         }
-        assert!(is_worthwhile(&turns));
+        assert!(is_worthwhile(&poll));
     }
 
     #[test]
-    fn all_threads_serve_while_answers_wait_for_a_disk() {
-        let turns = turns();
-        come(&turns, 10);
-        turns.suspend();
-        assert!(!is_worthwhile(&turns));
+    fn polling_is_suspended_while_answers_wait_for_a_disk() {
+        let poll = poll();
+        serve(&poll, 10);
+        poll.suspend();
+        assert!(!is_worthwhile(&poll));
         thread::sleep(Duration::from_nanos(CROWDED) + Duration::from_millis(1));
-        assert!(is_worthwhile(&turns));
+        assert!(is_worthwhile(&poll));
     }
 
     #[test]
-    fn a_request_that_is_looked_out_for_is_found() {
+    fn polling_finds_a_request() {
         let (device, mut requests) = io::pipe().unwrap();
-        let turns = turns_on(device);
-        come(&turns, 10);
+        let poll = poll_on(device);
+        serve(&poll, 10);
         thread::scope(|scope| {
-            // Where somebody else needs the processor, it is given up until the next request.
+            // If another task needs the CPU, polling pauses until the next request.
             let found = scope.spawn(|| {
                 (0..100_000).any(|_| {
-                    come(&turns, 1);
-                    turns.poll_next()
+                    serve(&poll, 1);
+                    poll.poll_next()
                 })
             });
             thread::sleep(Duration::from_millis(10));
@@ -374,23 +371,23 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_come_is_looked_out_for_until_patience_ends() {
+    fn polling_without_a_request_ends_at_the_timeout() {
         let (device, _requests) = io::pipe().unwrap();
-        let turns = turns_on(device);
-        come(&turns, 10);
-        assert!(!turns.poll_next());
+        let poll = poll_on(device);
+        serve(&poll, 10);
+        assert!(!poll.poll_next());
         let began = Instant::now();
-        assert!(!is_worthwhile(&turns) && !turns.poll_next());
+        assert!(!is_worthwhile(&poll) && !poll.poll_next());
         assert!(began.elapsed() < TIMEOUT / 2);
     }
 
     #[test]
-    fn the_more_often_somebody_needs_the_processor_the_longer_it_is_theirs() {
-        let turns = turns();
-        come(&turns, 10);
+    fn the_pause_doubles_while_contention_recurs() {
+        let poll = poll();
+        serve(&poll, 10);
         let pause_from = |now| {
-            turns.back_off(now);
-            turns.pause_ends.load(Ordering::Relaxed) - now
+            poll.back_off(now);
+            poll.pause_ends.load(Ordering::Relaxed) - now
         };
         let mut now = 1_000_000_000;
         for expected in [4, 8, 16, 32, 64, 128, 160, 160] {
@@ -399,25 +396,25 @@ mod tests {
             now += pause + 1;
         }
         assert_eq!(pause_from(now + 1_000_000_000), PAUSE.0);
-        assert!(!is_worthwhile(&turns));
+        assert!(!is_worthwhile(&poll));
     }
 
     #[test]
-    fn whoever_stays_away_comes_back() {
-        let polling = PollConfig {
+    fn parked_workers_wake_up() {
+        let config = PollConfig {
             device: File::open("/dev/null").unwrap().into(),
             timeout: Duration::from_micros(200),
         };
-        let turns = BusyPoll::new(8, Some(polling));
+        let poll = BusyPoll::new(8, Some(config));
         let (done, wait) = mpsc::channel();
         thread::scope(|scope| {
             for _ in 0..8 {
-                let (turns, done) = (&turns, done.clone());
+                let (poll, done) = (&poll, done.clone());
                 scope.spawn(move || {
                     for _ in 0..2000 {
-                        turns.begin();
-                        turns.answered();
-                        turns.poll_next();
+                        poll.begin();
+                        poll.answered();
+                        poll.poll_next();
                         thread::sleep(Duration::from_micros(5));
                     }
                     done.send(()).unwrap();
@@ -430,12 +427,12 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_queue_up_are_more_than_one_thread_can_serve() {
-        let turns = turns();
+    fn queued_requests_stop_polling() {
+        let poll = poll();
         for _ in 0..1000 {
-            turns.begin();
-            turns.answered();
+            poll.begin();
+            poll.answered();
         }
-        assert!(!is_worthwhile(&turns));
+        assert!(!is_worthwhile(&poll));
     }
 }
