@@ -1,8 +1,8 @@
 //! The FUSE server: decodes the kernel's requests, and answers them from the [`Vfs`](crate::vfs).
 //!
-//! Nothing here may panic, since a dead worker thread would leave its client waiting, and no lock is
-//! held while a reply is sent. A request that may wait for a disk or another machine is moved to a
-//! pool, so that a few worker threads always serve the rest.
+//! Nothing here may panic, since a dead worker thread would leave its client waiting, and no lock
+//! is held while a reply is sent. A request that may wait for a disk or another machine is moved to
+//! a pool, so that a few worker threads always serve the rest.
 //!
 //! This folder and `mount/session.rs` are the only users of the crate `fuser`.
 

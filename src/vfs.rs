@@ -1,9 +1,9 @@
 //! Everything that is mounted, from the root down to the members of each archive, without FUSE.
 //!
-//! A mount is made of subtrees: archives, folders that hold archives, and the list of several sources
-//! on the command line. Each numbers its own inodes, and an inode of the mount is the subtree's id and
-//! the inode there together. The root is subtree 0, so that the inodes of a mount of one archive are
-//! those of its tree.
+//! A mount is made of subtrees: archives, folders that hold archives, and the list of several
+//! sources on the command line. Each numbers its own inodes, and an inode of the mount is the
+//! subtree's id and the inode there together. The root is subtree 0, so that the inodes of a mount
+//! of one archive are those of its tree.
 //!
 //! Archives in folders and inside other archives are opened on first use, and closed again when
 //! descriptors or memory run short and no request uses them. So a folder of ten thousand archives
@@ -79,7 +79,8 @@ impl Vfs {
         }
     }
 
-    /// Looks up `name` in the directory `parent`. An entry that is found gets one more lookup, which
+    /// Looks up `name` in the directory `parent`. An entry that is found gets one more lookup,
+    /// which
     /// [`forget`](Self::forget) takes off.
     ///
     /// # Errors
@@ -169,8 +170,9 @@ impl Vfs {
         }
     }
 
-    /// Passes the entries of a directory that is no folder to `take`, without `.` and `..` and after
-    /// the first `skip` of them, until it returns `false`. Each entry taken gets one more lookup.
+    /// Passes the entries of a directory that is no folder to `take`, without `.` and `..` and
+    /// after the first `skip` of them, until it returns `false`. Each entry taken gets one more
+    /// lookup.
     ///
     /// # Errors
     /// [`VfsError`].
@@ -263,8 +265,8 @@ impl Vfs {
         Ok((archive, inode.local))
     }
 
-    /// Inflates the member `ino` of `archive` and passes the contents to `then`: in this thread if they
-    /// are cached, otherwise in another one.
+    /// Inflates the member `ino` of `archive` and passes the contents to `then`: in this thread if
+    /// they are cached, otherwise in another one.
     pub fn inflate(
         &self,
         ino: Ino,
@@ -355,8 +357,8 @@ impl Vfs {
         self.looked_up(&*child.ok_or(VfsError::Gone)?)
     }
 
-    /// Returns the entry of a subtree that has just been given one more lookup, which it loses again if
-    /// this fails.
+    /// Returns the entry of a subtree that has just been given one more lookup, which it loses
+    /// again if this fails.
     fn looked_up(&self, subtree: &Subtree) -> Result<Entry, VfsError> {
         Entry::of_subtree(subtree, self.config.recursive)
             .inspect_err(|_| self.forget(Inode::root_of(subtree.id).ino(), 1))

@@ -1,8 +1,8 @@
 //! How the kernel reads each open file: through this server, or from a backing file of its own.
 //!
-//! While a file is open, the kernel accepts only one way for it, whoever else opens it, and one
-//! backing id. So the choice is made once, under a lock of the inode, and shared by all who open the
-//! file meanwhile.
+//! While a file is open, the kernel accepts only one way for it, no matter how many clients open
+//! it, and one backing id. So the choice is made once, under a lock of the inode, and shared by all
+//! who open the file meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -17,9 +17,8 @@ use crate::tree::Ino;
 
 /// Tries whether the kernel accepts `backing` as a backing file.
 ///
-/// # Errors
-/// EPERM if this process lacks the privilege or the kernel the feature, and ELOOP if the file system
-/// cannot be below another one.
+/// # Errors EPERM if this process lacks the privilege or the kernel the feature, and ELOOP if the
+/// file system cannot be below another one.
 pub fn try_passthrough(device: impl AsFd, backing: impl AsFd) -> io::Result<()> {
     let id = BackingId::create_raw(&device, backing)?;
     file::close_backing(device, id)
@@ -99,8 +98,8 @@ impl BackingFiles {
         Some(backing)
     }
 
-    /// Returns the backing of a file that is open or kept, or else the one that `choose` returns. Its
-    /// argument says whether there is room for one more backing file.
+    /// Returns the backing of a file that is open or kept, or else the one that `choose` returns.
+    /// Its argument says whether there is room for one more backing file.
     pub(super) fn find_or_choose(
         &self,
         ino: Ino,
@@ -147,8 +146,8 @@ impl State {
         }
     }
 
-    /// Makes room for one more file to keep, if need be by evicting the least recently used one that
-    /// no client has open. The caller drops that one when nothing is locked.
+    /// Makes room for one more file to keep, if need be by evicting the least recently used one
+    /// that no client has open. The caller drops that one when nothing is locked.
     fn make_room(&mut self, max: usize) -> (bool, Option<Arc<Backing>>) {
         if self.by_use.len() < max {
             return (true, None);
@@ -167,8 +166,8 @@ impl State {
         (true, evicted.map(|kept| kept.backing))
     }
 
-    /// Removes the entries of files that are neither open, kept nor about to be opened, once there are
-    /// twice as many entries as after the last time.
+    /// Removes the entries of files that are neither open, kept nor about to be opened, once there
+    /// are twice as many entries as after the last time.
     fn remove_closed(&mut self) {
         if self.files.len() > self.limit {
             self.files.retain(|_, entry| {

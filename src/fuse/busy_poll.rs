@@ -1,9 +1,10 @@
 //! Busy polling: one worker polls for the next request instead of sleeping until it comes.
 //!
-//! Most of the time of a small request is not work, but two processors that wake each other. So during
-//! a series of requests one worker polls the device, and the others are parked: the kernel would wake
-//! one of them for each request, for nothing. The price is a processor. So polling stops as soon as
-//! requests become rare, as one worker is too few, or as another task needs the processor.
+//! Most of the time of a small request is not work, but two processors that wake each other. So
+//! during a series of requests one worker polls the device, and the others are parked: the kernel
+//! would wake one of them for each request, for nothing. The price is a processor. So polling stops
+//! as soon as requests become rare, as one worker is too few, or as another task needs the
+//! processor.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,13 +20,15 @@ use crate::tree::Ino;
 /// The number of requests in quick succession after which polling starts.
 const SOON_MIN: u64 = 4;
 
-/// A request comes soon if it does so within this part of [`PollConfig::timeout`] after the last one.
+/// A request comes soon if it does so within this part of [`PollConfig::timeout`] after the last
+/// one.
 const SOON_PART: u64 = 4;
 
 /// The size from which on a READ is mostly work, in bytes.
 const LONG_MIN: u32 = 64 << 10;
 
-/// A request that arrives within this time after an answer was in the queue already, in nanoseconds.
+/// A request that arrives within this time after an answer was in the queue already, in
+/// nanoseconds.
 const AT_ONCE: u64 = 3_000;
 
 /// The number of queued requests in a row above which one worker is too few.
@@ -131,14 +134,14 @@ impl BusyPoll {
         }
     }
 
-    /// Restarts the clock for a request that was held back until a warm-up was over: that time was no
-    /// silence of the client.
+    /// Restarts the clock for a request that was held back until a warm-up was over: that time was
+    /// no silence of the client.
     pub(super) fn resume(&self) {
         self.last_arrival.store(self.now(), Ordering::Relaxed);
     }
 
-    /// Suspends polling for a while, so that all workers serve: one is too few, or answers wait for a
-    /// disk.
+    /// Suspends polling for a while, so that all workers serve: one is too few, or answers wait for
+    /// a disk.
     pub(super) fn suspend(&self) {
         self.pause_ends
             .fetch_max(self.now() + CROWDED, Ordering::Relaxed);
@@ -188,9 +191,9 @@ impl BusyPoll {
         true
     }
 
-    /// Stops polling for a while, since another task needs this CPU. The scheduler favours a thread that
-    /// wakes from a blocking read; a busy-polling one gets no such favour. The pause doubles each time
-    /// that contention recurs soon after one (4 ms up to 160 ms).
+    /// Stops polling for a while, since another task needs this CPU. The scheduler favours a thread
+    /// that wakes from a blocking read; a busy-polling one gets no such favour. The pause doubles
+    /// each time that contention recurs soon after one (4 ms up to 160 ms).
     fn back_off(&self, now: u64) {
         let last = self.pause.load(Ordering::Relaxed);
         let is_again = now < self.pause_ends.load(Ordering::Relaxed) + 2 * last;
@@ -213,8 +216,8 @@ impl BusyPoll {
     }
 
     /// Parks this worker until polling ends. The polling worker may be busy with a request, so one
-    /// parked worker also watches the deadline. It is the one that finds `is_watched` unset, not the
-    /// first to park: workers of the previous round may still be waking up.
+    /// parked worker also watches the deadline. It is the one that finds `is_watched` unset, not
+    /// the first to park: workers of the previous round may still be waking up.
     fn park(&self, config: &PollConfig, mut state: MutexGuard<'_, State>) {
         let is_watcher = !state.is_watched;
         state.is_watched = true;

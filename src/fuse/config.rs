@@ -20,8 +20,8 @@ pub struct FuseConfig {
     pub ownership: Ownership,
     /// Pass files through to the kernel, where it can.
     pub passthrough_allowed: bool,
-    /// Clients may be able to open files for writing, so that OPEN must be answered: another program has
-    /// made the mount, or root may make it writable.
+    /// Clients may be able to open files for writing, so that OPEN must be answered: another
+    /// program has made the mount, or root may make it writable.
     pub may_be_writable: bool,
     /// The number of worker threads, which answer requests.
     pub threads: usize,

@@ -18,7 +18,7 @@ impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         let server = self.0;
         server.busy_poll.answered();
-        server.prefetch.go_on(&server.stats);
+        server.prefetch.store_until_request(&server.stats);
         if server.busy_poll.poll_next() {
             server.stats.count_polled();
         }
@@ -38,15 +38,15 @@ impl Npzfs {
         self.begin_uncounted(RequestType::Read)
     }
 
-    /// Like `begin`, but not counted by the busy-poll heuristic: FORGET, RELEASE and our own listing
-    /// say nothing about the client's next request.
+    /// Like `begin`, but not counted by the busy-poll heuristic: FORGET, RELEASE and our own
+    /// listing say nothing about the client's next request.
     pub(super) fn begin_uncounted(&self, request: RequestType) -> RequestGuard<'_> {
         self.server.stats.count(request);
         RequestGuard(&self.server)
     }
 
-    /// Runs `work` in this thread if it needs no disk, or if workers can be spared; otherwise in the
-    /// open pool.
+    /// Runs `work` in this thread if it needs no disk, or if workers can be spared; otherwise in
+    /// the open pool.
     pub(super) fn run_inline_or_open_pool(
         &self,
         ino: INodeNo,

@@ -34,8 +34,8 @@ pub(super) const NOT_INFLATED: Errno = Errno::EIO;
 /// An extended attribute that the inode does not have.
 pub(super) const NO_ATTRIBUTE: Errno = Errno::NO_XATTR;
 
-/// An extended attribute outside `user.`, such as an access control list. This answer keeps ls(1) from
-/// asking for the same attribute of each file.
+/// An extended attribute outside `user.`, such as an access control list. This answer keeps ls(1)
+/// from asking for the same attribute of each file.
 pub(super) const NO_SUCH_NAMESPACE: Errno = Errno::EOPNOTSUPP;
 
 /// A buffer that is too small for an extended attribute.

@@ -43,14 +43,14 @@ const MAX_BACKGROUND: u16 = 128;
 pub struct Npzfs {
     pub(super) server: Arc<Server>,
     pub(super) open_pool: OpenPool,
-    /// Files are opened by the kernel alone: it can do that, it lets no client write, and each file is
-    /// a part of the archive.
+    /// Files are opened by the kernel alone: it can do that, it lets no client write, and each file
+    /// is a part of the archive.
     no_open: bool,
     /// Directories are opened by the kernel alone.
     no_opendir: bool,
     passthrough_allowed: bool,
-    /// Listings have attributes only once a client asks for those: an inode that the kernel knows is
-    /// not prefetched.
+    /// Listings have attributes only once a client asks for those: an inode that the kernel knows
+    /// is not prefetched.
     prefetch_enabled: bool,
 }
 
@@ -202,7 +202,7 @@ impl Filesystem for Npzfs {
     }
 
     fn opendir(&self, req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        if self.server.prefetch.is_scout(req.pid()) {
+        if self.server.prefetch.is_warmer(req.pid()) {
             let _request = self.begin_uncounted(RequestType::Opendir);
             // The warmer sends each request, and leaves what the kernel has cached for others.
             return reply.opened(handles::NONE, FopenFlags::FOPEN_KEEP_CACHE);
@@ -248,7 +248,7 @@ impl Filesystem for Npzfs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        if self.server.prefetch.is_scout(req.pid()) {
+        if self.server.prefetch.is_warmer(req.pid()) {
             let _request = self.begin_uncounted(RequestType::Readdirplus);
             return self.server.prefetch.list(reply);
         }
@@ -256,7 +256,7 @@ impl Filesystem for Npzfs {
         self.run_inline_or_open_pool(ino, move |server, ino| {
             let listed = server.list(ino, fh, offset, |next, name, entry| {
                 let (attr, name) = (server.file_attr(&entry.attr), OsStr::from_bytes(name));
-                server.prefetch.tell(entry.attr.ino);
+                server.prefetch.add_known(entry.attr.ino);
                 !reply.add(attr.ino, next, name, &entry.ttl, &attr, Generation(0))
             });
             match listed {
@@ -334,7 +334,7 @@ impl Filesystem for Npzfs {
         reply: ReplyIoctl,
     ) {
         let _request = self.begin(RequestType::Ioctl);
-        if let Some(warm_up) = self.server.prefetch.asked() {
+        if let Some(warm_up) = self.server.prefetch.requested() {
             let work = |_: &Arc<Server>, _| reply.error(errno::NOT_A_TERMINAL);
             return self.run_after_warm_up(warm_up, ino, work);
         }

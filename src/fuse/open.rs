@@ -1,8 +1,8 @@
 //! The answer to OPEN: the contents of a file, and the way in which the kernel reads them.
 //!
-//! A stored member is a slice of its archive. A compressed one is inflated first, whole, so that its
-//! CRC is known to be right before the first byte is read. Where the kernel supports passthrough, it
-//! gets inflated contents, and clones of stored members, as backing files.
+//! A stored member is a slice of its archive. A compressed one is inflated first, whole, so that
+//! its CRC is known to be right before the first byte is read. Where the kernel supports
+//! passthrough, it gets inflated contents, and clones of stored members, as backing files.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -109,8 +109,8 @@ impl Server {
         }
     }
 
-    /// Answers an OPEN, unless the archive has changed. Contents made before the change are not served
-    /// to those who open the file after it, and contents made after it are wrong.
+    /// Answers an OPEN, unless the archive has changed. Contents made before the change are not
+    /// served to those who open the file after it, and contents made after it are wrong.
     fn open_checked(self: &Arc<Self>, mut file: OpenFile, backing: Arc<Backing>, reply: ReplyOpen) {
         let (server, archive) = (self.clone(), file.archive.clone());
         self.run_check(&archive, move || {
@@ -137,8 +137,8 @@ impl Server {
         }
     }
 
-    /// Runs `work`, which checks whether an archive has changed: in this thread, or in the reader pool
-    /// if another machine or process is asked.
+    /// Runs `work`, which checks whether an archive has changed: in this thread, or in the reader
+    /// pool if another machine or process is asked.
     pub(super) fn run_check(&self, archive: &Archive, work: impl FnOnce() + Send + 'static) {
         if archive.is_local() {
             work();

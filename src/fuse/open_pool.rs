@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::sys::thread_pool::Pool;
 
 /// Runs jobs that may block on disk but usually do not. Up to `workers - 1` FUSE workers run them
-/// inline, since waking a pool thread costs more than opening a small archive; the rest go to a pool,
-/// so that one worker always keeps serving.
+/// inline, since waking a pool thread costs more than opening a small archive; the rest go to a
+/// pool, so that one worker always keeps serving.
 #[derive(Debug)]
 pub(super) struct OpenPool {
     pool: Pool,
@@ -44,8 +44,8 @@ mod tests {
 
     use super::*;
 
-    /// Has each of `workers` threads run a job, all at the same time. Returns the names of the threads
-    /// that the jobs run in.
+    /// Has each of `workers` threads run a job, all at the same time. Returns the names of the
+    /// threads that the jobs run in.
     fn job_threads(workers: usize) -> Vec<Option<String>> {
         let pool = Arc::new(OpenPool::new(workers));
         let (started, names) = mpsc::channel();

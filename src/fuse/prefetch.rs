@@ -1,18 +1,20 @@
-//! Files that the kernel knows, and has in its cache, before their reader asks for them.
+//! Prefetching across files: names and contents of the next files of a sequential read are in the
+//! kernel's caches before the client asks for them.
 //!
-//! FUSE_NOTIFY_STORE puts bytes into the page cache of an inode. It waits for pages that somebody is
-//! reading, and a process that is killed meanwhile would never end: its readers wait for it, and it
-//! for them. So nothing is ever stored in an inode that anybody could have open. That is known of
-//! those that were told to nobody yet:
+//! FUSE_NOTIFY_STORE puts bytes into the page cache of an inode. It waits for pages that are being
+//! read. If this process is killed meanwhile, it never ends: the readers wait for its answer, and
+//! it waits for their pages. So FUSE_NOTIFY_STORE only targets inodes that no client knows:
 //!
-//! 1. The [`Warmer`] lists the files that a stream is going to need, and is given entries that hold
-//!    for no time at all: nobody opens one of them without a LOOKUP.
-//! 2. When no request waits, they are stored, one after the other. A LOOKUP waits for that.
-//! 3. The scout lists those again that were not looked up meanwhile, and now the entries hold:
-//!    whoever opens one sends no request, and reads what is in the cache.
+//! 1. The [`Warmer`], a thread of this process, lists the files that a stream will need next.
+//!    Their entries have a TTL of 0, so no client can open one without a LOOKUP.
+//! 2. While no request is in the queue, the files are stored one by one. A LOOKUP waits for the
+//!    file that is being stored.
+//! 3. The warmer lists the files again that were not looked up meanwhile, now with the TTL of
+//!    static entries. A client that opens one of them sends no request and reads from the page
+//!    cache.
 //!
-//! While the scout is in the mount, a reader is kept waiting who is in it, too, so that the mount is
-//! never busy when nobody uses it.
+//! While the warmer lists the mount, the READ of a client is held back. So the mount is never busy
+//! when no client uses it.
 
 mod batch;
 mod known_inodes;
@@ -42,75 +44,76 @@ use streams::{Plan, Streams};
 pub(super) use warmer::WarmUp;
 use warmer::Warmer;
 
-/// How much is stored for one listing, in bytes.
+/// The maximum number of bytes that are stored for one batch.
 const BATCH_MAX: u64 = 8 << 20;
 
-/// What is prefetched for whom; nothing until [started](Self::start).
+/// The prefetcher of a mount. It does nothing until it is [started](Self::start).
 #[derive(Debug, Default)]
 pub struct Prefetch(OnceLock<Started>);
 
 #[derive(Debug)]
 struct Started {
-    volume: Arc<Archive>,
+    archive: Arc<Archive>,
     mount_point: PathBuf,
     device: OwnedFd,
     notifier: Notifier,
-    scout: Warmer,
-    /// Those are set while `batch` is locked: so nobody is told of a file while it is stored.
-    told: KnownInodes,
-    sorted: NameOrder,
+    warmer: Warmer,
+    /// The inodes that clients know. They are added while `batch` is locked, so that no client
+    /// learns of a file while it is stored.
+    known: KnownInodes,
+    name_order: NameOrder,
     streams: Mutex<Streams>,
     batch: Arc<Mutex<Batch>>,
 }
 
 impl Prefetch {
-    /// Begins to prefetch from the only archive of the mount at `mount_point`, whose connection to
+    /// Starts to prefetch from the only archive of the mount at `mount_point`. The connection to
     /// the kernel is `device`.
     ///
     /// # Errors
     /// Those of pthread_create(3).
     pub fn start(
         &self,
-        volume: Arc<Archive>,
+        archive: Arc<Archive>,
         mount_point: PathBuf,
         device: OwnedFd,
         notifier: Notifier,
     ) -> io::Result<()> {
         let batch: Arc<Mutex<Batch>> = Arc::default();
         let sent = batch.clone();
-        let told = KnownInodes::new(volume.tree.inode_count());
-        // It is started once.
+        let known = KnownInodes::new(archive.tree.inode_count());
+        // This is called once.
         let _ = self.0.set(Started {
-            volume,
+            archive,
             mount_point,
             device,
             notifier,
-            scout: Warmer::start(move || lock(&sent).scout_is_back())?,
-            told,
-            sorted: NameOrder::default(),
+            warmer: Warmer::start(move || lock(&sent).listed())?,
+            known,
+            name_order: NameOrder::default(),
             streams: Mutex::default(),
             batch,
         });
         Ok(())
     }
 
-    /// Whether a request is the scout's own.
-    pub(super) fn is_scout(&self, thread: u32) -> bool {
-        self.started().is_some_and(|it| it.scout.is(thread))
+    /// Returns whether a request comes from the warmer.
+    pub(super) fn is_warmer(&self, thread: u32) -> bool {
+        self.started().is_some_and(|it| it.warmer.is(thread))
     }
 
-    /// An inode is about to be told to somebody else: from now on nothing is stored there.
-    pub(super) fn tell(&self, ino: Ino) {
+    /// Notes that a client is about to learn of an inode: from now on nothing is stored there.
+    pub(super) fn add_known(&self, ino: Ino) {
         if let Some(started) = self.started()
-            && !started.told.is(ino)
+            && !started.known.contains(ino)
         {
             let _batch = lock(&started.batch);
-            started.told.set(ino);
+            started.known.add(ino);
         }
     }
 
-    /// Somebody else has looked up a file. Returns whether the directory should be
-    /// [sorted](Self::sort), where that holds nobody up.
+    /// Notes that a client has looked up a file. Returns whether the directory should be
+    /// [sorted](Self::sort) now, in a thread that no client waits for.
     pub(super) fn looked_up(&self, directory: Ino, ino: Ino) -> bool {
         self.started()
             .is_some_and(|started| started.looked_up(directory, ino))
@@ -119,12 +122,12 @@ impl Prefetch {
     /// Sorts a directory by name.
     pub(super) fn sort(&self, directory: Ino) {
         if let Some(started) = self.started() {
-            started.sorted.sort(&started.volume.tree, directory);
+            started.name_order.sort(&started.archive.tree, directory);
         }
     }
 
-    /// Somebody is reading a file up to `end`, in bytes. Returns what to wait for before that is
-    /// answered.
+    /// Notes that a client reads a file up to the offset `end`. Returns the warm-up that the answer
+    /// has to wait for.
     pub(super) fn read(
         &self,
         ino: Ino,
@@ -137,24 +140,24 @@ impl Prefetch {
         sent.or_else(|| started.send_again())
     }
 
-    /// Somebody who has a file open asks for something else. Returns what to wait for before that
-    /// is answered.
-    pub(super) fn asked(&self) -> Option<WarmUp> {
+    /// Notes another request of a client that has a file open. Returns the warm-up that the answer
+    /// has to wait for.
+    pub(super) fn requested(&self) -> Option<WarmUp> {
         self.started()?.send_again()
     }
 
-    /// The scout lists the files of the batch.
+    /// Answers the READDIRPLUS of the warmer with the files of the batch.
     pub(super) fn list(&self, mut listing: ReplyDirectoryPlus) {
         if let Some(started) = self.started() {
-            lock(&started.batch).list(&mut listing, &started.told);
+            lock(&started.batch).list(&mut listing, &started.known);
         }
         listing.ok();
     }
 
-    /// Stores what is to be stored, until a request waits.
-    pub(super) fn go_on(&self, stats: &Stats) {
+    /// Stores files of the batch until a request is in the queue.
+    pub(super) fn store_until_request(&self, stats: &Stats) {
         if let Some(started) = self.started() {
-            started.go_on(stats);
+            started.store_until_request(stats);
         }
     }
 
@@ -165,11 +168,11 @@ impl Prefetch {
 
 impl Started {
     fn looked_up(&self, directory: Ino, ino: Ino) -> bool {
-        let tree = &self.volume.tree;
+        let tree = &self.archive.tree;
         let Some(place) = tree.position_in_directory(ino) else {
             return false;
         };
-        let rank = self.sorted.rank(directory, place);
+        let rank = self.name_order.rank(directory, place);
         let mut streams = lock(&self.streams);
         let mut looked_up = |by, place| streams.looked_up(ReadOrder { directory, by }, ino, place);
         looked_up(OrderBy::Archive, place);
@@ -177,22 +180,22 @@ impl Started {
             looked_up(OrderBy::Name, rank);
         }
         drop(streams);
-        self.sorted.looked_up(tree, directory, place, ino)
+        self.name_order.looked_up(tree, directory, place, ino)
     }
 
-    /// Sends the scout for the files of `plan`, if there are any and it is not under way.
+    /// Starts a batch: sends the warmer to list the files of `plan`, unless a batch is under way.
     fn prepare(&self, plan: &Plan, file_attr: impl Fn(&Attr) -> FileAttr) -> Option<WarmUp> {
         let mut batch = lock(&self.batch);
         if batch.step != Step::None {
             return None;
         }
-        let tree = &self.volume.tree;
+        let tree = &self.archive.tree;
         let mut files = Vec::new();
         let mut end = plan.start;
         let mut len = 0;
         let entries = self
-            .sorted
-            .entries(tree, plan.series, plan.start, 2 * plan.count);
+            .name_order
+            .entries(tree, plan.order, plan.start, 2 * plan.count);
         for entry in entries {
             if let Some(contents) = self.storable(entry.attr.ino, plan.reach) {
                 if !contents.is_cached() {
@@ -210,8 +213,9 @@ impl Started {
                 break;
             }
         }
-        // Two are left out. That the first one is read tells how far the stream has got, and that
-        // more is worth the while; and he who reads the second one can wait for the scout.
+        // Leave two files unprefetched. Their READs reach us: the first shows how far the reader
+        // has got and triggers the next batch, the second is held while the warmer lists the
+        // directory again.
         let second = (files.len() > 3).then(|| files.remove(files.len() * 3 / 4));
         let first = (files.len() > 1).then(|| files.remove(files.len() / 4));
         let next = first.or(second).map_or(end, |(place, _)| place);
@@ -219,7 +223,7 @@ impl Started {
         if files.is_empty() {
             return None;
         }
-        let path = tree.path(plan.series.directory)?;
+        let path = tree.path(plan.order.directory)?;
         *batch = Batch {
             directory: self.mount_point.join(path),
             files: files.into_iter().map(|(_, file)| file).collect(),
@@ -229,9 +233,9 @@ impl Started {
         self.send(&mut batch)
     }
 
-    /// Sends the scout a second time, if that is what comes next.
+    /// Sends the warmer a second time, if the batch is stored.
     fn send_again(&self) -> Option<WarmUp> {
-        // While something is stored it is locked.
+        // The lock is held while a file is stored; no READ waits for that.
         let mut batch = self.batch.try_lock().ok()?;
         if batch.step != Step::Stored {
             return None;
@@ -241,30 +245,30 @@ impl Started {
     }
 
     fn send(&self, batch: &mut Batch) -> Option<WarmUp> {
-        let sent = self.scout.send(batch.directory.clone());
+        let sent = self.warmer.send(batch.directory.clone());
         if sent.is_none() {
             batch.step = Step::None;
         }
         sent
     }
 
-    /// What there is to store of a file, at most `reach` bytes: something if the kernel asks for its
-    /// contents, and nobody could have it open.
+    /// Returns the first `reach` bytes of a file if they may be stored: the kernel reads the file
+    /// through this server, and no client knows it.
     fn storable(&self, ino: Ino, reach: u64) -> Option<FileSlice> {
-        if self.told.is(ino) {
+        if self.known.contains(ino) {
             return None;
         }
-        match self.volume.contents(self.volume.tree.member(ino)?) {
-            Ok(Contents::Stored(contents)) if self.volume.reflinker_for(&contents).is_none() => {
+        match self.archive.contents(self.archive.tree.member(ino)?) {
+            Ok(Contents::Stored(contents)) if self.archive.reflinker_for(&contents).is_none() => {
                 Some(contents.part(0, reach))
             }
             _ => None,
         }
     }
 
-    fn go_on(&self, stats: &Stats) {
-        // Whether a request waits is looked for when the lock is free again: whoever is to answer it
-        // then finds it so.
+    fn store_until_request(&self, stats: &Stats) {
+        // The lock is released before the queue is polled, so that the worker that takes the
+        // request finds it free.
         while let Ok(mut batch) = self.batch.try_lock() {
             let Step::Storing(stored) = batch.step else {
                 return;
@@ -274,7 +278,7 @@ impl Started {
                 return;
             };
             if let Err(error) = self.store(file.ino(), batch.reach, stats) {
-                debug!("nothing is prefetched any more: {error}");
+                debug!("prefetching ends: {error}");
                 batch.step = Step::Lost;
                 return;
             }

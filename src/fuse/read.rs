@@ -1,8 +1,9 @@
 //! The answer to READ.
 //!
-//! Bytes are copied into a buffer, then the archive is checked, and only then they are sent: what the
-//! kernel caches is right for good, whatever becomes of the archive. A worker copies what is in the
-//! page cache. The rest is left to a pool thread, since every other client would wait for the disk, too.
+//! Bytes are copied into a buffer, then the archive is checked, and only then they are sent: what
+//! the kernel caches is right for good, whatever becomes of the archive. A worker copies what is in
+//! the page cache. The rest is left to a pool thread, since every other client would wait for the
+//! disk, too.
 
 use std::sync::Arc;
 
@@ -49,8 +50,8 @@ impl Server {
         if !part.file().is_private() {
             return self.read_slice(&file.archive, file.ino, part, reply);
         }
-        // Inflated contents do not change with the archive, but must not outlive it. Other contents are
-        // checked as they are read.
+        // Inflated contents do not change with the archive, but must not outlive it. Other contents
+        // are checked as they are read.
         let (server, archive, ino) = (self.clone(), file.archive.clone(), file.ino);
         self.run_check(&file.archive, move || match archive.check() {
             Ok(()) => server.read_slice(&archive, ino, part, reply),
@@ -92,8 +93,8 @@ impl Server {
     }
 }
 
-/// Sends the bytes that `copy` has put into a buffer, or the reason why it could not. Returns the reply
-/// where it has nothing.
+/// Sends the bytes that `copy` has put into a buffer, or the reason why it could not. Returns the
+/// reply where it has nothing.
 fn send(
     archive: &Archive,
     ino: Ino,

@@ -1,7 +1,7 @@
 //! The requests that would change something, all of which fail with EROFS.
 //!
-//! They only arrive if another program has made the mount, or root has made it writable: otherwise the
-//! kernel refuses them by itself.
+//! They only arrive if another program has made the mount, or root has made it writable: otherwise
+//! the kernel refuses them by itself.
 
 /// Defines the methods of [`fuser::Filesystem`] for requests that would change something.
 macro_rules! refuse_writes {

@@ -48,15 +48,15 @@ impl Server {
         match self.vfs.lookup(parent, name.as_bytes()) {
             Ok(Some(entry)) => {
                 let ino = entry.attr.ino;
-                self.prefetch.tell(ino);
+                self.prefetch.add_known(ino);
                 reply.entry(&entry.ttl, &self.file_attr(&entry.attr), Generation(0));
                 if entry.attr.kind == Kind::File && self.prefetch.looked_up(parent, ino) {
                     let prefetch = self.prefetch.clone();
                     self.reader_pool.run(move || prefetch.sort(parent));
                 }
             }
-            // Inode 0 is a negative entry, which the kernel may cache, unlike ENOENT: clients probe for
-            // optional members again and again.
+            // Inode 0 is a negative entry, which the kernel may cache, unlike ENOENT: clients probe
+            // for optional members again and again.
             Ok(None) => {
                 let nothing = Attr {
                     ino: Ino(0),
@@ -89,9 +89,9 @@ impl Server {
         }
     }
 
-    /// Passes the entries of a directory to `take`, as READDIR numbers them: `.`, `..` and the rest,
-    /// each with the offset of the next one, until it returns `false`. Each entry taken gets one more
-    /// lookup, but for the first two.
+    /// Passes the entries of a directory to `take`, as READDIR numbers them: `.`, `..` and the
+    /// rest, each with the offset of the next one, until it returns `false`. Each entry taken gets
+    /// one more lookup, but for the first two.
     pub(super) fn list(
         &self,
         ino: Ino,

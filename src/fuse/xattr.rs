@@ -1,11 +1,12 @@
-//! Extended attributes: what the archive and the npy header say of a file, the paths of archives and
-//! folders, and the counters of the mount.
+//! Extended attributes: what the archive and the npy header say of a file, the paths of archives
+//! and folders, and the counters of the mount.
 //!
-//! Metadata is not shown as files, since readers of a directory would take each of them for a member.
+//! Metadata is not shown as files, since readers of a directory would take each of them for a
+//! member.
 //!
-//! Programs that copy files copy the attributes that listxattr(2) lists. So only those are listed that
-//! are true of a copy, too, and only as far as they fit where a file system has little room for them.
-//! All others are answered to those who ask by name.
+//! Programs that copy files copy the attributes that listxattr(2) lists. So only those are listed
+//! that are true of a copy, too, and only as far as they fit where a file system has little room
+//! for them. All others are answered to those who ask by name.
 
 use std::error::Error;
 use std::fmt;
@@ -37,16 +38,16 @@ const FORTRAN_ORDER: &str = "user.npy.fortran_order";
 const VERSION: &str = "user.npy.version";
 const OF_ARRAY: [&str; 4] = [DTYPE, SHAPE, FORTRAN_ORDER, VERSION];
 
-/// The room that the listed attributes of a file may take, in bytes. ext4 keeps all attributes of a file
-/// in one block, which has 1 KiB on small file systems, and SELinux, access control lists and overlayfs
-/// have attributes there, too. So a dtype of more than about 20 fields is not listed.
+/// The room that the listed attributes of a file may take, in bytes. ext4 keeps all attributes of a
+/// file in one block, which has 1 KiB on small file systems, and SELinux, access control lists and
+/// overlayfs have attributes there, too. So a dtype of more than about 20 fields is not listed.
 const LISTED_MAX: usize = 768;
 
 /// The room that ext4 takes for an attribute besides its name and value.
 const ENTRY_LEN: usize = 16;
 
-/// The counters may grow between the request for the length and the one for the value, so the value is
-/// padded with blanks to a multiple of this length.
+/// The counters may grow between the request for the length and the one for the value, so the value
+/// is padded with blanks to a multiple of this length.
 const STATS_STEP: usize = 256;
 
 /// The reason why an extended attribute cannot be read.
@@ -143,8 +144,9 @@ impl Xattrs<'_> {
         })
     }
 
-    /// Returns the names of the attributes that are listed, each with a NUL behind it, as listxattr(2)
-    /// has them. If there is not enough room for all, those of the longest values are left out.
+    /// Returns the names of the attributes that are listed, each with a NUL behind it, as
+    /// listxattr(2) has them. If there is not enough room for all, those of the longest values are
+    /// left out.
     pub(super) fn list(&self, ino: Ino) -> Result<Vec<u8>, XattrError> {
         let Some((archive, local)) = self.archive_of(ino)? else {
             return Ok(Vec::new());
@@ -167,7 +169,8 @@ impl Xattrs<'_> {
         Ok(names.flatten().collect())
     }
 
-    /// Returns the archive that an inode belongs to, and the inode number there; `None` for a folder.
+    /// Returns the archive that an inode belongs to, and the inode number there; `None` for a
+    /// folder.
     fn archive_of(&self, ino: Ino) -> Result<Option<(Arc<Archive>, Ino)>, XattrError> {
         match self.vfs.archive_of(ino) {
             Err(VfsError::NotADirectory) => Ok(None),

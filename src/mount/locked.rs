@@ -1,14 +1,14 @@
 //! A mount that stays read-only, even if root remounts it.
 //!
 //! Root can make a mount writable behind the back of its server: `mount -i -o remount,rw` goes past
-//! npzfs, and the kernel does not ask. Where files are opened without a request, a shared mapping could
-//! then write into the pages that all clients read.
+//! npzfs, and the kernel does not ask. Where files are opened without a request, a shared mapping
+//! could then write into the pages that all clients read.
 //!
 //! The kernel refuses this if the mount has its read-only flag locked. It locks the flags of mounts
-//! that it copies into a mount namespace of another user namespace (mount_namespaces(7)). So a child
-//! process mounts in a namespace of its own, copies that into a second one, and sends a copy of the
-//! locked mount, which is then attached at the mount point. It takes half a millisecond. Where user
-//! namespaces are not to be had, the mount is not locked.
+//! that it copies into a mount namespace of another user namespace (mount_namespaces(7)). So a
+//! child process mounts in a namespace of its own, copies that into a second one, and sends a copy
+//! of the locked mount, which is then attached at the mount point. It takes half a millisecond.
+//! Where user namespaces are not to be had, the mount is not locked.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -31,14 +31,14 @@ use crate::sys::process;
 /// A directory that is there on every system, to mount on in the child's namespace.
 const SCRATCH: &str = "/proc";
 
-/// The flags that are not locked: a bind mount by an older mount(8), or a container runtime, may leave
-/// them out.
+/// The flags that are not locked: a bind mount by an older mount(8), or a container runtime, may
+/// leave them out.
 const NOT_LOCKED: MsFlags = MsFlags::MS_NOSUID
     .union(MsFlags::MS_NODEV)
     .union(MsFlags::MS_NOEXEC);
 
-/// Mounts at `mount_point`, with `flags`, what `mount` mounts on the directory and with the flags that
-/// it is called with.
+/// Mounts at `mount_point`, with `flags`, what `mount` mounts on the directory and with the flags
+/// that it is called with.
 ///
 /// # Errors
 /// Those of unshare(2), mount(2), open_tree(2) and move_mount(2); then nothing is mounted.

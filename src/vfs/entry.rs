@@ -28,8 +28,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Returns the entry of a subtree's root directory. In a `recursive` mount no archive has counted
-    /// its subdirectories, since members may be directories, too.
+    /// Returns the entry of a subtree's root directory. In a `recursive` mount no archive has
+    /// counted its subdirectories, since members may be directories, too.
     pub(super) fn of_subtree(subtree: &Subtree, recursive: bool) -> Result<Self, VfsError> {
         let (times, links) = match &subtree.kind {
             SubtreeKind::Archive(archive) if recursive => (archive.times, LINKS_NOT_COUNTED),
@@ -56,7 +56,8 @@ impl Entry {
         })
     }
 
-    /// Returns the entry of a file or directory in the archive `subtree`, whose tree gives it `attr`.
+    /// Returns the entry of a file or directory in the archive `subtree`, whose tree gives it
+    /// `attr`.
     pub(super) fn of_member(subtree: &Subtree, mut attr: Attr, recursive: bool) -> Self {
         let inode = Inode {
             subtree: subtree.id,

@@ -3,8 +3,8 @@
 //! Nothing is cached here: each request reads the directory anew, so that new and replaced archives
 //! are found without inotify, which knows no network file systems.
 //!
-//! Mounts of npzfs in the folder are not shown. A request for the mount itself would come back to this
-//! very process and deadlock, and two mounts that mirror one folder would nest without end.
+//! Mounts of npzfs in the folder are not shown. A request for the mount itself would come back to
+//! this very process and deadlock, and two mounts that mirror one folder would nest without end.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -24,8 +24,8 @@ const SUFFIX: &str = ".npz";
 
 /// A folder.
 ///
-/// It is reached through a descriptor that was opened before anything was mounted, so that a mount may
-/// cover the folder itself.
+/// It is reached through a descriptor that was opened before anything was mounted, so that a mount
+/// may cover the folder itself.
 #[derive(Debug, Clone)]
 pub struct Folder {
     top: Arc<Top>,
@@ -171,8 +171,8 @@ impl Folder {
         }))
     }
 
-    /// Returns the name under which an archive is shown: without its suffix if that is asked for, and
-    /// neither a folder nor an archive that keeps its full name has the shorter one.
+    /// Returns the name under which an archive is shown: without its suffix if that is asked for,
+    /// and neither a folder nor an archive that keeps its full name has the shorter one.
     fn shown(&self, name: OsString, config: &VfsConfig) -> OsString {
         let stem = name.as_bytes().strip_suffix(SUFFIX.as_bytes());
         let Some(stem) = stem.filter(|stem| config.strip_suffix && !stem.is_empty()) else {
@@ -192,8 +192,8 @@ impl Folder {
         }
     }
 
-    /// Opens the folder of that name, if there is one, without asking the file system mounted there.
-    /// Symbolic links are not followed: they may lead out of the folder, or in circles.
+    /// Opens the folder of that name, if there is one, without asking the file system mounted
+    /// there. Symbolic links are not followed: they may lead out of the folder, or in circles.
     fn directory(&self, name: &OsStr) -> io::Result<Option<File>> {
         let opened = OpenOptions::new()
             .read(true)
@@ -202,7 +202,8 @@ impl Folder {
         if_exists(opened)
     }
 
-    /// Returns whether `directory` is on a mount of npzfs other than the one that this folder is on.
+    /// Returns whether `directory` is on a mount of npzfs other than the one that this folder is
+    /// on.
     fn is_other_npzfs(&self, directory: &File) -> io::Result<bool> {
         let id = mountinfo::mount_id(directory)?;
         let is_npzfs = |mount: &mountinfo::MountInfo| mount.id == id && mount.is_npzfs();

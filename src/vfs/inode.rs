@@ -1,4 +1,5 @@
-//! Inode numbers of the mount: the subtree's id in the upper half, its own inode number in the lower.
+//! Inode numbers of the mount: the subtree's id in the upper half, its own inode number in the
+//! lower.
 
 use crate::tree::Ino;
 

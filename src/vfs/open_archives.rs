@@ -1,8 +1,8 @@
 //! An LRU cache of the archives that are opened on demand.
 //!
-//! Two limits hold: the number of archives, since each has a descriptor open, and the memory of their
-//! indexes. An archive that a request uses is never closed, so opening may have to wait, and fails if
-//! all stay in use.
+//! Two limits hold: the number of archives, since each has a descriptor open, and the memory of
+//! their indexes. An archive that a request uses is never closed, so opening may have to wait, and
+//! fails if all stay in use.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -152,8 +152,8 @@ impl OpenArchives {
         Ok(opened)
     }
 
-    /// Makes room for one more archive. If all are in use, waits a quarter of a second in all: until
-    /// current requests are answered, and the kernel has released the files closed last.
+    /// Makes room for one more archive. If all are in use, waits a quarter of a second in all:
+    /// until current requests are answered, and the kernel has released the files closed last.
     fn wait_for_room(&self) -> bool {
         let (mut pause, longest) = PAUSES;
         while !self.make_room() {
@@ -177,14 +177,14 @@ impl OpenArchives {
         };
         let has_room = state.has_room(self.max);
         state.opening += usize::from(has_room);
-        // Descriptors are closed while the lock is held: no other thread counts on the room before it
-        // is there.
+        // Descriptors are closed while the lock is held: no other thread counts on the room before
+        // it is there.
         drop(closed);
         has_room
     }
 
-    /// Closes unused archives, least recently used first: `wanted` of them, or more if that does not
-    /// make room.
+    /// Closes unused archives, least recently used first: `wanted` of them, or more if that does
+    /// not make room.
     fn close_unused(&self, state: &mut State, wanted: usize) -> Vec<Arc<Archive>> {
         let archive = |open: &Open| match &open.subtree.kind {
             SubtreeKind::Archive(archive) => Some((archive.slot.last_used(), open.subtree.clone())),
@@ -215,8 +215,8 @@ impl OpenArchives {
         }
     }
 
-    /// Closes an archive whose file is gone, and those inside it, although the kernel may not forget
-    /// them for a long time.
+    /// Closes an archive whose file is gone, and those inside it, although the kernel may not
+    /// forget them for a long time.
     pub(super) fn close_with_inner(&self, subtree: &Subtree) {
         let mut state = lock(&self.state);
         let within = |open: &&Open| open.subtree.is_within(subtree.id);

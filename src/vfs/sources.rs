@@ -44,8 +44,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Opens the archives and folders at `paths`: one of them becomes the root of the mount, several
-    /// become directories in it.
+    /// Opens the archives and folders at `paths`: one of them becomes the root of the mount,
+    /// several become directories in it.
     ///
     /// # Errors
     /// [`OpenError`], also for an archive of which too little can be read or passed through.
@@ -100,8 +100,8 @@ fn open_archive(path: &Path, options: OpenOptions) -> Result<(Archive, Summary),
     Ok((archive, summary))
 }
 
-/// Clones members from now on, where that is possible. Fails if no member of the archive can be passed
-/// through to the kernel, be it cloned or inflated.
+/// Clones members from now on, where that is possible. Fails if no member of the archive can be
+/// passed through to the kernel, be it cloned or inflated.
 fn enable_passthrough(archive: &mut Archive, min: u64) -> Result<(), PassthroughError> {
     // Members of an archive inside are no longer than it. This spares most archives a descriptor.
     let has_long = archive.tree.files().any(|member| member.size >= min);
@@ -173,8 +173,8 @@ impl Name {
         }
     }
 
-    /// Returns the name, with a number if it is taken. `numbers` has the next number to try for each
-    /// name, so that ten thousand equal names take no more time than different ones.
+    /// Returns the name, with a number if it is taken. `numbers` has the next number to try for
+    /// each name, so that ten thousand equal names take no more time than different ones.
     fn if_free(
         &self,
         taken: &BTreeMap<OsString, Source>,

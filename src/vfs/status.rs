@@ -1,5 +1,5 @@
-//! What holds for the mount as a whole: the kinds of members that it has, the archives that are open,
-//! and figures about them.
+//! What holds for the mount as a whole: the kinds of members that it has, the archives that are
+//! open, and figures about them.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ impl Vfs {
                 .is_some_and(|archive| archive.is_all_stored())
     }
 
-    /// Returns whether there are compressed members that are inflated when they are opened, or may be
-    /// later, in a folder or an archive inside another one.
+    /// Returns whether there are compressed members that are inflated when they are opened, or may
+    /// be later, in a folder or an archive inside another one.
     pub fn may_inflate(&self) -> bool {
         let is_stored = |subtree: &Subtree| match &subtree.kind {
             SubtreeKind::Archive(archive) => archive
@@ -42,7 +42,8 @@ impl Vfs {
         self.config.inflate_enabled && (self.config.recursive || !is_all_stored)
     }
 
-    /// Returns whether the root is an archive with members that are cloned if the kernel takes them.
+    /// Returns whether the root is an archive with members that are cloned if the kernel takes
+    /// them.
     pub fn has_clones(&self) -> bool {
         self.root_archive().is_some_and(|archive| {
             let mut files = archive.tree.files();
@@ -61,8 +62,8 @@ impl Vfs {
         open.collect()
     }
 
-    /// Returns the length of all files that are open as archives, in bytes, and the number of inodes.
-    /// Archives inside others are parts of the outer file.
+    /// Returns the length of all files that are open as archives, in bytes, and the number of
+    /// inodes. Archives inside others are parts of the outer file.
     pub fn len_and_inodes(&self) -> (u64, u64) {
         self.open_archives()
             .iter()

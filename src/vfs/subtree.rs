@@ -73,8 +73,8 @@ impl Subtree {
         Self::new(0, Ino::ROOT, 0, kind)
     }
 
-    /// Returns whether the name of the subtree may soon stand for something else, since it is a folder
-    /// or in one.
+    /// Returns whether the name of the subtree may soon stand for something else, since it is a
+    /// folder or in one.
     pub(super) fn is_replaceable(&self) -> bool {
         match &self.kind {
             SubtreeKind::Archive(archive) => matches!(archive.origin, Origin::File(_)),

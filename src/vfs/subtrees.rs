@@ -81,8 +81,8 @@ impl Subtrees {
         table.add(Some(key), parent, depth, kind)
     }
 
-    /// Takes `count` lookups off a subtree. Returns the subtree if it was the last of them: then it is
-    /// removed.
+    /// Takes `count` lookups off a subtree. Returns the subtree if it was the last of them: then it
+    /// is removed.
     pub(super) fn forget(&self, id: u32, count: u64) -> Option<Arc<Subtree>> {
         let subtree = self.get(id)?;
         if !subtree.remove_lookups(count) {

@@ -219,11 +219,11 @@ fn the_thread_that_lists_the_mount_keeps_nothing_open() {
     let mount = Mounted::new(&archive());
     read(&mount, 0..50);
     let tasks = fs::read_dir(format!("/proc/{}/task", mount.server())).unwrap();
-    let is_scout = |task: &PathBuf| fs::read_to_string(task.join("comm")).unwrap() == "scout\n";
-    let mut scouts = tasks.map(|task| task.unwrap().path()).filter(is_scout);
-    let scout = scouts.next().unwrap();
+    let is_warmer = |task: &PathBuf| fs::read_to_string(task.join("comm")).unwrap() == "warmer\n";
+    let mut warmers = tasks.map(|task| task.unwrap().path()).filter(is_warmer);
+    let warmer = warmers.next().unwrap();
     wait_until("all is closed", || {
-        fs::read_dir(scout.join("fd")).unwrap().count() == 0
+        fs::read_dir(warmer.join("fd")).unwrap().count() == 0
     });
 }
 

@@ -1,4 +1,4 @@
-//! The files that are prefetched together, and how far that is.
+//! The files that are prefetched together, and how far that has got.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,37 +11,38 @@ use super::known_inodes::KnownInodes;
 use crate::tree::Ino;
 use crate::vfs::STATIC_TTL;
 
-/// The files, in one directory. Has no descriptors: the scout may be the one to let go of it.
+/// The files of one directory that are prefetched together. It has no descriptors, since the warmer
+/// may be the thread that drops it.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Where it is listed.
+    /// The directory in the mount.
     pub(super) directory: PathBuf,
     pub(super) files: Vec<File>,
-    /// How much of each is stored, in bytes.
+    /// How much of each file is stored, in bytes.
     pub(super) reach: u64,
     pub(super) step: Step,
 }
 
-/// What becomes of a batch next.
+/// The progress of a batch.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There is none.
+    /// There is no batch.
     #[default]
     None,
-    /// The scout is under way to list the files for the first time, and has it answered.
+    /// The warmer is about to list the files for the first time, and then has done so.
     Sent,
     Listed,
-    /// So many are stored, or all of them.
+    /// That many files are stored, and then all of them.
     Storing(usize),
     Stored,
-    /// The scout is under way to list them again, and has it answered.
+    /// The warmer is about to list the files again, and then has done so.
     SentAgain,
     ListedAgain,
-    /// That did not work, and is not tried again.
+    /// A step has failed. Nothing is prefetched any more.
     Lost,
 }
 
-/// A file.
+/// A file of a batch.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) name: Vec<u8>,
@@ -55,16 +56,17 @@ impl File {
 }
 
 impl Batch {
-    /// Answers the scout: with the files that nobody was told of meanwhile, and for which there is
-    /// room. The second time they may be relied on, and so are told to everybody.
-    pub(super) fn list(&mut self, listing: &mut ReplyDirectoryPlus, told: &KnownInodes) {
+    /// Adds the files that no client has learned of meanwhile to `listing`, as far as there is
+    /// room. The second time the kernel may cache the entries, so clients know the files from then
+    /// on.
+    pub(super) fn list(&mut self, listing: &mut ReplyDirectoryPlus, known: &KnownInodes) {
         let (ttl, step) = match self.step {
             Step::Sent => (Duration::ZERO, Step::Listed),
             Step::SentAgain => (STATIC_TTL, Step::ListedAgain),
             _ => return,
         };
         self.step = step;
-        self.files.retain(|file| !told.is(file.ino()));
+        self.files.retain(|file| !known.contains(file.ino()));
         let mut count = 0;
         for (file, next) in self.files.iter().zip(1..) {
             let (attr, name) = (&file.attr, OsStr::from_bytes(&file.name));
@@ -73,14 +75,14 @@ impl Batch {
             }
             count += 1;
             if step == Step::ListedAgain {
-                told.set(file.ino());
+                known.add(file.ino());
             }
         }
         self.files.truncate(count);
     }
 
-    /// The scout is back.
-    pub(super) fn scout_is_back(&mut self) {
+    /// Notes that the warmer has listed the directory.
+    pub(super) fn listed(&mut self) {
         self.step = match self.step {
             Step::Listed if !self.files.is_empty() => Step::Storing(0),
             Step::Listed | Step::ListedAgain => Step::None,

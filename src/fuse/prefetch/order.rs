@@ -1,35 +1,35 @@
-//! The orders in which the files of a directory are read: as they are in the archive, or by name.
+//! The orders in which clients read the files of a directory: that of the archive, or by name.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::tree::{DirEntry, Ino, Tree};
 
-/// How many files in a row must have greater and greater names before a directory is sorted.
+/// The number of lookups in a row with ascending names after which a directory is sorted.
 const ASCENDING_MIN: u32 = 8;
 
-/// The largest directory that is sorted: it takes 8 bytes an entry.
+/// The maximum number of entries of a directory that is sorted. Each takes 8 bytes.
 const SORTED_MAX: usize = 1 << 18;
 
-/// An order.
+/// The key of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OrderBy {
     Archive,
     Name,
 }
 
-/// A directory in one of the orders.
+/// A directory, read in one of the orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReadOrder {
     pub(super) directory: Ino,
     pub(super) by: OrderBy,
 }
 
-/// The directory that is sorted by name: the first one that somebody reads so.
+/// A directory sorted by name: the first one that a client reads in this order.
 #[derive(Debug, Default)]
 pub(super) struct NameOrder {
     sorted: OnceLock<ByName>,
-    /// The file that was looked up last, and how many had greater and greater names.
+    /// The file looked up last, and the number of lookups in a row with ascending names.
     last: AtomicU64,
     ascending: AtomicU32,
 }
@@ -37,14 +37,14 @@ pub(super) struct NameOrder {
 #[derive(Debug)]
 struct ByName {
     directory: Ino,
-    /// The places in the directory, sorted by name, and for each of those where it is among them.
+    /// The positions in the directory, sorted by name, and the rank of each position.
     order: Vec<u32>,
     ranks: Vec<u32>,
 }
 
 impl NameOrder {
-    /// Notes that a file was looked up. Returns whether its directory should be sorted.
-    pub(super) fn looked_up(&self, tree: &Tree, directory: Ino, place: usize, ino: Ino) -> bool {
+    /// Notes that a file was looked up. Returns whether its directory should be sorted now.
+    pub(super) fn looked_up(&self, tree: &Tree, directory: Ino, position: usize, ino: Ino) -> bool {
         if self.sorted.get().is_some() {
             return false;
         }
@@ -52,12 +52,12 @@ impl NameOrder {
         let follows = tree
             .position_in_directory(last)
             .filter(|_| tree.parent(last) == Some(directory));
-        let name = |place| {
-            tree.entries(directory, place)?
+        let name = |position| {
+            tree.entries(directory, position)?
                 .next()
                 .map(|entry| entry.name)
         };
-        if follows.is_some_and(|last| last + 1 != place && name(last) < name(place)) {
+        if follows.is_some_and(|last| last + 1 != position && name(last) < name(position)) {
             self.ascending.fetch_add(1, Ordering::Relaxed) + 1 == ASCENDING_MIN
         } else {
             self.ascending.store(0, Ordering::Relaxed);
@@ -75,12 +75,12 @@ impl NameOrder {
             return;
         }
         names.sort_unstable();
-        let order: Vec<u32> = names.into_iter().map(|(_, place)| place).collect();
+        let order: Vec<u32> = names.into_iter().map(|(_, position)| position).collect();
         let mut ranks = vec![0; order.len()];
-        for (rank, &place) in (0..).zip(&order) {
-            ranks[place as usize] = rank;
+        for (rank, &position) in (0..).zip(&order) {
+            ranks[position as usize] = rank;
         }
-        // Whoever was first has it.
+        // Another thread may have been faster with another directory.
         let _ = self.sorted.set(ByName {
             directory,
             order,
@@ -88,28 +88,32 @@ impl NameOrder {
         });
     }
 
-    /// Where the entry at `place` of a directory is in the order by name.
-    pub(super) fn rank(&self, directory: Ino, place: usize) -> Option<usize> {
+    /// Returns the rank by name of the entry at a position of a directory.
+    pub(super) fn rank(&self, directory: Ino, position: usize) -> Option<usize> {
         let sorted = self.of(directory)?;
-        sorted.ranks.get(place).map(|&rank| rank as usize)
+        sorted.ranks.get(position).map(|&rank| rank as usize)
     }
 
-    /// The entries of a series from `start` on, at most `count`.
+    /// Returns up to `count` entries of a directory in the given order, from `start` on.
     pub(super) fn entries<'a>(
         &self,
         tree: &'a Tree,
-        series: ReadOrder,
+        read_order: ReadOrder,
         start: usize,
         count: usize,
     ) -> Vec<DirEntry<'a>> {
-        let from = |place| tree.entries(series.directory, place).into_iter().flatten();
-        match series.by {
+        let from = |position| {
+            tree.entries(read_order.directory, position)
+                .into_iter()
+                .flatten()
+        };
+        match read_order.by {
             OrderBy::Archive => from(start).take(count).collect(),
             OrderBy::Name => {
-                let order = self.of(series.directory).map(|sorted| &*sorted.order);
-                let places = order.unwrap_or_default().iter().skip(start).take(count);
-                places
-                    .filter_map(|&place| from(place as usize).next())
+                let order = self.of(read_order.directory).map(|sorted| &*sorted.order);
+                let positions = order.unwrap_or_default().iter().skip(start).take(count);
+                positions
+                    .filter_map(|&position| from(position as usize).next())
                     .collect()
             }
         }

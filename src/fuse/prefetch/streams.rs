@@ -1,83 +1,85 @@
-//! Who goes through a directory in order, and how far ahead of them it pays to be.
+//! Detects clients that read the files of a directory in order, and decides how much to prefetch
+//! for them.
 
 use super::order::ReadOrder;
 use crate::tree::Ino;
 
-/// How many files that are read one after the other make a stream.
+/// The number of files read in a row that make a stream.
 const RUN_MIN: u32 = 4;
 
-/// How many files are prefetched at first, and at most, at a time.
+/// The number of files of the first batch, and of the largest.
 const WINDOW: (usize, usize) = (32, 128);
 
-/// How much of a file is prefetched at most, in bytes: while it is stored no request is answered.
+/// The maximum number of bytes prefetched of a file. Its worker answers no request meanwhile.
 const REACH_MAX: u64 = 1 << 20;
 
-/// How many streams are told apart. The one that has not gone on for longest makes room.
+/// The maximum number of streams. The one that has been idle longest makes room for another.
 const STREAMS_MAX: usize = 8;
 
 /// The streams of a mount.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     streams: Vec<Stream>,
-    /// How many lookups there were.
+    /// The number of lookups, as a clock.
     time: u64,
 }
 
-/// A client, or several, that look up and read one file of a series after the other.
+/// One or more clients that look up and read files one after the other.
 #[derive(Debug)]
 struct Stream {
-    series: ReadOrder,
-    /// The file that was looked up last, its place in the series, and whether it was read.
+    order: ReadOrder,
+    /// The file looked up last, its position in the order, and whether it was read.
     last: Ino,
-    place: usize,
+    position: usize,
     was_read: bool,
-    /// How far the files were read, at most, in bytes.
+    /// The largest offset up to which a file was read.
     reach: u64,
-    /// How many were read in a row.
+    /// The number of files read in a row.
     run: u32,
-    /// How many to prefetch the next time.
+    /// The number of files of the next batch.
     window: usize,
-    /// The place from which on more is to be prefetched, and the one before which all was.
+    /// A read at this position triggers the next batch, and the position before which all is
+    /// prefetched.
     next: usize,
     done: usize,
-    /// When it went on.
+    /// The time of the last lookup.
     time: u64,
 }
 
-/// What to prefetch.
+/// A batch to prefetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
-    pub(super) series: ReadOrder,
-    /// The place to start at.
+    pub(super) order: ReadOrder,
+    /// The first position.
     pub(super) start: usize,
-    /// How many files.
+    /// The number of files.
     pub(super) count: usize,
-    /// How much of each, in bytes.
+    /// The number of bytes of each file.
     pub(super) reach: u64,
 }
 
 impl Streams {
-    /// Somebody has looked up the file `ino`, which is at `place` of `series`.
-    pub(super) fn looked_up(&mut self, series: ReadOrder, ino: Ino, place: usize) {
+    /// Notes a lookup of the file `ino`, at a position in an order.
+    pub(super) fn looked_up(&mut self, order: ReadOrder, ino: Ino, position: usize) {
         self.time += 1;
         let goes_on = |stream: &&mut Stream| {
-            let last = stream.done.max(stream.place + 1);
-            stream.series == series && (stream.place + 1..=last).contains(&place)
+            let last = stream.done.max(stream.position + 1);
+            stream.order == order && (stream.position + 1..=last).contains(&position)
         };
         if let Some(stream) = self.streams.iter_mut().find(goes_on) {
             if !stream.was_read {
                 stream.run = 0;
             }
             stream.last = ino;
-            stream.place = place;
+            stream.position = position;
             stream.was_read = false;
             stream.time = self.time;
         } else {
-            self.begin(series, ino, place);
+            self.begin(order, ino, position);
         }
     }
 
-    /// Somebody has read a file up to `end`, in bytes. Returns what the stream is going to need.
+    /// Notes that a file was read up to the offset `end`. Returns the next batch, if it is due.
     pub(super) fn read(&mut self, ino: Ino, end: u64) -> Option<Plan> {
         let mut plan = None;
         for stream in self.streams.iter_mut().filter(|stream| stream.last == ino) {
@@ -87,10 +89,10 @@ impl Streams {
             }
             stream.was_read = true;
             stream.run += 1;
-            if stream.run >= RUN_MIN && stream.place >= stream.next {
+            if stream.run >= RUN_MIN && stream.position >= stream.next {
                 plan = plan.or(Some(Plan {
-                    series: stream.series,
-                    start: stream.done.max(stream.place + 1),
+                    order: stream.order,
+                    start: stream.done.max(stream.position + 1),
                     count: stream.window,
                     reach: stream.reach,
                 }));
@@ -99,11 +101,11 @@ impl Streams {
         plan
     }
 
-    /// What was planned is under way: all up to the place `end`. More is wanted when somebody reads
-    /// the file at the place `next`.
+    /// Notes that a batch is under way, up to the position `end`. The next one is due when the file
+    /// at the position `next` is read.
     pub(super) fn planned(&mut self, plan: &Plan, next: usize, end: usize) {
         let is_it = |stream: &&mut Stream| {
-            stream.series == plan.series && stream.done.max(stream.place + 1) == plan.start
+            stream.order == plan.order && stream.done.max(stream.position + 1) == plan.start
         };
         if let Some(stream) = self.streams.iter_mut().find(is_it) {
             stream.next = next;
@@ -112,15 +114,15 @@ impl Streams {
         }
     }
 
-    fn begin(&mut self, series: ReadOrder, ino: Ino, place: usize) {
+    fn begin(&mut self, order: ReadOrder, ino: Ino, position: usize) {
         if self.streams.len() == STREAMS_MAX {
             let oldest = self.streams.iter().map(|stream| stream.time).min();
             self.streams.retain(|stream| Some(stream.time) != oldest);
         }
         self.streams.push(Stream {
-            series,
+            order,
             last: ino,
-            place,
+            position,
             was_read: false,
             reach: 0,
             run: 0,
@@ -137,34 +139,34 @@ mod tests {
     use super::super::order::OrderBy;
     use super::*;
 
-    const SERIES: ReadOrder = ReadOrder {
+    const ORDER: ReadOrder = ReadOrder {
         directory: Ino::ROOT,
         by: OrderBy::Archive,
     };
 
-    fn look_up(streams: &mut Streams, place: usize) {
-        streams.looked_up(SERIES, Ino(place as u64 + 2), place);
+    fn look_up(streams: &mut Streams, position: usize) {
+        streams.looked_up(ORDER, Ino(position as u64 + 2), position);
     }
 
-    fn read(streams: &mut Streams, place: usize) -> Option<Plan> {
-        look_up(streams, place);
-        streams.read(Ino(place as u64 + 2), 4096)
+    fn read(streams: &mut Streams, position: usize) -> Option<Plan> {
+        look_up(streams, position);
+        streams.read(Ino(position as u64 + 2), 4096)
     }
 
     fn plan(start: usize, count: usize) -> Option<Plan> {
         Some(Plan {
-            series: SERIES,
+            order: ORDER,
             start,
             count,
             reach: 4096,
         })
     }
 
-    /// A stream for which the places from 14 up to 17 are under way.
+    /// Returns a stream for which the positions 14 to 17 are under way.
     fn stream() -> Streams {
         let mut streams = Streams::default();
         assert_eq!(
-            [10, 11, 12].map(|place| read(&mut streams, place)),
+            [10, 11, 12].map(|position| read(&mut streams, position)),
             [None; 3]
         );
         let first = read(&mut streams, 13);
@@ -174,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn some_files_that_are_read_in_a_row_tell_that_the_next_ones_will_be() {
+    fn files_read_in_a_row_make_a_stream() {
         stream();
     }
 
     #[test]
-    fn what_is_prefetched_grows_as_long_as_it_is_used() {
+    fn batches_grow_as_long_as_they_are_used() {
         let mut streams = stream();
         assert_eq!(read(&mut streams, 15), plan(18, 128));
         streams.planned(&plan(18, 128).unwrap(), 40, 146);
@@ -188,16 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_looked_up_and_not_read_make_no_stream() {
+    fn files_that_are_not_read_make_no_stream() {
         let mut streams = Streams::default();
-        for place in 0..100 {
-            look_up(&mut streams, place);
+        for position in 0..100 {
+            look_up(&mut streams, position);
         }
         assert_eq!(streams.read(Ino(101), 4096), None);
     }
 
     #[test]
-    fn a_stream_that_stops_reading_is_none_any_more() {
+    fn a_stream_that_stops_reading_ends() {
         let mut streams = stream();
         look_up(&mut streams, 15);
         look_up(&mut streams, 18);
@@ -207,17 +209,17 @@ mod tests {
     #[test]
     fn files_in_no_order_make_no_stream() {
         let mut streams = Streams::default();
-        for place in [7, 3, 12, 9, 1, 15, 4, 20, 2, 30, 11, 6] {
-            assert_eq!(read(&mut streams, place), None);
+        for position in [7, 3, 12, 9, 1, 15, 4, 20, 2, 30, 11, 6] {
+            assert_eq!(read(&mut streams, position), None);
         }
     }
 
     #[test]
-    fn as_much_is_wanted_of_each_file_as_was_read_of_one() {
+    fn as_much_of_each_file_is_wanted_as_was_read_of_one() {
         let mut streams = Streams::default();
-        for (place, end) in [(0, 100), (1, 9000), (2, 100)] {
-            look_up(&mut streams, place);
-            streams.read(Ino(place as u64 + 2), end);
+        for (position, end) in [(0, 100), (1, 9000), (2, 100)] {
+            look_up(&mut streams, position);
+            streams.read(Ino(position as u64 + 2), end);
         }
         assert_eq!(read(&mut streams, 3).unwrap().reach, 9000);
         streams.read(Ino(5), u64::MAX);
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn several_streams_do_not_disturb_each_other() {
+    fn streams_are_independent_of_each_other() {
         let mut streams = Streams::default();
         let starts = [0, 100, 200, 300, 400, 500, 600, 700];
         for at in 0..3 {
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_streams_the_one_that_stopped_first_is_forgotten() {
+    fn the_stream_idle_longest_makes_room_for_another() {
         let mut streams = stream();
         for start in (100..100 * (STREAMS_MAX + 1)).step_by(100) {
             read(&mut streams, start);
