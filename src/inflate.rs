@@ -22,6 +22,7 @@ use nix::sys::statvfs::statvfs;
 use crate::archive::Archive;
 use crate::archive::served_file::ServedFile;
 use crate::archive::slice::FileSlice;
+use crate::sys::buffer::Buffer;
 use crate::sys::sync::lock;
 use crate::sys::thread_pool::Pool;
 use crate::tree::Ino;
@@ -150,9 +151,10 @@ impl Inflater {
             Err(error) => error.into(),
         };
         let mut decoder = archive.decoder(member).map_err(as_data)?;
-        let mut buffer = vec![0; STEP];
+        let mut buffer = Buffer::take().map_err(as_data)?;
+        let buffer = &mut buffer[..STEP];
         loop {
-            let len = decoder.read(&mut buffer).map_err(as_data)?;
+            let len = decoder.read(buffer).map_err(as_data)?;
             if len == 0 {
                 break;
             }
@@ -170,7 +172,7 @@ impl Inflater {
             if cache.usage().count < self.limits.count {
                 return Ok(());
             }
-            let oldest = cache.drop_oldest(None);
+            let oldest = cache.drop_oldest();
             drop(cache);
             drop(oldest.ok_or(InflateError::TooMany)?);
         }
@@ -179,11 +181,10 @@ impl Inflater {
     /// Reserves `size` bytes of memory, and drops unused contents for it; `None` where that would not
     /// be enough.
     fn reserve_memory(&self, size: u64) -> Option<Room<'_>> {
-        let (fits, dropped) = lock(&self.cache).reserve_memory(size, self.limits.memory);
+        let dropped = lock(&self.cache).reserve_memory(size, self.limits.memory)?;
         // Unlocked, since freeing memory takes a while.
         drop(dropped);
-        // Not made where it does not fit: its drop would release what was not reserved.
-        fits.then(|| Room {
+        Some(Room {
             inflater: self,
             size,
         })
@@ -202,12 +203,10 @@ impl Inflater {
                 },
                 None => Errno::ENOSPC.into(),
             };
-            let mut cache = lock(&self.cache);
-            let would_suffice = free.saturating_add(cache.unused_bytes(Storage::Disk)) >= size;
-            let oldest = would_suffice.then(|| cache.drop_oldest(Some(Storage::Disk)));
-            drop(cache);
-            // The space is free only once the file is closed.
-            drop(oldest.flatten().ok_or(no_room)?);
+            let missing = size.saturating_sub(free).max(1);
+            let dropped = lock(&self.cache).drop_unused(Storage::Disk, missing);
+            // The space is free only once the files are closed.
+            drop(dropped.ok_or(no_room)?);
         }
     }
 
@@ -249,6 +248,7 @@ mod tests {
 
     use zip::write::SimpleFileOptions;
 
+    use super::cache::charge;
     use super::*;
     use crate::archive::Purpose;
 
@@ -261,9 +261,9 @@ mod tests {
     }
 
     impl Fixture {
-        /// Deflated members of `LEN` bytes each, `memory` bytes of which may be kept in memory, and
-        /// `count` of which may be kept at all.
-        fn new(members: &[&str], memory: u64, count: usize) -> Self {
+        /// Deflated members of `LEN` bytes each, `in_memory` of which may be kept in memory, and `count`
+        /// of which may be kept at all.
+        fn new(members: &[&str], in_memory: u64, count: usize) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("a.npz");
             let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
@@ -278,7 +278,7 @@ mod tests {
             Self {
                 archive: Arc::new(archive),
                 inflater: Arc::new(Inflater::new(Limits {
-                    memory,
+                    memory: in_memory * charge(LEN),
                     directory: directory.path().to_owned(),
                     count,
                 })),
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn concurrent_requests_inflate_a_member_once() {
-        let fixture = Fixture::new(&["a"], 10 * LEN, 9);
+        let fixture = Fixture::new(&["a"], 10, 9);
         let asked: Vec<_> = (0..32).map(|_| fixture.ask("a")).collect();
         for receiver in asked {
             let inflated = receiver.recv().unwrap().unwrap();
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_is_dropped_first() {
-        let fixture = Fixture::new(&["a", "b", "c", "d"], 3 * LEN, 9);
+        let fixture = Fixture::new(&["a", "b", "c", "d"], 3, 9);
         for name in ["a", "b", "c", "a", "d"] {
             fixture.inflated(name);
         }
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn contents_in_use_are_kept_and_others_go_to_the_disk() {
-        let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN + 1, 9);
+        let fixture = Fixture::new(&["a", "b", "c"], 2, 9);
         let used = [fixture.inflated("a"), fixture.inflated("b")];
         let on_disk = fixture.inflated("c");
         assert_eq!(fixture.usage(), (3, 2 * LEN, 3));
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn contents_open_elsewhere_are_in_use() {
-        let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN, 9);
+        let fixture = Fixture::new(&["a", "b", "c"], 2, 9);
         let elsewhere = read_only(fixture.inflated("a").file().as_file()).unwrap();
         fixture.inflated("b");
         fixture.inflated("c");
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn nothing_is_dropped_in_vain() {
-        let fixture = Fixture::new(&["a", "b", "c"], 2 * LEN, 9);
+        let fixture = Fixture::new(&["a", "b", "c"], 2, 9);
         let used = fixture.inflated("a");
         fixture.inflated("b");
         assert!(fixture.inflater.reserve_memory(2 * LEN).is_none());
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn memory_that_is_not_reserved_is_not_counted() {
-        let fixture = Fixture::new(&["a"], LEN, 9);
+        let fixture = Fixture::new(&["a"], 1, 9);
         let is_over = AtomicBool::new(false);
         for _ in 0..100 {
             let contents = Arc::downgrade(fixture.inflated("a").file());
@@ -432,12 +432,12 @@ mod tests {
     #[test]
     fn a_lack_of_room_is_not_remembered() {
         // /proc never has any room.
-        let fixture = Fixture::new(&["a", "b"], LEN, 9).with_directory("/proc");
+        let fixture = Fixture::new(&["a", "b"], 1, 9).with_directory("/proc");
         let used = fixture.inflated("a");
         for _ in 0..2 {
             assert_eq!(
                 fixture.error("b"),
-                "no room for 100 kB: --inflate-limit is 100 kB, and /proc has not that much left"
+                "no room for 100 kB: --inflate-limit is 104 kB, and /proc has not that much left"
             );
         }
         assert_eq!(fixture.usage(), (1, LEN, 3));
@@ -457,7 +457,7 @@ mod tests {
 
     #[test]
     fn contents_never_exceed_the_limit() {
-        let fixture = Fixture::new(&["a", "b", "c"], 9 * LEN, 2);
+        let fixture = Fixture::new(&["a", "b", "c"], 9, 2);
         for name in ["a", "b", "c"] {
             fixture.inflated(name);
         }
@@ -473,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_member_that_fails_leaves_nothing() {
-        let fixture = Fixture::new(&["a"], 9 * LEN, 9);
+        let fixture = Fixture::new(&["a"], 9, 9);
         let path = fixture.directory.path().join("a.npz");
         let mut bytes = std::fs::read(&path).unwrap();
         // The CRC in both headers.
@@ -501,7 +501,7 @@ mod tests {
     #[test]
     fn a_changed_archive_is_reported_before_damaged_data() {
         for len in [0, 1] {
-            let fixture = Fixture::new(&["a"], 9 * LEN, 9);
+            let fixture = Fixture::new(&["a"], 9, 9);
             let path = fixture.directory.path().join("a.npz");
             let archive = File::options().append(len > 0).write(true).open(&path);
             let mut archive = archive.unwrap();

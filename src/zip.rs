@@ -12,6 +12,7 @@ pub(crate) mod budget;
 mod central_header;
 mod data_descriptor;
 mod decoder;
+mod deflate;
 mod dos_time;
 mod eocd;
 mod error;

@@ -5,7 +5,17 @@ use std::sync::Arc;
 
 use super::{Inflated, Key};
 use crate::archive::slice::FileSlice;
-use crate::sys;
+use crate::sys::file::is_open_elsewhere;
+
+/// Contents that are smaller, in bytes, are charged for more than their bytes.
+const SMALL: u64 = 1 << 20;
+
+/// The unit in which files in memory grow, in bytes.
+const PAGE: u64 = 4096;
+
+/// The memory that an empty file takes, in bytes: in the kernel its inode, its entry and its open
+/// description, here its entry in the cache.
+const OVERHEAD: u64 = 2048;
 
 /// What the kept contents take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +55,10 @@ pub(super) struct Cache {
     /// The contents that are ready, least recently used first.
     by_use: BTreeMap<u64, Key>,
     clock: u64,
-    /// The bytes of memory in use or reserved.
+    /// The bytes of contents in memory, or reserved for them.
     in_memory: u64,
+    /// What they take in all.
+    charged: u64,
     inflations: u64,
 }
 
@@ -104,51 +116,61 @@ impl Cache {
         self.entries.insert(key, entry);
     }
 
-    /// Reserves `size` bytes of memory, of which there are `limit`, and drops unused contents for it.
-    /// Returns whether that was enough, and the dropped contents, which take a while to free.
-    pub(super) fn reserve_memory(&mut self, size: u64, limit: u64) -> (bool, Vec<FileSlice>) {
-        let mut dropped = Vec::new();
-        let Some(available) = limit.checked_sub(size) else {
-            return (false, dropped);
-        };
-        if self.in_memory > available
-            && self.in_memory - self.unused_bytes(Storage::Memory) > available
-        {
-            return (false, dropped);
-        }
-        while self.in_memory > available {
-            // A mapping may have come to use contents that were counted as unused.
-            match self.drop_oldest(Some(Storage::Memory)) {
-                Some(oldest) => dropped.push(oldest),
-                None => return (false, dropped),
-            }
-        }
+    /// Reserves memory for contents of `size` bytes, within `limit`, and drops unused contents for it.
+    /// Returns the dropped contents, which take a while to free; `None` where that would not be
+    /// enough.
+    pub(super) fn reserve_memory(&mut self, size: u64, limit: u64) -> Option<Vec<FileSlice>> {
+        let charge = charge(size);
+        let available = limit.checked_sub(charge)?;
+        let excess = self.charged.saturating_sub(available);
+        let dropped = self.drop_unused(Storage::Memory, excess)?;
         self.in_memory += size;
-        (true, dropped)
+        self.charged += charge;
+        Some(dropped)
     }
 
     /// Releases memory that was reserved for contents that are not kept.
     pub(super) fn release_memory(&mut self, size: u64) {
         self.in_memory -= size;
+        self.charged -= charge(size);
     }
 
-    /// Counts the bytes in `storage` that are not in use.
-    pub(super) fn unused_bytes(&self, storage: Storage) -> u64 {
-        let entries = self.entries.values();
-        entries
-            .filter_map(|entry| entry.unused_len(Some(storage)))
-            .sum()
+    /// Drops the least recently used contents of those that are not in use.
+    pub(super) fn drop_oldest(&mut self) -> Option<FileSlice> {
+        let mut unused = self.by_use.iter().filter(|(_, key)| self.is_unused(key));
+        let (&used, _) = unused.next()?;
+        self.remove(used)
     }
 
-    /// Drops the least recently used contents of those in `storage`, or anywhere, that are not in
-    /// use. They are returned, since they may take a while to free.
-    pub(super) fn drop_oldest(&mut self, storage: Option<Storage>) -> Option<FileSlice> {
-        let is_unused = |key: &Key| {
-            let entry = self.entries.get(key);
-            entry.is_some_and(|entry| entry.unused_len(storage).is_some())
-        };
-        let (&used, &key) = self.by_use.iter().find(|(_, key)| is_unused(key))?;
-        self.by_use.remove(&used);
+    /// Drops the least recently used contents in `storage` that are not in use, until they have taken
+    /// `bytes` or more; `None`, and nothing is dropped, where that is not to be had.
+    pub(super) fn drop_unused(&mut self, storage: Storage, bytes: u64) -> Option<Vec<FileSlice>> {
+        let mut found = Vec::new();
+        let mut found_bytes = 0;
+        for (&used, key) in &self.by_use {
+            if found_bytes >= bytes {
+                break;
+            }
+            if let Some(Entry::Ready {
+                contents,
+                storage: place,
+                ..
+            }) = self.entries.get(key)
+                && *place == storage
+                && self.is_unused(key)
+            {
+                found_bytes += match storage {
+                    Storage::Memory => charge(contents.len()),
+                    Storage::Disk => contents.len(),
+                };
+                found.push(used);
+            }
+        }
+        (found_bytes >= bytes).then(|| found.iter().filter_map(|&used| self.remove(used)).collect())
+    }
+
+    fn remove(&mut self, used: u64) -> Option<FileSlice> {
+        let key = self.by_use.remove(&used)?;
         let Some(Entry::Ready {
             contents, storage, ..
         }) = self.entries.remove(&key)
@@ -156,28 +178,31 @@ impl Cache {
             return None;
         };
         if storage == Storage::Memory {
-            self.in_memory -= contents.len();
+            self.release_memory(contents.len());
         }
         Some(contents)
     }
+
+    /// Whether contents are not in use: by an open file, by an archive inside, or by a mapping that
+    /// has outlived its file.
+    fn is_unused(&self, key: &Key) -> bool {
+        match self.entries.get(key) {
+            Some(Entry::Ready { contents, .. }) => {
+                let file = contents.file();
+                Arc::strong_count(file) == 1 && !is_open_elsewhere(file.as_file())
+            }
+            Some(Entry::Pending(_)) | None => false,
+        }
+    }
 }
 
-impl Entry {
-    /// Returns the length of contents in `storage`, or anywhere, that are not in use: by an open
-    /// file, by an archive inside, or by a mapping that has outlived its file.
-    fn unused_len(&self, storage: Option<Storage>) -> Option<u64> {
-        match self {
-            Self::Ready {
-                contents,
-                storage: place,
-                ..
-            } if storage.is_none_or(|storage| storage == *place)
-                && Arc::strong_count(contents.file()) == 1
-                && !sys::file::is_open_elsewhere(contents.file().as_file()) =>
-            {
-                Some(contents.len())
-            }
-            _ => None,
-        }
+/// Returns the memory that contents of `size` bytes take: whole pages, a file in the kernel, and their
+/// entries here. From 1 MiB on that is less than a hundredth, and not counted, so that a limit of 2 MiB
+/// has room for two contents of 1 MiB.
+pub(super) fn charge(size: u64) -> u64 {
+    if size < SMALL {
+        size.next_multiple_of(PAGE) + OVERHEAD
+    } else {
+        size
     }
 }

@@ -1,7 +1,7 @@
-//! A buffer for each thread that reads files.
+//! Buffers for threads that read files.
 //!
-//! It is a mapping of its own and not on the heap: its memory goes back to the system with its thread,
-//! and does not lie between small allocations that stay for longer.
+//! A buffer is a mapping of its own and not on the heap: its memory goes back to the system with its
+//! thread, and does not lie between small allocations that stay for longer.
 
 use std::cell::Cell;
 use std::io;
@@ -13,7 +13,7 @@ use memmap2::MmapMut;
 pub const LEN: usize = 1 << 20;
 
 thread_local! {
-    static UNUSED: Cell<Option<MmapMut>> = const { Cell::new(None) };
+    static UNUSED: Cell<Vec<MmapMut>> = const { Cell::new(Vec::new()) };
 }
 
 /// A buffer, which its thread uses again once it is dropped. It holds whatever was read last.
@@ -21,12 +21,15 @@ thread_local! {
 pub struct Buffer(Option<MmapMut>);
 
 impl Buffer {
-    /// Takes the buffer of this thread, or maps one.
+    /// Takes a buffer that this thread has used before, or maps one.
     ///
     /// # Errors
     /// Those of mmap(2).
     pub fn take() -> io::Result<Self> {
-        let buffer = match UNUSED.take() {
+        let mut unused = UNUSED.take();
+        let buffer = unused.pop();
+        UNUSED.set(unused);
+        let buffer = match buffer {
             Some(buffer) => buffer,
             None => MmapMut::map_anon(LEN)?,
         };
@@ -36,7 +39,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        UNUSED.set(self.0.take());
+        let mut unused = UNUSED.take();
+        unused.extend(self.0.take());
+        UNUSED.set(unused);
     }
 }
 
@@ -59,13 +64,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_uses_one_buffer_again_and_again() {
+    fn a_thread_uses_its_buffers_again_and_again() {
         let mut first = Buffer::take().unwrap();
         first[..3].copy_from_slice(b"abc");
         let second = Buffer::take().unwrap();
         assert_eq!((second.len(), second[0]), (LEN, 0));
         drop(second);
         drop(first);
-        assert_eq!(Buffer::take().unwrap()[..3], *b"abc");
+        let again = Buffer::take().unwrap();
+        assert_eq!(again[..3], *b"abc");
+        assert_eq!(Buffer::take().unwrap()[0], 0);
     }
 }

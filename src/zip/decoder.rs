@@ -1,21 +1,23 @@
 //! The contents of a member: its data, decompressed and checked.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
+use std::ops::Range;
 
 use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::DeflateDecoder;
 use lzma_rust2::LzmaReader;
 use ruzstd::decoding::StreamingDecoder;
 
 use super::budget::{self, Lease};
+use super::deflate::DeflateReader;
 use super::error::DecodeError;
 use super::member::Member;
 use super::method::Method;
 use super::read_at::ReadAt;
 use crate::extent::Extent;
+use crate::sys::buffer::Buffer;
 
 /// How much of the archive is read at once, in bytes.
-const READ_LEN: u64 = 256 << 10;
+const READ_LEN: usize = 256 << 10;
 
 /// The largest window of a decoder, in bytes. No preset of xz and no ordinary level of zstd uses a
 /// larger one.
@@ -49,9 +51,9 @@ impl<'a> Decoder<'a> {
         let data = Data {
             source,
             rest: member.extent,
+            buffer: Buffer::take()?,
+            unread: 0..0,
         };
-        let capacity = member.extent.len.clamp(1, READ_LEN);
-        let data = BufReader::with_capacity(capacity as usize, data);
         // A window need not be larger than the contents.
         let window = match member.method {
             Method::LZMA | Method::ZSTD => member.size.min(WINDOW_MAX),
@@ -60,7 +62,7 @@ impl<'a> Decoder<'a> {
         let window = budget::WINDOWS.take(window);
         let stream: Box<dyn Read + 'a> = match member.method {
             Method::STORED => Box::new(data),
-            Method::DEFLATED => Box::new(DeflateDecoder::new(data)),
+            Method::DEFLATED => Box::new(DeflateReader::new(data)),
             Method::BZIP2 => Box::new(MultiBzDecoder::new(data)),
             Method::LZMA => Box::new(lzma(data, member)?),
             Method::ZSTD => Box::new(Zstd::Between(data)),
@@ -139,16 +141,46 @@ fn as_decode_error(error: io::Error) -> io::Error {
 struct Data<'a, R: ?Sized> {
     source: &'a R,
     rest: Extent,
+    buffer: Buffer,
+    /// The bytes in the buffer that were not read yet.
+    unread: Range<usize>,
+}
+
+/// Fills `buffer` with the first bytes of `rest`, as far as they go, and leaves the others.
+fn read_data<R: ReadAt + ?Sized>(
+    source: &R,
+    rest: &mut Extent,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    let len = (buffer.len() as u64).min(rest.len);
+    source.read_exact_at(&mut buffer[..len as usize], rest.start)?;
+    rest.start += len;
+    rest.len -= len;
+    Ok(len as usize)
+}
+
+impl<R: ReadAt + ?Sized> BufRead for Data<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.unread.is_empty() {
+            let buffer = &mut self.buffer[..READ_LEN];
+            self.unread = 0..read_data(self.source, &mut self.rest, buffer)?;
+        }
+        Ok(&self.buffer[self.unread.clone()])
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.unread.start += len;
+    }
 }
 
 impl<R: ReadAt + ?Sized> Read for Data<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = (buffer.len() as u64).min(self.rest.len);
-        self.source
-            .read_exact_at(&mut buffer[..len as usize], self.rest.start)?;
-        self.rest.start += len;
-        self.rest.len -= len;
-        Ok(len as usize)
+        if self.unread.is_empty() && buffer.len() >= READ_LEN {
+            return read_data(self.source, &mut self.rest, buffer);
+        }
+        let len = self.fill_buf()?.read(buffer)?;
+        self.consume(len);
+        Ok(len)
     }
 }
 

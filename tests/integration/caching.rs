@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use crate::fixture::{Archive, Member, pattern};
 use crate::mounted::{
-    Mounted, Place, available, exec_after, installed, is_root, mounts_below, npzfs, run, umount,
-    wait_until,
+    Mounted, Place, available, exec_after, installed, is_root, memory, mounts_below, npzfs, run,
+    umount, wait_until,
 };
 
 /// The requests that a second pass over the same files must not cost.
@@ -114,17 +114,6 @@ fn missing_names_are_looked_up_once() {
     assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
 }
 
-/// Returns the resident memory of a process in bytes, including mapped files.
-fn resident_memory(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kilobytes * 1024
-}
-
 /// Writes an archive with one stored member of `len` bytes, all zero but the last ones.
 fn sparse_archive(place: &Place, len: u64) -> std::path::PathBuf {
     let path = place.join("sparse.npz");
@@ -182,7 +171,7 @@ fn the_servers_memory_does_not_grow_with_the_bytes_served() {
     file.seek(SeekFrom::End(-8)).unwrap();
     file.read_exact(&mut buffer[..8]).unwrap();
     assert_eq!(&buffer[..8], b"the end.");
-    let resident = resident_memory(mount.server());
+    let resident = memory(mount.server(), "VmRSS");
     assert!(resident < 32 << 20, "{resident} bytes");
 }
 

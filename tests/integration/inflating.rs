@@ -10,10 +10,11 @@ use std::thread;
 use nix::sys::signal::Signal;
 use npzfs::exit_status;
 
+use crate::cgroup::Cgroup;
 use crate::fixture::{Archive, METHODS, Member, compress, pattern};
 use crate::mounted::{
-    Mounted, Place, available, is_dead, is_root, map, npzfs, pin, run, send_signal, umount,
-    wait_until,
+    Mounted, Place, available, exec_after, is_dead, is_root, map, memory, npzfs, pin, run,
+    send_signal, umount, wait_until,
 };
 use crate::users::Home;
 
@@ -323,6 +324,63 @@ fn memory_is_used_first_then_the_cache_directory() {
         assert!(mount.read(name) == contents(name, MIB));
     }
     assert_eq!(count(&mount, "inflations"), 3);
+}
+
+/// Returns an archive of small deflated members: many more than may be kept at a time.
+fn small(count: usize) -> Archive {
+    let member = |at: usize| {
+        let name = format!("{}/{at}", at % 100);
+        deflated(&name, 2000)
+    };
+    Archive::of((0..count).map(member))
+}
+
+/// Reads and compares all members of such an archive, with several readers.
+fn read_small(mount: &Mounted, count: usize) {
+    const READERS: usize = 4;
+    thread::scope(|scope| {
+        for reader in 0..READERS {
+            scope.spawn(move || {
+                for at in (reader..count).step_by(READERS) {
+                    let name = format!("{}/{at}", at % 100);
+                    assert!(mount.read(&name) == contents(&name, 2000), "{name}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn small_members_never_exceed_the_limit_of_memory() {
+    let mount = Mounted::with_options(&small(20_000), ["--inflate-limit=8M"]);
+    let before = memory(mount.server(), "VmRSS");
+    read_small(&mount, 20_000);
+    // Each takes a page, and a file in the kernel.
+    let kept = count(&mount, "inflated");
+    assert!(kept > 1000 && kept * (4096 + 2048) <= 8 << 20, "{kept}");
+    let grown = memory(mount.server(), "VmRSS").saturating_sub(before);
+    assert!(grown < 16 << 20, "{grown} bytes");
+}
+
+#[test]
+fn in_64_mib_any_number_of_small_members_can_be_read() {
+    let Some(group) = Cgroup::new(64 << 20) else {
+        return;
+    };
+    let place = Place::new();
+    let archive = small(20_000).write(place.path(), "a.npz");
+    let mut command = npzfs();
+    command.arg("mount").arg(&archive).arg(place.join("mnt"));
+    exec_after(&group.enter(), &mut command);
+    let said = run(&mut command);
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+    let mount = Mounted::adopt(place, archive, said.out);
+    for _ in 0..2 {
+        read_small(&mount, 20_000);
+    }
+    println!("{}", group.pressure());
+    assert_eq!(group.oom_kills(), 0);
+    drop(mount);
 }
 
 #[test]

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::Signal;
 
+use crate::cgroup::Cgroup;
 use crate::fixture::{Archive, Member};
 use crate::mounted::{
-    Foreground, Place, TIMEOUT, available, exec_after, is_root, map, mounts_below, send_signal,
-    umount,
+    Foreground, Place, TIMEOUT, exec_after, map, memory, mounts_below, send_signal, umount,
 };
 
 const READERS: usize = 64;
@@ -46,11 +46,10 @@ fn under_load_64_descriptors_are_enough_for_the_server() {
 
 #[test]
 fn under_load_64_mib_of_memory_are_enough_for_the_server() {
-    let Some(group) = available(is_root(), "root").then(Cgroup::new).flatten() else {
+    let Some(group) = Cgroup::new(MEMORY_MAX) else {
         return;
     };
-    let enter = format!("echo $$ > {}", group.path.join("cgroup.procs").display());
-    load(true, |command| exec_after(&enter, command));
+    load(true, |command| exec_after(&group.enter(), command));
     println!("{}", group.pressure());
     assert_eq!(group.oom_kills(), 0);
 }
@@ -112,14 +111,6 @@ fn load(all_readable: bool, limit: impl FnOnce(&mut Command)) {
     assert_eq!(mounts_below(&at), [""; 0]);
     let result = mount.end();
     assert_eq!((result.status, result.err.as_str()), (Some(0), ""));
-}
-
-/// Returns a memory field of `/proc/PID/status` in bytes.
-fn memory(pid: u32, field: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("server runs");
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kilobytes << 10
 }
 
 /// Random bytes. Each member is a part of them, so that any byte of it can be checked without a copy.
@@ -358,77 +349,4 @@ fn list(directory: &Path) -> BTreeSet<String> {
         assert!(names.insert(name));
     }
     names
-}
-
-/// A control group that limits the memory of the server, including the page cache of what it reads.
-struct Cgroup {
-    path: PathBuf,
-}
-
-impl Cgroup {
-    /// `None` if there can be none, which is reported.
-    fn new() -> Option<Self> {
-        let places = [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max"),
-        ];
-        let found = places
-            .into_iter()
-            .find(|(root, _)| Path::new(root).join("cgroup.procs").exists());
-        let limited = found.and_then(|(root, limit)| {
-            let path = Path::new(root).join(format!("npzfs-test-{}", std::process::id()));
-            fs::create_dir(&path).ok()?;
-            let group = Self { path };
-            fs::write(group.path.join(limit), MEMORY_MAX.to_string()).ok()?;
-            // Only version 2 has this file, and only with swap.
-            let _ = fs::write(group.path.join("memory.swap.max"), "0");
-            Some(group)
-        });
-        available(limited.is_some(), "a control group with a limit of memory");
-        limited
-    }
-
-    fn read(&self, file: &str) -> Option<String> {
-        fs::read_to_string(self.path.join(file)).ok()
-    }
-
-    fn oom_kills(&self) -> u64 {
-        ["memory.oom_control", "memory.events"]
-            .into_iter()
-            .filter_map(|file| self.read(file))
-            .find_map(|text| {
-                let mut lines = text.lines();
-                lines.find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
-            })
-            .expect("the kernel counts them")
-    }
-
-    /// Returns the statistics on the limit.
-    fn pressure(&self) -> String {
-        [
-            "memory.max_usage_in_bytes",
-            "memory.failcnt",
-            "memory.peak",
-            "memory.events",
-        ]
-        .into_iter()
-        .filter_map(|file| Some(format!("{file}: {}", self.read(file)?.trim())))
-        .collect::<Vec<_>>()
-        .join("; ")
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // The server may not have ended yet, especially if the test has failed.
-        let deadline = Instant::now() + TIMEOUT;
-        let mut removed = fs::remove_dir(&self.path);
-        while removed.is_err() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(2));
-            removed = fs::remove_dir(&self.path);
-        }
-        if !std::thread::panicking() {
-            removed.expect("the control group is removed");
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod namespace;
 mod attributes;
 mod automounting;
 mod caching;
+mod cgroup;
 mod changes;
 mod cloning;
 mod colour;

@@ -193,6 +193,14 @@ pub fn uses(pid: u32, path: &Path) -> bool {
     })
 }
 
+/// Returns a memory field of `/proc/PID/status` in bytes.
+pub fn memory(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("server runs");
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes << 10
+}
+
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
