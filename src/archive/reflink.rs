@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
 use log::debug;
@@ -36,13 +36,15 @@ const ALIGNMENT: u64 = 4096;
 /// archive need to reach the disk; on a frozen file system (`fsfreeze`) it takes until the thaw.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Makes the clones of all archives, so that a frozen file system holds a few threads and no more. Not
+/// even SIGKILL ends a thread that waits for one.
+static POOL: LazyLock<Pool> = LazyLock::new(Pool::default);
+
 /// Clones members of one archive, and knows which ones it cannot clone.
 #[derive(Debug)]
 pub struct Reflinker {
     /// The least length of a member, in bytes.
     min: u64,
-    /// Makes the clones: whoever waits for a frozen file system cannot even be killed.
-    pool: Pool,
     shared: Arc<Shared>,
 }
 
@@ -93,7 +95,6 @@ impl Reflinker {
     fn in_directory(directory: PathBuf, held: Option<File>, min: u64) -> Self {
         Self {
             min,
-            pool: Pool::default(),
             shared: Arc::new(Shared {
                 directory,
                 _held: held,
@@ -156,7 +157,7 @@ impl Reflinker {
         drop(state);
         let (sender, receiver) = mpsc::channel();
         let (shared, contents) = (self.shared.clone(), contents.clone());
-        self.pool.run(move || {
+        POOL.run(move || {
             // An error says that it took too long.
             let _ = sender.send(shared.reflink(&contents));
         });
