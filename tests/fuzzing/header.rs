@@ -107,9 +107,12 @@ fn check_against_oracles(bytes: &[u8], text: &str, ours: Option<&NpyHeader>) {
         };
         assert!(descr, "{} is not {}", ours.descr, theirs.type_descriptor);
     } else {
-        // It refuses Latin-1, and parentheses that make no tuple.
+        // It refuses Latin-1, parentheses that make no tuple, and a wrong value of a key that comes
+        // again.
+        let keys = ["descr", "fortran_order", "shape"];
+        let has_repeated_key = keys.iter().any(|key| text.matches(key).count() > 1);
         assert!(
-            !text.is_ascii() || text.matches('(').count() > 1,
+            !text.is_ascii() || text.matches('(').count() > 1 || has_repeated_key,
             "{ours:?}"
         );
     }
