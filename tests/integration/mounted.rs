@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use memmap2::Mmap;
@@ -29,27 +30,45 @@ pub fn npzfs() -> Command {
     command
 }
 
-/// Lets a command start with the default action of each signal that a caller of the tests may
-/// ignore, as `nohup` and a shell do for a background job. Every command that a test sends such a
-/// signal, or whose children get one, needs this.
+/// The signals that a caller of the tests may ignore, as `nohup` and a shell do for a background job.
+const RESET: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGCHLD,
+    Signal::SIGTSTP,
+];
+
+/// Lets a command start with the default action of signals that the caller of the tests ignores. Every
+/// command that a test sends such a signal, or whose children get one, needs this.
 #[allow(unsafe_code)]
 pub fn with_default_signals(command: &mut Command) -> &mut Command {
     let reset = || {
-        for ignored in [
-            Signal::SIGHUP,
-            Signal::SIGINT,
-            Signal::SIGQUIT,
-            Signal::SIGTERM,
-            Signal::SIGCHLD,
-            Signal::SIGTSTP,
-        ] {
+        for ignored in RESET {
             // SAFETY: no handler is installed, so none can run.
             unsafe { signal(ignored, SigHandler::SigDfl) }?;
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure calls signal(2) only, and allocates nothing.
-    unsafe { command.pre_exec(reset) }
+    // Otherwise the command can start without a fork of the whole test process.
+    if is_any_ignored() {
+        // SAFETY: between fork and exec the closure calls signal(2) only, and allocates nothing.
+        unsafe { command.pre_exec(reset) };
+    }
+    command
+}
+
+fn is_any_ignored() -> bool {
+    static IGNORED: OnceLock<bool> = OnceLock::new();
+    *IGNORED.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").expect("proc is there");
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("hexadecimal");
+        RESET
+            .iter()
+            .any(|&reset| mask >> (reset as u32 - 1) & 1 == 1)
+    })
 }
 
 /// The exit status and the output of a program that has ended.
