@@ -18,7 +18,7 @@ use crate::fixture::Archive;
 
 /// The limit for any wait. It is long, since other work may slow a test down a lot, and is reached
 /// only where something hangs.
-pub const TIMEOUT: Duration = Duration::from_secs(120);
+pub const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Returns a command that runs the program.
 pub fn npzfs() -> Command {
