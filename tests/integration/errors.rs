@@ -208,13 +208,13 @@ fn a_stale_mount_in_the_way_is_called_stale() {
     fs::write(&mount.archive, "something else").unwrap();
     wait_until("the change is noticed", || mount.stats()["stale"] == true);
     let other = Archive::stored([("x", "data")]).write(mount.place(), "other.npz");
-    let said = run(npzfs().arg("mount").args([&other, &mount.at]));
+    let result = run(npzfs().arg("mount").args([&other, &mount.at]));
     let stale = format!(
         "npzfs: {}: mount point already carries a mount of {archive} that is stale, since its \
          archive has changed (npzfs umount unmounts it)\n",
         mount.at.display(),
     );
-    assert_eq!((said.status, said.err), (Some(10), stale));
+    assert_eq!((result.status, result.err), (Some(10), stale));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_mount_in_the_way_that_hangs_is_given_up() {
     let mount = Mounted::new(&Archive::stored([("x", "data")]));
     let server = mount.server();
     stop(server);
-    let said = run(npzfs().arg("mount").args([&mount.archive, &mount.at]));
+    let result = run(npzfs().arg("mount").args([&mount.archive, &mount.at]));
     send_signal(server, Signal::SIGCONT);
     let hangs = format!(
         "npzfs: {}: mount point already carries a mount of {}, and the process behind it does not \
@@ -230,7 +230,7 @@ fn a_mount_in_the_way_that_hangs_is_given_up() {
         mount.at.display(),
         mount.archive.display()
     );
-    assert_eq!((said.status, said.err), (Some(10), hangs));
+    assert_eq!((result.status, result.err), (Some(10), hangs));
 }
 
 #[test]
@@ -254,9 +254,9 @@ fn without_proc_the_message_names_it() {
             "umount -l /proc && exec \"$0\" \"$@\"",
         ]);
         command.arg(npzfs().get_program()).args(line.split(' '));
-        let said = run(command.current_dir(place.path()));
+        let result = run(command.current_dir(place.path()));
         assert_eq!(
-            (said.status, said.err.as_str()),
+            (result.status, result.err.as_str()),
             (Some(1), message),
             "{line}"
         );

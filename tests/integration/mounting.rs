@@ -26,7 +26,7 @@ fn findmnt(column: &str, at: &Path) -> String {
 }
 
 #[test]
-fn one_line_shows_what_was_mounted_for_whom_and_how_to_unmount_it() {
+fn one_line_shows_the_mount_its_users_and_how_to_unmount_it() {
     let shows = |option: &str, access: &str| {
         let mount = Mounted::with_options(&archive(), [option]);
         let (archive, at) = (mount.archive.display(), mount.at.display());
@@ -120,15 +120,15 @@ fn a_mount_that_can_be_made_writable_lets_no_file_be_written() {
     let mut unshare = Command::new("unshare");
     unshare.args(["--map-root-user", "--mount", "sh", "-c", script]);
     unshare.arg(npzfs().get_program()).arg(&archive);
-    let said = run(unshare.arg(place.join("mnt")));
-    if !available(!said.err.starts_with("unshare: "), "user namespaces") {
+    let result = run(unshare.arg(place.join("mnt")));
+    if !available(!result.err.starts_with("unshare: "), "user namespaces") {
         return;
     }
-    assert_eq!((said.status, said.out.as_str()), (Some(0), "some data"));
+    assert_eq!((result.status, result.out.as_str()), (Some(0), "some data"));
     assert!(
-        said.err.ends_with(": Read-only file system\n"),
+        result.err.ends_with(": Read-only file system\n"),
         "{}",
-        said.err
+        result.err
     );
 }
 

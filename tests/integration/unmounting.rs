@@ -395,7 +395,7 @@ fn umount_names_the_other_places_of_a_mount() {
     let unmounted = umount(&[], &mount.at);
     assert_eq!(umount(&[], &copy), (Some(0), String::new()));
     assert_eq!(unmounted, (Some(0), goes_on));
-    assert!(!is_running(server));
+    assert!(has_exited(server));
 }
 
 #[test]

@@ -344,8 +344,8 @@ fn every_dtype_that_numpy_reads_is_sound() {
         ("[['a', 'S', 3], ('', 'V5'), ('', 'V1')]", 9),
     ] {
         let sound = Member::stored("x.npy", npy(descr, "(+3, (2), 0x1)", &vec![0; 6 * len]));
-        let said = verified(&Archive::of([sound]));
-        assert_eq!(said.status, Some(0), "{descr}: {}", said.out);
+        let result = verified(&Archive::of([sound]));
+        assert_eq!(result.status, Some(0), "{descr}: {}", result.out);
         let fault = format!(
             "'x.npy': npy header tells of {} bytes of data, but {} follow it",
             6 * len,
@@ -395,9 +395,9 @@ fn headers_that_only_some_readers_understand_are_sound() {
         (1, header("'<f8'", &format!("({})", "1, ".repeat(65)))),
     ] {
         let array = npy_of(version, &literal, &[0; 8]);
-        let said = verified(&Archive::stored([("x.npy", array)]));
-        assert_eq!(said.status, Some(0), "{literal}: {}", said.out);
-        assert!(!said.out.contains("note"), "{}", said.out);
+        let result = verified(&Archive::stored([("x.npy", array)]));
+        assert_eq!(result.status, Some(0), "{literal}: {}", result.out);
+        assert!(!result.out.contains("note"), "{}", result.out);
     }
 }
 
