@@ -1050,7 +1050,7 @@ fn blocks_of_aligned_arrays_are_reflinked() {
     let once = xfs.used_bytes();
     assert!(once - empty > 20 << 20);
     repacked(&["--verify"], &aligned, &again);
-    assert!(xfs.used_bytes() - once < 1 << 20);
+    assert!(xfs.used_bytes() < once + (1 << 20));
     assert_eq!(packed(&again), packed(&aligned));
 
     let directory = xfs.join("directory");
@@ -1058,8 +1058,9 @@ fn blocks_of_aligned_arrays_are_reflinked() {
     for array in packed(&aligned) {
         fs::write(directory.join(array.name), array.data).unwrap();
     }
+    // XFS may give back space that it has allocated ahead of the writes above.
     let before = xfs.used_bytes();
     repacked(&["--verify", "--force"], &directory, &again);
-    assert!(xfs.used_bytes() - before < 1 << 20);
+    assert!(xfs.used_bytes() < before + (1 << 20));
     assert_eq!(packed(&again), packed(&aligned));
 }
