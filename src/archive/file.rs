@@ -35,14 +35,14 @@ impl IndexedFile {
 
     /// Opens the archive at `at` and indexes it; messages call it `given`, and this becomes its path.
     ///
-    /// `at` is given to the kernel as it is. Whoever takes it apart, as realpath(3) does, may come
-    /// to another place: a mount may cover what it leads to.
+    /// `at` is given to the kernel as it is. Resolving it first, as realpath(3) does, may lead to
+    /// another place: a mount may cover the target of a link.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_as(at: &Path, given: &Path) -> Result<Self, OpenError> {
         let cannot_open = |error| OpenErrorKind::Io(error).of(given);
-        // Without O_NONBLOCK a FIFO that nobody writes to would never open.
+        // Without O_NONBLOCK, opening a FIFO waits for a writer.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
