@@ -92,14 +92,14 @@ pub enum Contents<'a> {
 
 impl Archive {
     /// Opens and indexes the archive at `at`. Messages call it `given`; where both are the same, they
-    /// show the absolute path. Without `inflates`, compressed members cannot be read.
+    /// show the absolute path. Without `inflate_enabled`, compressed members cannot be read.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(
         at: &Path,
         given: &Path,
-        inflates: bool,
+        inflate_enabled: bool,
         purpose: Purpose,
     ) -> Result<Self, OpenError> {
         let mut archive = if at == given {
@@ -107,7 +107,7 @@ impl Archive {
         } else {
             IndexedFile::open_as(at, given)?
         };
-        if !inflates {
+        if !inflate_enabled {
             archive.index.refuse_compressed();
         }
         let times = Times::from(&archive.metadata);
@@ -128,10 +128,10 @@ impl Archive {
         path: PathBuf,
         data: FileSlice,
         member: &Member,
-        inflates: bool,
+        inflate_enabled: bool,
     ) -> Result<Self, ArchiveError> {
         let mut index = zip::index(&data, data.len(), member.modified)?;
-        if !inflates {
+        if !inflate_enabled {
             index.refuse_compressed();
         }
         let times = outer.tree.times_of(member);

@@ -1,4 +1,4 @@
-//! An archive in the file system: opened, looked at and indexed.
+//! An archive in the file system, opened and indexed but not yet served.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -11,13 +11,13 @@ use crate::zip::{self, Index};
 /// An archive that is open and indexed.
 #[derive(Debug)]
 pub struct IndexedFile {
-    /// Its absolute path: without symbolic links, unless it was opened under another name.
+    /// The absolute path, without symbolic links, or the name that it was opened under.
     pub path: PathBuf,
     /// The open file.
     pub file: File,
-    /// What the file was like before it was indexed.
+    /// The attributes of the file before it was indexed.
     pub metadata: Metadata,
-    /// Its members.
+    /// The members.
     pub index: Index,
 }
 
@@ -33,7 +33,7 @@ impl IndexedFile {
         Ok(archive)
     }
 
-    /// Opens the archive at `at` and indexes it; messages call it `given`, and this becomes its path.
+    /// Opens the archive at `at` and indexes it; messages call it `given`, which becomes its path.
     ///
     /// `at` is given to the kernel as it is. Resolving it first, as realpath(3) does, may lead to
     /// another place: a mount may cover the target of a link.
