@@ -71,7 +71,7 @@ impl Namespace {
     /// Returns a path that leads to a path of this namespace from outside.
     pub fn path(&self, inside: &Path) -> PathBuf {
         let pid = self.processes.first().map_or(0, |process| process.pid);
-        let mut path = PathBuf::from(format!("/proc/{pid}/root"));
+        let mut path = Path::new("/proc").join(pid.to_string()).join("root");
         path.extend(inside.strip_prefix("/"));
         path
     }
