@@ -236,7 +236,7 @@ impl Error for TooLarge {}
 mod tests {
     use super::*;
     use crate::extent::Extent;
-    use crate::zip::{Index, Method};
+    use crate::zip::Index;
 
     fn times() -> Times {
         Times {
@@ -252,21 +252,13 @@ mod tests {
             .zip(1..)
             .map(|(raw, size)| Member {
                 name: names.push(raw.as_bytes()).unwrap(),
-                method: Method::STORED,
-                flags: 0,
-                crc32: 0,
                 size: if raw.ends_with('/') { 0 } else { size },
-                extent: Extent {
-                    start: 0,
-                    len: size,
-                },
-                local_header_offset: 0,
-                is_symlink: false,
                 modified: 7,
                 is_dated: true,
-                stamp: Default::default(),
-                quirks: Default::default(),
-                problem: None,
+                ..Member::stored_at(Extent {
+                    start: 0,
+                    len: size,
+                })
             })
             .collect();
         let index = Index {

@@ -61,23 +61,13 @@ mod tests {
     use super::*;
     use crate::extent::Extent;
     use crate::zip::method::Method;
-    use crate::zip::names::Name;
 
     fn member(size: u64, len: u64, crc32: u32) -> Member {
         Member {
-            name: Name::default(),
             method: Method::DEFLATED,
-            flags: 0,
             crc32,
             size,
-            extent: Extent { start: 30, len },
-            local_header_offset: 0,
-            is_symlink: false,
-            modified: 0,
-            is_dated: false,
-            stamp: Default::default(),
-            quirks: Default::default(),
-            problem: None,
+            ..Member::stored_at(Extent { start: 30, len })
         }
     }
 

@@ -243,7 +243,6 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::zip::names::Names;
 
     fn contents() -> Vec<u8> {
         (0..40_000u32)
@@ -252,23 +251,15 @@ mod tests {
     }
 
     fn member(method: Method, data: &[u8], contents: &[u8]) -> Member {
+        let extent = Extent {
+            start: 3,
+            len: data.len() as u64,
+        };
         Member {
-            name: Names::default().push(b"x").unwrap(),
             method,
-            flags: 0,
             crc32: crc32fast::hash(contents),
             size: contents.len() as u64,
-            extent: Extent {
-                start: 3,
-                len: data.len() as u64,
-            },
-            local_header_offset: 0,
-            is_symlink: false,
-            modified: 0,
-            is_dated: false,
-            stamp: Default::default(),
-            quirks: Default::default(),
-            problem: None,
+            ..Member::stored_at(extent)
         }
     }
 

@@ -40,6 +40,28 @@ pub struct Member {
     pub problem: Option<Box<MemberError>>,
 }
 
+#[cfg(test)]
+impl Member {
+    /// Returns a sound stored member without a name, whose data is at `extent`.
+    pub(crate) fn stored_at(extent: Extent) -> Self {
+        Self {
+            name: Name::default(),
+            method: Method::STORED,
+            flags: 0,
+            crc32: 0,
+            size: extent.len,
+            extent,
+            local_header_offset: 0,
+            is_symlink: false,
+            modified: 0,
+            is_dated: false,
+            stamp: Stamp::default(),
+            quirks: Default::default(),
+            problem: None,
+        }
+    }
+}
+
 impl Member {
     /// Returns whether the name is UTF-8 by the archive's own account. Readers decode any other name as
     /// code page 437.
