@@ -82,9 +82,9 @@ pub fn other_namespaces() -> Vec<Namespace> {
     let own = fs::read_link("/proc/self/ns/mnt").unwrap_or_default();
     let mut namespaces: BTreeMap<PathBuf, Vec<Holder>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        if let Some(process) = Holder::of(&entry)
-            && let Ok(namespace) = fs::read_link(entry.path().join("ns/mnt"))
+        if let Ok(namespace) = fs::read_link(entry.path().join("ns/mnt"))
             && namespace != own
+            && let Some(process) = Holder::of(&entry)
         {
             namespaces.entry(namespace).or_default().push(process);
         }
